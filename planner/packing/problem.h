@@ -1,17 +1,18 @@
 // The packing problem and its solution, as pure values.
 //
-// Why values: a compiler's memory planner, a command line and a fuzzer all ask the same question ("these
-// buffers live then, where do they go?"), and an answer that is only numbers can be stored, compared and checked.
-// Nothing in this directory knows about tensors, devices or files.
+// Why values: a compiler's memory planner, a command line and a fuzzer all ask the same question
+// ("these buffers live then, where do they go?"), and an answer that is only numbers can be stored,
+// compared and checked. Nothing in this directory knows about tensors, devices or files.
 //
 //   address
 //     ^      +--------+
-//     |      |   b    |  +-----+          items a, b, c; the height of this packing is a.size + b.size
-//     |  +---+--------+--+  c  |
-//     |  |       a       |-----+
-//     +--+---------------+-------> time   an item occupies [offset, offset + size) during [first, last)
+//     |      |   b    |  +-----+          items a, b, c; the height of this packing is a.size +
+//     b.size |  +---+--------+--+  c  | |  |       a       |-----+
+//     +--+---------------+-------> time   an item occupies [offset, offset + size) during [first,
+//     last)
 //
-// Thread safety: thread-compatible. Ownership: everything is owned by value. Units: bytes, and abstract time.
+// Thread safety: thread-compatible. Ownership: everything is owned by value. Units: bytes, and
+// abstract time.
 
 #ifndef TENURE_PLANNER_PACKING_PROBLEM_H_
 #define TENURE_PLANNER_PACKING_PROBLEM_H_
@@ -22,7 +23,8 @@
 
 namespace tenure::packing {
 
-// Moments of the schedule; half-open intervals [first, last) of them. Any int64 values with first < last.
+// Moments of the schedule; half-open intervals [first, last) of them. Any int64 values with first <
+// last.
 using Time = int64_t;
 
 // No offset: a free item of a problem, or an item that a packing did not place.
@@ -30,10 +32,10 @@ inline constexpr uint64_t kNoOffset = ~uint64_t{0};
 
 // One buffer to place. Items are named by their index in Problem::items.
 struct Item {
-  Time first = 0;            // first moment of its life
-  Time last = 0;             // first moment after its life; > first
-  uint64_t size = 0;         // bytes; 0 is allowed and occupies nothing
-  uint64_t alignment = 1;    // of its offset; a power of two is usual, any value >= 1 is allowed
+  Time first = 0;              // first moment of its life
+  Time last = 0;               // first moment after its life; > first
+  uint64_t size = 0;           // bytes; 0 is allowed and occupies nothing
+  uint64_t alignment = 1;      // of its offset; a power of two is usual, any value >= 1 is allowed
   uint64_t fixed = kNoOffset;  // must be placed exactly here
   uint64_t hint = kNoOffset;   // would like to be placed here; never at the cost of height
 };
