@@ -6,6 +6,19 @@
 
 namespace tenure {
 
+void Completion::Finish(absl::Status status) {
+  absl::MutexLock lock(&mutex_);
+  status_ = std::move(status);
+  done_.store(true, std::memory_order_release);
+}
+
+absl::Status Completion::Wait(uint64_t, absl::Time deadline) {
+  auto done = [this] { return done_.load(std::memory_order_relaxed); };
+  absl::MutexLock lock(&mutex_);
+  if (mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) return status_;
+  return absl::DeadlineExceededError("waited in vain for host work to end");
+}
+
 void HostTimeline::Signal(uint64_t value) {
   absl::MutexLock lock(&mutex_);
   if (value > reached_.load(std::memory_order_relaxed)) {
@@ -25,6 +38,7 @@ absl::Status HostTimeline::Wait(uint64_t value, absl::Time deadline) {
   auto over = [this, value]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return reached_.load(std::memory_order_relaxed) >= value || !failure_.ok();
   };
+  if (Reached() >= value) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&over), deadline);
   if (Reached() >= value) return absl::OkStatus();

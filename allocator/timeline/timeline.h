@@ -43,11 +43,12 @@ class Timeline {
   // The largest value reached so far. Cheap; never blocks.
   virtual uint64_t Reached() const = 0;
 
-  // Blocks until `value` is reached, the timeline fails, or `deadline`.
+  // Blocks until `value` is reached, the timeline fails, or `deadline`. Work that ended with an
+  // error has reached its value (nobody touches its bytes any more) and gives that error here.
   virtual absl::Status Wait(uint64_t value, absl::Time deadline) = 0;
 
-  // OK, or why values beyond Reached() will never come. Bytes that such a
-  // timeline guards are quarantined: a faulted device may still touch them.
+  // OK, or why values beyond Reached() will never come and the end of the work is not known. Bytes
+  // that such a timeline guards are quarantined: a faulted device may still touch them.
   virtual absl::Status Failure() const = 0;
 };
 
@@ -67,7 +68,7 @@ class Fence {
                                                          : absl::Now() + timeout);
   }
   absl::Status WaitUntil(absl::Time deadline) const {
-    return IsReached() ? absl::OkStatus() : timeline_->Wait(value_, deadline);
+    return timeline_ == nullptr ? absl::OkStatus() : timeline_->Wait(value_, deadline);
   }
 
   const std::shared_ptr<Timeline>& timeline() const { return timeline_; }  // null: reached
@@ -76,6 +77,22 @@ class Fence {
  private:
   std::shared_ptr<Timeline> timeline_;
   uint64_t value_ = 0;
+};
+
+// One piece of host work: value 1 is its end, well or not.
+class Completion final : public Timeline {
+ public:
+  // Ends the work with `status`, which every wait then gives. Called once.
+  void Finish(absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  uint64_t Reached() const override { return done_.load(std::memory_order_acquire) ? 1 : 0; }
+  absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Failure() const override { return absl::OkStatus(); }
+
+ private:
+  absl::Mutex mutex_;
+  std::atomic<bool> done_{false};  // written under mutex_
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 // A timeline that the host moves on.
