@@ -52,73 +52,15 @@ void FillPortable(uint8_t* words, uint64_t count, uint64_t first, uint64_t step)
 }
 
 #if defined(__x86_64__)
-#define TENURE_AVX512 __attribute__((target("avx512f,avx512dq")))
+#define TENURE_KERNEL_NAMESPACE avx2
+#define TENURE_KERNEL_TARGET __attribute__((target("avx2")))
+#define TENURE_KERNEL_LANES 4
+#include "tools/trace/reference_kernel_loops.inc"
 
-// Eight words. The compilers' own vector type: it needs no header, and `*` becomes one vpmullq.
-typedef uint64_t Words8 __attribute__((vector_size(64)));
-
-TENURE_AVX512 inline Words8 Mix8(Words8 x) {
-  x ^= x >> 30;
-  x *= kMul1;
-  x ^= x >> 27;
-  x *= kMul2;
-  x ^= x >> 31;
-  return x;
-}
-
-TENURE_AVX512 inline Words8 Load8(const uint8_t* at) {
-  Words8 words;
-  std::memcpy(&words, at, sizeof(words));
-  return words;
-}
-
-TENURE_AVX512 inline void Store8(uint8_t* at, Words8 words) {
-  std::memcpy(at, &words, sizeof(words));
-}
-
-// Word l is first + l * step.
-TENURE_AVX512 inline Words8 Ramp8(uint64_t first, uint64_t step) {
-  const Words8 lanes = {0, 1, 2, 3, 4, 5, 6, 7};
-  return lanes * step + first;
-}
-
-TENURE_AVX512 uint64_t DigestAvx512(const uint8_t* words, uint64_t count, uint64_t first) {
-  // Four chains side by side hide the multiplier's latency.
-  Words8 at0 = Ramp8(first, kG);
-  Words8 at1 = at0 + 8 * kG;
-  Words8 at2 = at0 + 16 * kG;
-  Words8 at3 = at0 + 24 * kG;
-  Words8 sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
-  uint64_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    const uint8_t* from = words + i * 8;
-    sum0 += Mix8(Load8(from) + at0);
-    sum1 += Mix8(Load8(from + 64) + at1);
-    sum2 += Mix8(Load8(from + 128) + at2);
-    sum3 += Mix8(Load8(from + 192) + at3);
-    at0 += 32 * kG;
-    at1 += 32 * kG;
-    at2 += 32 * kG;
-    at3 += 32 * kG;
-  }
-  const Words8 sums = (sum0 + sum1) + (sum2 + sum3);
-  uint64_t sum = 0;
-  for (int lane = 0; lane < 8; ++lane) sum += sums[lane];
-  return sum + DigestPortable(words + i * 8, count - i, first + i * kG);
-}
-
-TENURE_AVX512 void FillAvx512(uint8_t* words, uint64_t count, uint64_t first, uint64_t step) {
-  Words8 at0 = Ramp8(first, step);
-  Words8 at1 = at0 + 8 * step;
-  uint64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    Store8(words + i * 8, Mix8(at0));
-    Store8(words + i * 8 + 64, Mix8(at1));
-    at0 += 16 * step;
-    at1 += 16 * step;
-  }
-  FillPortable(words + i * 8, count - i, first + i * step, step);
-}
+#define TENURE_KERNEL_NAMESPACE avx512
+#define TENURE_KERNEL_TARGET __attribute__((target("avx512f,avx512dq")))
+#define TENURE_KERNEL_LANES 8
+#include "tools/trace/reference_kernel_loops.inc"
 #endif  // __x86_64__
 
 const internal_kernel::Path& BestPath() {
@@ -225,8 +167,11 @@ namespace internal_kernel {
 std::vector<Path> Paths() {
   std::vector<Path> paths = {{"portable", DigestPortable, FillPortable}};
 #if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) {
+    paths.push_back({"avx2", avx2::Digest, avx2::Fill});
+  }
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    paths.push_back({"avx512", DigestAvx512, FillAvx512});
+    paths.push_back({"avx512", avx512::Digest, avx512::Fill});
   }
 #endif
   return paths;

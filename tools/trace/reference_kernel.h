@@ -19,9 +19,9 @@
 //   std::vector<KernelWrite> writes = {{.bytes = MutableBytes(out)}};
 //   TENURE_RETURN_IF_ERROR(RunReferenceOp(j, {Bytes(a), Bytes(b)}, writes, /*max_threads=*/2));
 //
-// Cost: memory bandwidth where the machine has AVX-512 (vpmullq), about 1.2 ns per word elsewhere.
-// `max_threads` is the most threads that a call may use, its own included; windows below a few MiB
-// use one. The sums are exact whatever the number.
+// Cost: memory bandwidth where the machine has AVX-512 (vpmullq) or AVX2, about 1.3 ns per word
+// elsewhere. `max_threads` is the most threads that a call may use, its own included; windows below
+// 2 MiB use one. Sums are exact whatever the number.
 //
 // Thread safety: free functions without state; the caller sees to it that no one else writes the
 // windows meanwhile. Ownership: windows are borrowed for the call. Errors: InvalidArgument where
