@@ -30,7 +30,7 @@ class Allocator;
 struct ForeignMemory {
   void* data = nullptr;
   bool read_only = false;
-  std::function<void()> release;
+  std::function<void()> release = {};
 };
 
 // A window of the file that a disk space maps.
@@ -43,13 +43,13 @@ struct AllocationRequest {
   uint64_t alignment_bytes = 0;  // a power of two, or 0: the space's default
   bool zeroed = false;           // every byte reads as zero
   std::string_view name = {};    // for errors, logs and events; borrowed for the call
-  StorageId storage;             // whom it is for; none for slabs and arenas' own use
+  StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
   // Where the bytes come from, if they exist already (at most one of the two).
   // Wrapping foreign memory and opening windows of files are allocations like
   // any other, so decorators see them; those that would change the geometry
   // pass them through.
-  std::optional<ForeignMemory> foreign;
-  std::optional<FileWindow> file;
+  std::optional<ForeignMemory> foreign = {};
+  std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
 };

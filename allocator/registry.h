@@ -76,6 +76,7 @@ class Registry {
   };
 
   mutable absl::Mutex mutex_;
+  absl::CondVar made_;  // some entry is no longer being made
   absl::flat_hash_map<MemorySpace, Entry> entries_ ABSL_GUARDED_BY(mutex_);
   Factory factories_[kSpaceKindCount] ABSL_GUARDED_BY(mutex_);
 };

@@ -1,0 +1,19 @@
+// The check behind ValidatePlan, with what MakePlan has computed already. Internal to the planner.
+
+#ifndef TENURE_PLANNER_VALIDATE_PLAN_H_
+#define TENURE_PLANNER_VALIDATE_PLAN_H_
+
+#include "absl/status/status.h"
+#include "tenure/planner/liveness.h"
+#include "tenure/planner/plan.h"
+#include "tenure/planner/schedule.h"
+
+namespace tenure::internal {
+
+// Takes the lives as they are (their reasons included) and checks everything else.
+absl::Status ValidateAgainst(const Plan& plan, const Schedule& schedule, const StepOrder& order,
+                             const Liveness& liveness);
+
+}  // namespace tenure::internal
+
+#endif  // TENURE_PLANNER_VALIDATE_PLAN_H_
