@@ -268,9 +268,23 @@ class Buffer {
                                            const BufferOptions& options);
   absl::Status CheckWritable() const;
   absl::Status ViewError(uint64_t offset_bytes, uint64_t size_bytes) const;
-  // Checks, allocates and waits; then the host's address of the window.
+  // Checks that [offset, offset + size) of the window may be used so, allocates (unless size is 0)
+  // and waits for the uses in conflict.
+  absl::Status BeginAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes,
+                           absl::Time deadline) const;
+  // The same for the whole window; then its address on the host.
   absl::StatusOr<std::byte*> HostAccess(Access access, absl::Time deadline) const;
   absl::Status WrongType(DType wanted) const;
+  absl::Status Misaligned(uint64_t alignment_bytes) const;
+  // One element, of this dtype.
+  absl::Status GetItem(std::byte* to) const;
+  absl::Status GetElement(absl::Span<const int64_t> index, std::byte* to) const;
+  absl::Status SetElement(absl::Span<const int64_t> index, const std::byte* from) const;
+  absl::Status ReadElement(uint64_t position, std::byte* to) const;
+  // [offset, offset + size) of the window; only when it is allocated.
+  SubRegion Region(uint64_t offset_bytes, uint64_t size_bytes) const {
+    return {&storage_->root(), storage_->root_offset() + offset_ + offset_bytes, size_bytes};
+  }
 
   StorageHandle storage_;
   BufferId id_;
