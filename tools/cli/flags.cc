@@ -54,20 +54,23 @@ absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
   uint64_t value = 0;
   const size_t power = unit.empty() ? 0 : std::string_view("KMGT").find(unit) + 1;
   if (digits.empty() || unit.size() > 1 || power > 4 || (!unit.empty() && power == 0) ||
-      !absl::SimpleAtoi(digits, &value) || !CheckedMul(value, uint64_t{1} << (10 * power), &value)) {
-    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is no number of bytes; write 4096, 64K, 16MiB, 2G"));
+      !absl::SimpleAtoi(digits, &value) ||
+      !CheckedMul(value, uint64_t{1} << (10 * power), &value)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "' is no number of bytes; write 4096, 64K, 16MiB, 2G"));
   }
   return value;
 }
 
-void FlagSet::Add(std::string name, std::string value_name, std::string help, Target target, Need need,
-                  std::vector<std::string> choices) {
-  flags_.push_back({std::move(name), std::move(value_name), std::move(help), DefaultText(target), target, need,
-                    std::move(choices), false});
+void FlagSet::Add(std::string name, std::string value_name, std::string help, Target target,
+                  Need need, std::vector<std::string> choices) {
+  flags_.push_back({std::move(name), std::move(value_name), std::move(help), DefaultText(target),
+                    target, need, std::move(choices), false});
 }
 
 FlagSet::Flag* FlagSet::Find(std::string_view name) {
-  auto it = std::find_if(flags_.begin(), flags_.end(), [name](const Flag& f) { return f.name == name; });
+  auto it =
+      std::find_if(flags_.begin(), flags_.end(), [name](const Flag& f) { return f.name == name; });
   return it == flags_.end() ? nullptr : &*it;
 }
 
@@ -75,7 +78,8 @@ absl::Status FlagSet::Set(Flag& flag, const std::string& value) {
   auto wrong = [&](std::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", value, ": ", why));
   };
-  if (!flag.choices.empty() && std::find(flag.choices.begin(), flag.choices.end(), value) == flag.choices.end()) {
+  if (!flag.choices.empty() &&
+      std::find(flag.choices.begin(), flag.choices.end(), value) == flag.choices.end()) {
     return wrong(absl::StrCat("choose one of ", absl::StrJoin(flag.choices, ", ")));
   }
   if (auto* s = std::get_if<std::string*>(&flag.target)) {
@@ -84,7 +88,8 @@ absl::Status FlagSet::Set(Flag& flag, const std::string& value) {
   } else if (auto* b = std::get_if<bool*>(&flag.target)) {
     if (!absl::SimpleAtob(value, *b)) return wrong("say true or false");
   } else if (auto* i = std::get_if<int*>(&flag.target)) {
-    if (!absl::SimpleAtoi(value, *i) || **i < 0) return wrong("this is no whole number of 0 or more");
+    if (!absl::SimpleAtoi(value, *i) || **i < 0)
+      return wrong("this is no whole number of 0 or more");
   } else if (auto* d = std::get_if<std::optional<absl::Duration>*>(&flag.target)) {
     absl::Duration duration;
     if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration()) {
@@ -108,14 +113,15 @@ absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string& arg = args[i];
     if (arg.rfind("--", 0) != 0 || arg.size() == 2) {
-      return absl::InvalidArgumentError(absl::StrCat("unexpected '", arg, "'; every argument is --name=value"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("unexpected '", arg, "'; every argument is --name=value"));
     }
     const size_t equals = arg.find('=');
     const std::string name = arg.substr(2, equals == arg.npos ? arg.npos : equals - 2);
     Flag* flag = Find(name);
     if (flag == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("there is no --", name, "; 'tenure ", command_, " --help' lists what there is"));
+      return absl::InvalidArgumentError(absl::StrCat("there is no --", name, "; 'tenure ", command_,
+                                                     " --help' lists what there is"));
     }
     if (flag->given) return absl::InvalidArgumentError(absl::StrCat("--", name, " is given twice"));
     std::string value;
@@ -130,14 +136,16 @@ absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
   }
   for (const Flag& flag : flags_) {
     if (flag.need == kRequired && !flag.given) {
-      return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", flag.value_name, " is missing: ", flag.help));
+      return absl::InvalidArgumentError(
+          absl::StrCat("--", flag.name, "=", flag.value_name, " is missing: ", flag.help));
     }
   }
   return absl::OkStatus();
 }
 
 std::optional<int> FlagSet::Parse(absl::Span<const std::string> args) {
-  if (std::find(args.begin(), args.end(), "--help") != args.end() || std::find(args.begin(), args.end(), "-h") != args.end()) {
+  if (std::find(args.begin(), args.end(), "--help") != args.end() ||
+      std::find(args.begin(), args.end(), "-h") != args.end()) {
     std::fputs(Help().c_str(), stdout);
     return kDone;
   }
@@ -148,7 +156,8 @@ std::optional<int> FlagSet::Parse(absl::Span<const std::string> args) {
 }
 
 std::string FlagSet::Help() const {
-  std::string out = absl::StrCat("tenure ", command_, ": ", Wrapped(purpose_, 0, 96), "\n\nFlags:\n");
+  std::string out =
+      absl::StrCat("tenure ", command_, ": ", Wrapped(purpose_, 0, 96), "\n\nFlags:\n");
   for (const Flag& flag : flags_) {
     std::string left = absl::StrCat("  --", flag.name);
     if (!flag.choices.empty()) {
@@ -168,9 +177,11 @@ std::string FlagSet::Help() const {
     absl::StrAppend(&out, Wrapped(help, kColumn, 68), "\n");
   }
   if (!notes_.empty()) absl::StrAppend(&out, "\n", notes_, "\n");
-  if (!examples_.empty()) absl::StrAppend(&out, "\nExamples:\n  ", absl::StrJoin(examples_, "\n  "), "\n");
+  if (!examples_.empty())
+    absl::StrAppend(&out, "\nExamples:\n  ", absl::StrJoin(examples_, "\n  "), "\n");
   absl::StrAppend(&out,
-                  "\nExit status: 0 done, 1 failed, 2 usage, 3 proven infeasible, 4 a deadline or budget ended without an "
+                  "\nExit status: 0 done, 1 failed, 2 usage, 3 proven infeasible, 4 a deadline or "
+                  "budget ended without an "
                   "answer.\n");
   return out;
 }

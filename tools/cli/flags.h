@@ -3,10 +3,12 @@
 // Example:
 //   FlagSet flags("pack", "Packs buffers with lifetimes into as little memory as possible.");
 //   flags.Add("input", "FILE", "the problem", &input, FlagSet::kRequired);
-//   if (std::optional<int> exit = flags.Parse(args)) return *exit;      // --help, or a usage error that was printed
+//   if (std::optional<int> exit = flags.Parse(args)) return *exit;      // --help, or a usage error
+//   that was printed
 //
-// Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K, M, G or T (1024-based, "64MiB" and "64M" are the same).
-// Thread safety: thread-compatible. Ownership: borrows the variables.
+// Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K,
+// M, G or T (1024-based, "64MiB" and "64M" are the same). Thread safety: thread-compatible.
+// Ownership: borrows the variables.
 
 #ifndef TENURE_TOOLS_CLI_FLAGS_H_
 #define TENURE_TOOLS_CLI_FLAGS_H_
@@ -30,8 +32,8 @@ enum ExitCode : int {
   kDone = 0,
   kFailed = 1,
   kUsage = 2,
-  kInfeasible = 3,   // proven
-  kNoAnswer = 4,     // a deadline or budget ended first
+  kInfeasible = 3,  // proven
+  kNoAnswer = 4,    // a deadline or budget ended first
 };
 
 struct Bytes {
@@ -43,13 +45,15 @@ absl::StatusOr<uint64_t> ParseBytes(std::string_view text);
 class FlagSet {
  public:
   enum Need { kOptional, kRequired };
-  using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*, std::optional<absl::Duration>*>;
+  using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*,
+                              std::optional<absl::Duration>*>;
 
-  FlagSet(std::string command, std::string purpose) : command_(std::move(command)), purpose_(std::move(purpose)) {}
+  FlagSet(std::string command, std::string purpose)
+      : command_(std::move(command)), purpose_(std::move(purpose)) {}
 
   // `choices`, if any, are all the values there are. Defaults are what the variables hold now.
-  void Add(std::string name, std::string value_name, std::string help, Target target, Need need = kOptional,
-           std::vector<std::string> choices = {});
+  void Add(std::string name, std::string value_name, std::string help, Target target,
+           Need need = kOptional, std::vector<std::string> choices = {});
   // Lines shown at the end of --help.
   void AddExample(std::string line) { examples_.push_back(std::move(line)); }
   void AddNotes(std::string notes) { notes_ = std::move(notes); }
