@@ -3,7 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -59,8 +58,8 @@ class Copied final : public WeightSource {
  public:
   Copied(const Trace& trace, int threads) : trace_(trace), threads_(threads) {}
 
-  absl::StatusOr<absl::btree_map<uint32_t, Buffer>> Given() override {
-    return absl::btree_map<uint32_t, Buffer>();
+  absl::StatusOr<std::map<uint32_t, Buffer>> Given() override {
+    return std::map<uint32_t, Buffer>();
   }
 
   absl::Status Load(uint32_t base, const Buffer& to) override {
@@ -101,7 +100,7 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
                      "; run on cpu, or look at the plan alone with 'tenure plan --space=",
                      allocator.space().ToString(), "'"));
   }
-  absl::StatusOr<absl::btree_map<uint32_t, Buffer>> given = weights.Given();
+  absl::StatusOr<std::map<uint32_t, Buffer>> given = weights.Given();
   if (!given.ok()) return given.status();
   absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
   if (!job.ok()) return job.status();
