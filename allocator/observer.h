@@ -45,9 +45,9 @@ struct Event {
   Kind kind;
   const MemorySpace* space = nullptr;  // borrowed for the call
   std::string_view name;               // borrowed for the call
-  StorageId storage;
-  StorageId source;
-  AllocationId allocation;
+  StorageId storage = {};
+  StorageId source = {};
+  AllocationId allocation = {};
   uint64_t offset_bytes = 0;
   uint64_t size_bytes = 0;
 };
