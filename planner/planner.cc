@@ -320,7 +320,15 @@ absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Sche
     if (!status.ok()) break;
     placed.storages.emplace_back(&storage);
   }
-  if (status.ok()) return placed;
+  if (status.ok()) {
+    for (const PlanFill& fill : plan.fills) {
+      placed.fills.push_back(
+          {fill.step, Buffer::OfStorage(*liveness->storages[fill.storage].storage)});
+    }
+    std::stable_sort(placed.fills.begin(), placed.fills.end(),
+                     [](const PlacedFill& a, const PlacedFill& b) { return a.step < b.step; });
+    return placed;
+  }
   UnplacePlan(std::move(placed))
       .IgnoreError();  // what was placed a moment ago can't be sealed or mapped
   return status;

@@ -52,9 +52,16 @@ struct PlanOptions {
 
 absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& options = {});
 
+// The executor zeroes `storage` (the whole of it) right before the step.
+struct PlacedFill {
+  uint32_t step = 0;
+  Buffer storage;
+};
+
 // The arenas of a plan and what lies in them. Dropping it drops nothing that is in use: placed
 // storages keep their arena.
 struct PlacedPlan {
+  std::vector<PlacedFill> fills;           // by step
   std::vector<Buffer> arenas;              // one for each of Plan::arenas
   std::vector<StorageKeepAlive> storages;  // what was placed, in the order of Plan::placements
 };

@@ -83,6 +83,8 @@ class Schedule {
   const std::string& name() const { return name_; }
   OrderKind order() const { return order_; }
   const std::vector<Step>& steps() const { return steps_; }
+  // Gives the steps and their handles back; the schedule is empty then.
+  std::vector<Step> TakeSteps() { return std::exchange(steps_, {}); }
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
   // The reason given to Hold, or null.

@@ -119,6 +119,13 @@ class Buffer {
                                          uint64_t file_offset_bytes,
                                          const BufferOptions& options = {});
 
+  // All bytes of a storage, as uint8. For planners and executors, who know storages by other
+  // buffers.
+  static Buffer OfStorage(Storage& storage) {
+    return Buffer(StorageHandle(&storage), 0, storage.size_bytes(), DType::kUInt8,
+                  Shape::Vector(storage.size_bytes()));
+  }
+
   // --- Identity and geometry --------------------------------------------------------------------
   bool is_null() const { return !storage_; }
   BufferId id() const { return id_; }
