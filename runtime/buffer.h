@@ -55,7 +55,7 @@ namespace tenure {
 class Mapping;
 
 struct BufferOptions {
-  std::string name;              // for errors, logs and pictures
+  std::string name = {};         // for errors, logs and pictures
   uint64_t alignment_bytes = 0;  // a power of two; 0: the space's default
   bool zeroed = false;           // reads as zeros until written
   bool immediate = false;        // allocate now
@@ -63,8 +63,8 @@ struct BufferOptions {
 
 struct BufferSpec {
   DType dtype = DType::kUInt8;
-  Shape shape;
-  BufferOptions options;
+  Shape shape = {};
+  BufferOptions options = {};
 };
 
 // How a transfer with host memory, or between buffers, goes about it.
