@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
 
 namespace tenure {
@@ -24,6 +25,10 @@ Registry::Registry() {
     return factories_[static_cast<int>(kind)];
   };
   factory(SpaceKind::kCpu) = [](const MemorySpace&) { return std::make_unique<CpuAllocator>(); };
+  factory(SpaceKind::kDisk) =
+      [](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
+    return MmapAllocator::Open(space.path());
+  };
   factory(SpaceKind::kNull) = [](const MemorySpace&) { return std::make_unique<NullAllocator>(); };
 }
 

@@ -61,7 +61,7 @@ absl::Status RootAllocator::Exhausted(const AllocationRequest& request, uint64_t
   return ExhaustedError(request, rounded_bytes, space_, Stats(), tried);
 }
 
-void RootAllocator::Close() {
+bool RootAllocator::Close() {
   deferred_.Reap();
   const AllocatorStats stats = Stats();
   if (stats.in_use_count > 0) {
@@ -75,6 +75,8 @@ void RootAllocator::Close() {
                                 deferred_.waiting_bytes(),
                                 " bytes wait for fences; they are never given back"));
   }
+  return stats.in_use_count == 0 && deferred_.waiting_count() == 0 &&
+         deferred_.quarantined_count() == 0;
 }
 
 }  // namespace tenure

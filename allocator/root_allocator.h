@@ -54,8 +54,8 @@ class RootAllocator : public Allocator {
   virtual void Release(const Allocation& allocation) = 0;
 
   // To be called first by the destructor of every derived class: Release is
-  // virtual.
-  void Close();
+  // virtual. False: some bytes are still in use.
+  bool Close();
 
   // The alignment to give: what was asked for, at least the space's.
   uint64_t AlignmentFor(const AllocationRequest& request) const;

@@ -24,9 +24,19 @@ void KeepForGood(const Allocation& allocation) {
 
 DeferredQueue::~DeferredQueue() {
   Reap();
-  absl::MutexLock lock(&mutex_);
-  for (const auto& [key, line] : lines_) {
-    for (const Entry& entry : line.heap) KeepForGood(entry.allocation);
+  absl::flat_hash_map<const Timeline*, Line> rest;
+  {
+    absl::MutexLock lock(&mutex_);
+    rest.swap(lines_);
+  }
+  for (const auto& [key, line] : rest) {
+    for (const Entry& entry : line.heap) {
+      if (give_up_ != nullptr) {
+        give_up_(entry.allocation, entry.users);
+      } else {
+        KeepForGood(entry.allocation);
+      }
+    }
   }
 }
 
@@ -52,9 +62,13 @@ void DeferredQueue::Settle(Entry entry) {
     release_(entry.allocation);
   } else if (std::any_of(users.begin(), users.end(), [](const Fence& f) { return f.IsFailed(); })) {
     // Whatever the failed device may still do, the bytes stay out of use.
-    quarantined_count_.fetch_add(1, std::memory_order_relaxed);
-    quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    KeepForGood(entry.allocation);
+    if (give_up_ != nullptr) {
+      give_up_(entry.allocation, entry.users);
+    } else {
+      quarantined_count_.fetch_add(1, std::memory_order_relaxed);
+      quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+      KeepForGood(entry.allocation);
+    }
   } else {
     File(std::move(entry));
     return;

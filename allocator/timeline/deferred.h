@@ -20,12 +20,14 @@
 //
 // Cost: Retire of what no fence guards: a call of `release`. Reap with nothing
 // waiting: one load. Otherwise a lock and a logarithm for each entry that
-// moves. Thread safety: thread-safe. `release` and the timelines are called
-// with no lock held. Ownership: shares the timelines of the fences; borrows the
-// allocations' bytes. The destructor reaps once more and then forgets what is
-// still guarded: those bytes are never freed, which is the only safe thing left
-// to do; ask waiting_count() first and tell somebody. Errors: none; Failed
-// timelines quarantine.
+// moves. Thread safety: thread-safe. `release`, `give_up` and the timelines are
+// called with no lock held. Ownership: shares the timelines of the fences;
+// borrows the allocations' bytes. Errors: none.
+//
+// What is quarantined, and what still waits when the queue is destroyed (which
+// reaps once more), goes to `give_up`: a decorator hands it to its upstream,
+// fences and all. Without one those bytes are never freed, which is the only
+// safe thing left to do; ask waiting_count() first and tell somebody.
 
 #ifndef TENURE_ALLOCATOR_TIMELINE_DEFERRED_H_
 #define TENURE_ALLOCATOR_TIMELINE_DEFERRED_H_
@@ -34,6 +36,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -49,8 +52,10 @@ namespace tenure {
 class DeferredQueue {
  public:
   using Release = std::function<void(const Allocation&)>;
+  using GiveUp = std::function<void(const Allocation&, absl::Span<const Fence> users)>;
 
-  explicit DeferredQueue(Release release) : release_(std::move(release)) {}
+  explicit DeferredQueue(Release release, GiveUp give_up = nullptr)
+      : release_(std::move(release)), give_up_(std::move(give_up)) {}
   ~DeferredQueue();
   DeferredQueue(const DeferredQueue&) = delete;
   DeferredQueue& operator=(const DeferredQueue&) = delete;
@@ -69,7 +74,8 @@ class DeferredQueue {
   // `deadline`, and reaps. False: some is still waiting.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What waits and what is quarantined, by Allocation::reserved_bytes.
+  // What waits, and what was quarantined (nothing where `give_up` took it), by
+  // Allocation::reserved_bytes.
   uint64_t waiting_count() const { return waiting_count_.load(std::memory_order_relaxed); }
   uint64_t waiting_bytes() const { return waiting_bytes_.load(std::memory_order_relaxed); }
   uint64_t quarantined_count() const { return quarantined_count_.load(std::memory_order_relaxed); }
@@ -94,6 +100,7 @@ class DeferredQueue {
   void File(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Release release_;
+  const GiveUp give_up_;
   std::atomic<uint64_t> waiting_count_{0};
   std::atomic<uint64_t> waiting_bytes_{0};
   std::atomic<uint64_t> quarantined_count_{0};

@@ -8,6 +8,12 @@
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
+namespace {
+
+// Up to here first fit, which looks at every placed neighbour, is cheap enough.
+constexpr size_t kFewBlocks = 20000;
+
+}  // namespace
 
 void SolvePlain(Task& task, Packing& packing) {
   const PlainInstance plain = MakePlain(task.problem);
@@ -20,6 +26,18 @@ void SolvePlain(Task& task, Packing& packing) {
   packing.offsets.assign(task.problem.items.size(), 0);
   for (size_t b = 0; b < plain.blocks.size(); ++b) {
     packing.offsets[plain.item_of[b]] = best.offsets[b];
+  }
+  if (plain.mixed_alignment && best.top > target &&
+      plain.blocks.size() <= kFewBlocks && !task.budget.Interrupted()) {
+    // Padding leaves holes that the skyline does not see.
+    Packing other;
+    SolveGeneral(task, other);
+    UpdateHeights(task.problem, packing);
+    UpdateHeights(task.problem, other);
+    if (!other.offsets.empty() && other.height < packing.height) {
+      packing.offsets = std::move(other.offsets);
+      packing.statistics.winner = std::move(other.statistics.winner);
+    }
   }
 }
 

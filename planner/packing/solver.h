@@ -88,11 +88,11 @@ struct SolveOptions {
   // deterministic.
   uint64_t max_nodes = kUnlimited;
 
-  SearchRules rules;
+  SearchRules rules = {};
 
   // Called now and then from the calling thread with the best height and bound so far; may be
   // empty.
-  std::function<void(uint64_t best_height, uint64_t lower_bound)> progress;
+  std::function<void(uint64_t best_height, uint64_t lower_bound)> progress = nullptr;
 };
 
 absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& options = {});
