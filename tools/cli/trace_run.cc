@@ -43,7 +43,8 @@ absl::Status RunOp(const Trace& trace, uint32_t op_number, const Step& step, int
     absl::StatusOr<absl::Span<uint8_t>> span = WriteSpan(step.writes[i]);
     if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace, op.writes[i]));
     const TraceBuffer& b = trace.buffers[op.writes[i]];
-    KernelWrite write{.bytes = *span};
+    KernelWrite write;
+    write.bytes = *span;
     if (b.strides.has_value()) {
       write.strided = true;
       write.shape = b.shape;
