@@ -275,8 +275,9 @@ class Buffer {
                                            const BufferOptions& options);
   absl::Status CheckWritable() const;
   absl::Status ViewError(uint64_t offset_bytes, uint64_t size_bytes) const;
-  // Checks that [offset, offset + size) of the window may be used so, and allocates (unless size is
-  // 0).
+  // Whether [offset, offset + size) of the window may be used so.
+  absl::Status CheckAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const;
+  // The same, and allocates (unless size is 0).
   absl::Status PrepareAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const;
   // The same, and waits for the uses in conflict.
   absl::Status BeginAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes,

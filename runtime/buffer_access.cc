@@ -63,23 +63,23 @@ struct PackedPlace {
 
 }  // namespace
 
-absl::Status Buffer::PrepareAccess(Access access, uint64_t offset_bytes,
-                                   uint64_t size_bytes) const {
+absl::Status Buffer::CheckAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const {
   if (is_null()) return internal::NullBufferError();
   if (!WindowFits(offset_bytes, size_bytes, size_)) {
     return absl::OutOfRangeError(absl::StrCat(size_bytes, " bytes at ", offset_bytes,
                                               " do not lie in ", internal::Describe(*this), " of ",
                                               size_, " bytes"));
   }
-  if (!storage_->is_allocated()) {
-    // What is refused in the end should not allocate first.
-    if (access == Access::kWrite) {
-      if (absl::Status status = CheckWritable(); !status.ok()) return status;
-    }
-    // Nobody needs memory for nothing.
-    if (size_bytes == 0) return absl::OkStatus();
-    if (absl::Status status = storage_->EnsureAllocated(); !status.ok()) return status;
-  }
+  return access == Access::kWrite ? CheckWritable() : absl::OkStatus();
+}
+
+absl::Status Buffer::PrepareAccess(Access access, uint64_t offset_bytes,
+                                   uint64_t size_bytes) const {
+  absl::Status status = CheckAccess(access, offset_bytes, size_bytes);
+  // Nobody needs memory for nothing.
+  if (!status.ok() || size_bytes == 0 || storage_->is_allocated()) return status;
+  if (status = storage_->EnsureAllocated(); !status.ok()) return status;
+  // Fresh bytes may turn out to be read-only.
   return access == Access::kWrite ? CheckWritable() : absl::OkStatus();
 }
 

@@ -73,13 +73,16 @@ void NotifyMoved(Event::Kind kind, Storage& storage, StorageId source, const Sub
           .size_bytes = region.size_bytes});
 }
 
+// Whose the bytes are: a placed storage's are of its arena's allocator.
+Allocator& AllocatorOf(Storage* storage) { return storage->root_storage().allocator(); }
+
 struct MoveIn {
   Storage* storage;
   SubRegion to;
   const void* from;
   CopyOptions options;
   absl::StatusOr<Fence> operator()() const {
-    absl::StatusOr<Fence> fence = storage->allocator().CopyIn(to, from, options);
+    absl::StatusOr<Fence> fence = AllocatorOf(storage).CopyIn(to, from, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyIn, *storage, {}, to);
     return fence;
   }
@@ -91,7 +94,7 @@ struct MoveOut {
   SubRegion from;
   CopyOptions options;
   absl::StatusOr<Fence> operator()() const {
-    absl::StatusOr<Fence> fence = storage->allocator().CopyOut(to, from, options);
+    absl::StatusOr<Fence> fence = AllocatorOf(storage).CopyOut(to, from, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyOut, *storage, {}, from);
     return fence;
   }
@@ -104,8 +107,8 @@ struct MoveBetween {
   SubRegion from;
   CopyOptions options;
   absl::StatusOr<Fence> operator()() const {
-    absl::StatusOr<Fence> fence = CopyTable::Default().Copy({&storage->allocator(), to},
-                                                            {&source->allocator(), from}, options);
+    absl::StatusOr<Fence> fence = CopyTable::Default().Copy({&AllocatorOf(storage), to},
+                                                            {&AllocatorOf(source), from}, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopy, *storage, source->id(), to);
     return fence;
   }
@@ -117,7 +120,7 @@ struct FillAll {
   FillPattern pattern;
   CopyOptions options;
   absl::StatusOr<Fence> operator()() const {
-    absl::StatusOr<Fence> fence = storage->allocator().Fill(to, pattern, options);
+    absl::StatusOr<Fence> fence = AllocatorOf(storage).Fill(to, pattern, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kFill, *storage, {}, to);
     return fence;
   }
@@ -269,9 +272,10 @@ absl::Status Buffer::CopyRegionFrom(const Buffer& source, uint64_t source_offset
                                     uint64_t offset_bytes, uint64_t size_bytes,
                                     const TransferOptions& options) const {
   if (absl::Status s = CheckTransfer(this, size_bytes, options); !s.ok()) return s;
-  // Both are checked before either is waited for.
-  absl::Status status = PrepareAccess(Access::kWrite, offset_bytes, size_bytes);
+  // Both are checked before either is allocated, and allocated before either is waited for.
+  absl::Status status = CheckAccess(Access::kWrite, offset_bytes, size_bytes);
   if (status.ok()) status = source.PrepareAccess(Access::kRead, source_offset_bytes, size_bytes);
+  if (status.ok()) status = PrepareAccess(Access::kWrite, offset_bytes, size_bytes);
   if (!status.ok() || size_bytes == 0) return status;
   const absl::Time deadline = DeadlineOf(options);
   const uint64_t to = offset_ + offset_bytes, from = source.offset_ + source_offset_bytes;
@@ -297,8 +301,9 @@ absl::StatusOr<Fence> Buffer::CopyFromAsync(const Buffer& source,
   if (is_null() || source.is_null()) return internal::NullBufferError();
   if (source.size_ != size_) return WrongSize(*this, source.size_, "views");
   if (absl::Status s = CheckTransfer(this, size_, options); !s.ok()) return s;
-  absl::Status status = PrepareAccess(Access::kWrite, 0, size_);
+  absl::Status status = CheckAccess(Access::kWrite, 0, size_);
   if (status.ok()) status = source.PrepareAccess(Access::kRead, 0, size_);
+  if (status.ok()) status = PrepareAccess(Access::kWrite, 0, size_);
   if (!status.ok()) return status;
   if (size_ == 0) return Fence();
   return RunWhenFree(

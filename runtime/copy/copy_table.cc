@@ -105,7 +105,7 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::DefaultRoute(const CopyEnd& to,
                                                              const CopyEnd& from) const {
   for (const CopyEnd* end : {&to, &from}) {
     if (!end->allocator->traits().has_bytes) {
-      return absl::UnimplementedError(absl::StrCat(
+      return absl::FailedPreconditionError(absl::StrCat(
           "can't copy ", Ends(to, from), ": '", end->allocator->space().ToString(),
           "' has sizes and no bytes; it is for planning, run with buffers of another space"));
     }

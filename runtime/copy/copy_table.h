@@ -20,8 +20,8 @@
 // Cost: an acquire load and some comparisons a copy; staged copies hold 4 MiB of host memory.
 // Thread safety: thread-safe. Ownership: owns the routes, and keeps replaced ones, because copies
 // may be on their way through them. Allocators and regions are borrowed until the fence.
-// Errors: Unimplemented (a space without bytes, an allocator that can't copy that way; the message
-// names both sides and what would work), and whatever the allocators say.
+// Errors: Unimplemented (an allocator that can't copy that way) and FailedPrecondition (a space
+// without bytes), which name both sides and what would work, and whatever the allocators say.
 
 #ifndef TENURE_RUNTIME_COPY_COPY_TABLE_H_
 #define TENURE_RUNTIME_COPY_COPY_TABLE_H_
