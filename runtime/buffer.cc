@@ -5,19 +5,14 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/runtime/buffer_errors.h"
 
 namespace tenure {
 namespace {
 
-absl::Status NullBuffer() {
-  return absl::FailedPreconditionError(
-      "the buffer is null: it was default-constructed or moved from");
-}
+using internal::Describe;
 
-std::string Describe(const Buffer& buffer) {
-  return buffer.name().empty() ? absl::StrCat("buffer ", buffer.id().value())
-                               : absl::StrCat("buffer '", buffer.name(), "'");
-}
+absl::Status NullBuffer() { return internal::NullBufferError(); }
 
 absl::Status ImportAs(const StorageHandle& storage, AllocationRequest request,
                       const BufferOptions& options) {

@@ -55,7 +55,7 @@ namespace tenure {
 class Mapping;
 
 struct BufferOptions {
-  std::string name;              // for errors, logs and pictures
+  std::string name = {};         // for errors, logs and pictures
   uint64_t alignment_bytes = 0;  // a power of two; 0: the space's default
   bool zeroed = false;           // reads as zeros until written
   bool immediate = false;        // allocate now
@@ -63,8 +63,8 @@ struct BufferOptions {
 
 struct BufferSpec {
   DType dtype = DType::kUInt8;
-  Shape shape;
-  BufferOptions options;
+  Shape shape = {};
+  BufferOptions options = {};
 };
 
 // How a transfer with host memory, or between buffers, goes about it.
@@ -275,8 +275,11 @@ class Buffer {
                                            const BufferOptions& options);
   absl::Status CheckWritable() const;
   absl::Status ViewError(uint64_t offset_bytes, uint64_t size_bytes) const;
-  // Checks that [offset, offset + size) of the window may be used so, allocates (unless size is 0)
-  // and waits for the uses in conflict.
+  // Whether [offset, offset + size) of the window may be used so.
+  absl::Status CheckAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const;
+  // The same, and allocates (unless size is 0).
+  absl::Status PrepareAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const;
+  // The same, and waits for the uses in conflict.
   absl::Status BeginAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes,
                            absl::Time deadline) const;
   // The same for the whole window; then its address on the host.
@@ -302,25 +305,6 @@ class Buffer {
 };
 
 }  // namespace tenure
-
-// The fast path of the commonest view, inline: one increment, one id, no call.
-inline absl::StatusOr<tenure::Buffer> tenure::Buffer::View(uint64_t offset_bytes,
-                                                           uint64_t size_bytes) const {
-  uint64_t elements = 0;
-  bool whole;
-  if (const uint64_t item = ItemSize(dtype_); IsByteSized(dtype_)) {
-    whole = IsPowerOfTwo(item) && (size_bytes & (item - 1)) == 0;
-    elements = size_bytes >> __builtin_ctzll(item);
-  } else {
-    whole = size_bytes < (uint64_t{1} << 60);
-    elements = size_bytes * (8 / BitWidth(dtype_));
-  }
-  if (ABSL_PREDICT_FALSE(is_null() || !WindowFits(offset_bytes, size_bytes, size_) || !whole)) {
-    return ViewError(offset_bytes, size_bytes);
-  }
-  return absl::StatusOr<Buffer>(absl::in_place, Buffer::ViewTag(), *this, offset_ + offset_bytes,
-                                size_bytes, elements);
-}
 
 #include "tenure/runtime/buffer_inl.h"  // IWYU pragma: export
 

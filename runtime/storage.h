@@ -73,7 +73,7 @@ class Storage {
   struct Options {
     uint64_t alignment_bytes = 0;  // a power of two (checked when allocated), or 0
     bool zeroed = false;           // reads as zeros before the first write
-    std::string name;
+    std::string name = {};
   };
   static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
 

@@ -54,6 +54,8 @@ class FlagSet {
   // `choices`, if any, are all the values there are. Defaults are what the variables hold now.
   void Add(std::string name, std::string value_name, std::string help, Target target,
            Need need = kOptional, std::vector<std::string> choices = {});
+  // For flags declared by somebody else.
+  void MakeOptional(std::string_view name) { Find(name)->need = kOptional; }
   // Lines shown at the end of --help.
   void AddExample(std::string line) { examples_.push_back(std::move(line)); }
   void AddNotes(std::string notes) { notes_ = std::move(notes); }

@@ -61,8 +61,8 @@ class Mapped final : public WeightSource {
     return disk.status();
   }
 
-  absl::StatusOr<absl::btree_map<uint32_t, Buffer>> Given() override {
-    absl::btree_map<uint32_t, Buffer> given;
+  absl::StatusOr<std::map<uint32_t, Buffer>> Given() override {
+    std::map<uint32_t, Buffer> given;
     for (const TraceBuffer& b : trace_.buffers) {
       if (!Starts(b) || uses_[b.id].written) continue;
       absl::StatusOr<Buffer> window = Window(b.id);
@@ -86,7 +86,7 @@ class Mapped final : public WeightSource {
   const Trace& trace_;
   const std::vector<TraceUse> uses_;
   const std::string path_;
-  absl::btree_map<uint32_t, uint64_t> offset_of_;
+  std::map<uint32_t, uint64_t> offset_of_;
   Allocator* disk_ = nullptr;
 };
 

@@ -53,7 +53,7 @@ std::vector<uint32_t> TraceJob::Results() const {
 }
 
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
-                                      const absl::btree_map<uint32_t, Buffer>& given) {
+                                      const std::map<uint32_t, Buffer>& given) {
   TraceJob job{.trace = &trace, .schedule = Schedule(trace.name), .uses = FindUses(trace)};
   const size_t n = trace.buffers.size();
   std::vector<Buffer> bases(n), windows(n);

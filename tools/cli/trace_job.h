@@ -12,10 +12,10 @@
 #define TENURE_TOOLS_CLI_TRACE_JOB_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
-#include "absl/container/btree_map.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/planner/schedule.h"
@@ -31,7 +31,7 @@ struct TraceJob {
   // Whole storages of weights, inputs and outputs, by id. Unallocated; a weight or input that
   // `own_persistent` said no to is left for the caller to make (mapped from a file) and is null
   // here.
-  absl::btree_map<uint32_t, Buffer> persistent;
+  std::map<uint32_t, Buffer> persistent = {};
   // Storages the schedule touches or keeps.
   uint32_t storages = 0;
   std::vector<TraceUse> uses;
@@ -44,7 +44,7 @@ struct TraceJob {
 // `given`: weights and inputs that exist already, by id (for example mapped files); the others are
 // made in `allocator`.
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
-                                      const absl::btree_map<uint32_t, Buffer>& given = {});
+                                      const std::map<uint32_t, Buffer>& given = {});
 
 // "buffer 12 (float32[3,4], weight)": for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -44,7 +43,8 @@ absl::Status RunOp(const Trace& trace, uint32_t op_number, const Step& step, int
     absl::StatusOr<absl::Span<uint8_t>> span = WriteSpan(step.writes[i]);
     if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace, op.writes[i]));
     const TraceBuffer& b = trace.buffers[op.writes[i]];
-    KernelWrite write{.bytes = *span};
+    KernelWrite write;
+    write.bytes = *span;
     if (b.strides.has_value()) {
       write.strided = true;
       write.shape = b.shape;
@@ -59,8 +59,8 @@ class Copied final : public WeightSource {
  public:
   Copied(const Trace& trace, int threads) : trace_(trace), threads_(threads) {}
 
-  absl::StatusOr<absl::btree_map<uint32_t, Buffer>> Given() override {
-    return absl::btree_map<uint32_t, Buffer>();
+  absl::StatusOr<std::map<uint32_t, Buffer>> Given() override {
+    return std::map<uint32_t, Buffer>();
   }
 
   absl::Status Load(uint32_t base, const Buffer& to) override {
@@ -101,7 +101,7 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
                      "; run on cpu, or look at the plan alone with 'tenure plan --space=",
                      allocator.space().ToString(), "'"));
   }
-  absl::StatusOr<absl::btree_map<uint32_t, Buffer>> given = weights.Given();
+  absl::StatusOr<std::map<uint32_t, Buffer>> given = weights.Given();
   if (!given.ok()) return given.status();
   absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
   if (!job.ok()) return job.status();

@@ -10,11 +10,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/registry.h"
@@ -28,7 +28,7 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
   // Buffers to be used as they are (mapped), by id; the job makes the others.
-  virtual absl::StatusOr<absl::btree_map<uint32_t, Buffer>> Given() = 0;
+  virtual absl::StatusOr<std::map<uint32_t, Buffer>> Given() = 0;
   // Brings the contents of weight or input `base` into `to`.
   virtual absl::Status Load(uint32_t base, const Buffer& to) = 0;
 };
@@ -43,8 +43,8 @@ absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, 
 
 // What a run left behind.
 struct RunResult {
-  absl::btree_map<uint32_t, uint64_t> digests;            // of each result
-  absl::btree_map<uint32_t, std::vector<uint8_t>> bytes;  // of each result, copied out
+  std::map<uint32_t, uint64_t> digests;            // of each result
+  std::map<uint32_t, std::vector<uint8_t>> bytes;  // of each result, copied out
   std::vector<std::vector<uint64_t>>
       read_chain;      // after each read of each op: everything read so far, mixed
   double seconds = 0;  // ops alone
@@ -55,7 +55,7 @@ struct RunOptions {
   bool planned = true;         // false: every storage on its own
   const Plan* plan = nullptr;  // with planned
   bool check_plan = true;      // false only in tests that place a wrong plan
-  std::function<void(size_t done, size_t total)> progress;
+  std::function<void(size_t done, size_t total)> progress = {};
 };
 
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
