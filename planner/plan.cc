@@ -45,6 +45,11 @@ uint64_t HashSchedule(const Schedule& schedule, F number_of) {
     ++seen;
     const Storage& storage = *buffer.storage();
     hash.Add(storage.size_bytes());
+    hash.Add(schedule.IsInput(storage.id()));
+    hash.Add(schedule.IsOutput(storage.id()));
+    // An input is never placed: where its bytes are (copied, or mapped from a file) is no matter of
+    // the plan.
+    if (schedule.IsInput(storage.id())) return;
     hash.Add(storage.alignment_bytes());
     hash.Add(storage.zeroed());
     if (&storage.allocator() != allocator) {
@@ -54,8 +59,6 @@ uint64_t HashSchedule(const Schedule& schedule, F number_of) {
       space = name.value();
     }
     hash.Add(space);
-    hash.Add(schedule.IsInput(storage.id()));
-    hash.Add(schedule.IsOutput(storage.id()));
   };
   for (const Step& step : schedule.steps()) {
     hash.Add(step.lane);
