@@ -14,6 +14,8 @@
 namespace tenure::packing {
 namespace {
 
+// Steps of a coarse section total.
+constexpr uint64_t kCoarse = 64;
 // Rounds without a new best after which a kind of repair gives way to the next.
 constexpr int kPatience = 100;
 
@@ -138,6 +140,9 @@ void Constructions::Rank(std::string_view ranking) {
       switch (ranking[k]) {
         case 'T':
           keyed.keys[k] = most_[b];
+          break;
+        case 't':
+          keyed.keys[k] = most_[b] / (target_ / kCoarse + 1);
           break;
         case 'W':
           keyed.keys[k] = width[b];

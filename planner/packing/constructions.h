@@ -50,6 +50,7 @@ class Constructions {
   // first:
   //   T  the largest section total that the block takes part in      W  the length of its life
   //   A  length times size                                           S  its size
+  //   t  like T, in steps of 1/64 of the target
   // False if the budget ended; there is a packing all the same.
   bool Try(std::string_view ranking, Budget& budget);
 

@@ -15,14 +15,16 @@ namespace tenure::packing {
 namespace {
 
 constexpr std::array<std::string_view, 4> kRankings = {"TWA", "TAW", "ATW", "TSW"};
-// Beyond this many blocks a construction takes long, and later rankings bring little.
+
+// Beyond this many blocks, coarse totals: exact ones order blocks by their
+// begin, which makes the search for them slow, and they bring nothing there.
 constexpr size_t kManyBlocks = 200000;
 
 // Placements that the effort is worth. Small problems are placed ten times as fast.
 uint64_t Placements(const Constructions& work, Effort effort) {
   if (work.small()) return effort == Effort::kFast ? 5000 : 150000;
   const uint64_t some = effort == Effort::kFast ? 200000 : 1500000;
-  return std::max<uint64_t>(some, 2 * work.size());
+  return some;
 }
 
 int Rounds(uint64_t placements, const Constructions& work) {
@@ -32,10 +34,11 @@ int Rounds(uint64_t placements, const Constructions& work) {
 // False if the deadline ended the work.
 bool Work(Constructions& work, Effort effort, Budget& budget) {
   // The first construction is for free: it must be there.
-  if (!work.Try(kRankings[0], budget)) return false;
-  const size_t rankings = work.size() > kManyBlocks ? 2 : kRankings.size();
+  const bool many = work.size() > kManyBlocks;
+  if (!work.Try(many ? "tWA" : kRankings[0], budget)) return false;
   Budget mine = budget.WithSteps(Placements(work, effort));
-  for (size_t k = 1; k < rankings && !work.done() && mine.steps_left() >= work.size(); ++k) {
+  for (size_t k = 1; k < kRankings.size() && !work.done() && mine.steps_left() >= work.size();
+       ++k) {
     if (!work.Try(kRankings[k], mine)) return !budget.Interrupted();
   }
   // What is left is shared by the kinds of repair.
@@ -122,9 +125,10 @@ PortfolioResult RunPortfolio(const PlainInstance& plain, uint64_t target, Effort
     return result;
   }
   Constructions whole(plain, plain.totals, {}, 0, target);
+  const bool many = whole.size() > kManyBlocks;
   const std::vector<uint32_t> starts = PartStarts(plain);
-  const bool running =
-      starts.size() == 2 ? Work(whole, effort, budget) : whole.Try(kRankings[0], budget);
+  const bool running = starts.size() == 2 ? Work(whole, effort, budget)
+                                          : whole.Try(many ? "tWA" : kRankings[0], budget);
   result.offsets = whole.offsets();
   result.top = whole.top();
   result.winner = whole.winner();
