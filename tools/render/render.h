@@ -57,7 +57,7 @@ struct PictureArena {
   std::string name;     // may be empty
   uint64_t height = 0;  // bytes that it takes
   // What no packing of these items can go below; none: the peak of the live bytes.
-  std::optional<uint64_t> lower_bound;
+  std::optional<uint64_t> lower_bound = std::nullopt;
 };
 
 struct Picture {

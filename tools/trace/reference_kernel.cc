@@ -288,20 +288,24 @@ absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<co
   return absl::OkStatus();
 }
 
-void FillStart(absl::Span<uint8_t> bytes, uint32_t base_id, int max_threads) {
-  FillWords(bytes, (uint64_t{base_id} + 1) * kStartStep, max_threads);
+void FillStart(absl::Span<uint8_t> bytes, uint32_t base_id, int max_threads, uint64_t first_word) {
+  FillWords(bytes, (uint64_t{base_id} + 1) * kStartStep + first_word * kG, max_threads);
 }
 
 uint64_t DigestReads(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
-                     int max_threads) {
+                     int max_threads, std::vector<uint64_t>* chain) {
   uint64_t d = Mix(op_index + 1);
-  for (const absl::Span<const uint8_t>& window : reads) d = Mix(d + Digest(window, max_threads));
+  for (const absl::Span<const uint8_t>& window : reads) {
+    d = Mix(d + Digest(window, max_threads));
+    if (chain != nullptr) chain->push_back(d);
+  }
   return d;
 }
 
 absl::Status RunReferenceOp(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
-                            absl::Span<const KernelWrite> writes, int max_threads) {
-  const uint64_t d = DigestReads(op_index, reads, max_threads);
+                            absl::Span<const KernelWrite> writes, int max_threads,
+                            std::vector<uint64_t>* chain) {
+  const uint64_t d = DigestReads(op_index, reads, max_threads, chain);
   for (size_t k = 0; k < writes.size(); ++k) {
     const KernelWrite& write = writes[k];
     const uint64_t seed = d + (k + 1) * kWriteStep;

@@ -62,8 +62,10 @@ absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<co
                          absl::Span<const uint64_t> strides, uint64_t item_bytes,
                          int max_threads = 1);
 
-// What weight or input `base_id` holds before the first op.
-void FillStart(absl::Span<uint8_t> bytes, uint32_t base_id, int max_threads = 1);
+// What weight or input `base_id` holds before the first op; `bytes` are those from word
+// `first_word` on.
+void FillStart(absl::Span<uint8_t> bytes, uint32_t base_id, int max_threads = 1,
+               uint64_t first_word = 0);
 
 // Where an op writes.
 struct KernelWrite {
@@ -77,11 +79,13 @@ struct KernelWrite {
 
 // What op `op_index` (from 0) makes of its reads: the value that seeds its writes.
 uint64_t DigestReads(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
-                     int max_threads = 1);
+                     int max_threads = 1, std::vector<uint64_t>* chain = nullptr);
 
-// Runs one op. After an error, some writes may have been done.
+// Runs one op. After an error, some writes may have been done. `chain`, if any, gets the value
+// after each read: where two runs of one op first differ in it, that read found other bytes.
 absl::Status RunReferenceOp(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
-                            absl::Span<const KernelWrite> writes, int max_threads = 1);
+                            absl::Span<const KernelWrite> writes, int max_threads = 1,
+                            std::vector<uint64_t>* chain = nullptr);
 
 namespace internal_kernel {
 

@@ -1,0 +1,70 @@
+// Any problem in the form that the general construction works on: rigid bodies of pieces.
+//
+// Why: gaps, adjacency and fixed offsets all say the same thing, that some rectangles of addresses
+// and time keep their distance from each other. A body is a set of such pieces with one unknown,
+// its offset:
+//
+//     an item with a gap           an adjacency group of a and b
+//     +---+     +----+               +-----------+
+//     | 0 |     | 2  |               |     b     |
+//     |   +-----+    |             +-+--------+--+
+//     |   |  1  |    |             |     a    |         the offset is a multiple of `modulus` plus
+//     `residue`
+//     +---+-----+----+             +----------+
+//
+// Cost: linear; n log n in gaps. Thread safety: thread-compatible. Ownership: borrows the problem.
+// Errors: a contradiction that no packing can satisfy is a reason, not a failure.
+
+#ifndef TENURE_PLANNER_PACKING_BODIES_H_
+#define TENURE_PLANNER_PACKING_BODIES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tenure/planner/packing/precedence.h"
+#include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/sections.h"
+
+namespace tenure::packing {
+
+inline constexpr uint32_t kAnyArena = ~uint32_t{0};
+
+struct BodyPiece {
+  SectionRange range;
+  uint64_t begin = 0, end = 0;  // addresses relative to the body
+  uint32_t item = 0;
+  uint32_t body = 0;
+};
+
+struct Body {
+  uint32_t first_piece = 0, end_piece = 0;
+  uint32_t first_member = 0, end_member = 0;
+  uint64_t height = 0;
+  uint64_t modulus = 1, residue = 0;  // of its offset
+  uint64_t fixed = kNoOffset;
+  uint64_t hint = kNoOffset;
+  uint32_t arena = kAnyArena;
+  SectionRange hull;
+};
+
+struct Member {
+  uint32_t item = 0;
+  uint64_t begin = 0;  // relative to the body
+};
+
+struct Bodies {
+  std::vector<Body> bodies;
+  std::vector<BodyPiece> pieces;  // grouped by body
+  std::vector<Member> members;    // items grouped by body; every item is a member of one body
+  uint32_t section_count = 0;
+  std::unique_ptr<const Precedence> precedence;  // with a partial order only
+  std::string contradiction;                     // not empty: no packing exists, and this is why
+};
+
+Bodies MakeBodies(const Problem& problem);
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_BODIES_H_

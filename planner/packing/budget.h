@@ -1,0 +1,80 @@
+// How long a stage may still work: a deadline, a cancel flag, and a count of steps.
+//
+// Why: looking at the clock costs more than a placement, so loops count down and look now and then.
+//
+//   if (!budget.Spend(1)) return false;   // out of steps, out of time, or cancelled
+//
+// Cost: a decrement; the clock is read every 256 steps. Thread safety: single-threaded; one budget
+// a thread. Ownership: borrows the cancel flag. Errors: none.
+
+#ifndef TENURE_PLANNER_PACKING_BUDGET_H_
+#define TENURE_PLANNER_PACKING_BUDGET_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tenure/planner/packing/problem.h"
+
+namespace tenure::packing {
+
+class Budget {
+ public:
+  Budget(absl::Time deadline, const std::atomic<bool>* cancel)
+      : deadline_nanos_(deadline == absl::InfiniteFuture() ? kNever : absl::ToUnixNanos(deadline)),
+        cancel_(cancel) {}
+
+  // The same deadline and flag, and `steps` steps of its own.
+  Budget WithSteps(uint64_t steps) const {
+    Budget b = *this;
+    b.steps_left_ = steps;
+    return b;
+  }
+
+  // False when the work should end.
+  bool Spend(uint64_t steps) {
+    if (steps_left_ != kUnlimited) {
+      if (steps_left_ < steps) {
+        steps_left_ = 0;
+        return false;
+      }
+      steps_left_ -= steps;
+    }
+    until_look_ -= static_cast<int64_t>(steps);
+    if (until_look_ > 0) return !interrupted_;
+    until_look_ = kStride;
+    return !Interrupted();
+  }
+
+  // Looks at the clock and the flag now.
+  bool Interrupted() {
+    if (interrupted_) return true;
+    if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) interrupted_ = true;
+    if (deadline_nanos_ != kNever && absl::GetCurrentTimeNanos() >= deadline_nanos_) {
+      interrupted_ = true;
+    }
+    return interrupted_;
+  }
+
+  bool has_deadline() const { return deadline_nanos_ != kNever; }
+  absl::Time deadline() const {
+    return has_deadline() ? absl::FromUnixNanos(deadline_nanos_) : absl::InfiniteFuture();
+  }
+  const std::atomic<bool>* cancel() const { return cancel_; }
+  uint64_t steps_left() const { return steps_left_; }
+
+ private:
+  static constexpr int64_t kStride = 256;
+  static constexpr int64_t kNever = INT64_MAX;
+
+  int64_t deadline_nanos_;
+  const std::atomic<bool>* cancel_;
+  uint64_t steps_left_ = kUnlimited;
+  int64_t until_look_ = 0;
+  bool interrupted_ = false;
+};
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_BUDGET_H_

@@ -1,0 +1,115 @@
+// The general construction: bodies are placed one by one, each at the lowest offset where it fits
+// among all that was placed before.
+//
+// Why: with fixed offsets, gaps, groups, several arenas or a partial order there are holes beneath
+// that a skyline does not see. First fit sees all of them, at the price of looking at every placed
+// piece that lives at the time.
+//
+//   for each conflict of a piece p with a placed piece q, the offsets in (q.begin - p.end, q.end -
+//   p.begin) are forbidden; sorted, the first gap between them is where the body goes.
+//
+// Among several arenas the one is taken that grows least.
+//
+// Cost: per body O(sqrt n + k log k) for k pieces that live at the same time; with a partial order
+// all placed pieces count. Thread safety: single-threaded. Ownership: borrows problem and bodies.
+// Errors: none.
+
+#ifndef TENURE_PLANNER_PACKING_FIRST_FIT_H_
+#define TENURE_PLANNER_PACKING_FIRST_FIT_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "tenure/planner/packing/bodies.h"
+#include "tenure/planner/packing/budget.h"
+#include "tenure/planner/packing/problem.h"
+
+namespace tenure::packing {
+
+// Placed pieces by the sections they live in.
+class OverlapIndex {
+ public:
+  explicit OverlapIndex(const std::vector<BodyPiece>& pieces);
+  void Clear();
+  void Insert(uint32_t piece);
+  void Erase(uint32_t piece);
+  // Appends the inserted pieces that share a section with the range.
+  void Collect(SectionRange range, std::vector<uint32_t>& found) const;
+
+ private:
+  struct Bounds {
+    uint32_t min_begin = ~uint32_t{0}, max_end = 0;
+  };
+  struct Point {
+    SectionRange range;
+    uint32_t piece = 0;
+    bool inserted = false;
+  };
+  void Split(uint32_t node, uint32_t begin, uint32_t end, bool by_begin);
+  void Refresh(uint32_t point);
+
+  uint32_t leaves_ = 1;
+  std::vector<Point> points_;
+  std::vector<uint32_t> leaf_start_, point_of_;
+  std::vector<Bounds> nodes_;
+};
+
+struct Placement {
+  std::vector<uint64_t> offsets;  // of bodies; kNoOffset where not placed
+  std::vector<uint32_t> arenas;   // of bodies
+  std::vector<uint64_t> heights;  // of arenas
+  uint64_t height = 0;            // their sum
+};
+
+class FirstFit {
+ public:
+  FirstFit(const Problem& problem, const Bodies& bodies);
+
+  // Starts anew, without a body placed.
+  void Clear();
+
+  // True if the body can lie at this offset beside what has been placed, within the arena's limit.
+  bool FitsAt(uint32_t body, uint32_t arena, uint64_t offset);
+  void Place(uint32_t body, uint32_t arena, uint64_t offset);
+  void Remove(uint32_t body);  // heights are not lowered
+
+  // The best place for the body, so that the sum of heights stays at or below `capacity`; false if
+  // there is none.
+  bool PlaceLowest(uint32_t body, uint64_t capacity);
+
+  // Fixed bodies, then `order` (fixed ones in it are skipped). False if a body fits nowhere or the
+  // budget ended; `placement()` then holds what had been placed.
+  bool Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget);
+
+  // Puts what is missing on top of the rest, without looking for holes. False if a limit forbids
+  // it.
+  bool PileUp(const std::vector<uint32_t>& order, uint64_t capacity);
+
+  const Placement& placement() const { return placement_; }
+  // After PlaceLowest or Run failed for want of room: the body that fitted nowhere; else ~0.
+  uint32_t stuck() const { return stuck_; }
+
+ private:
+  struct Forbidden {
+    uint32_t arena;
+    uint64_t low, high;  // offsets from low to high, both included
+  };
+  void FindForbidden(uint32_t body);
+  uint64_t LowestIn(uint32_t body, uint32_t arena, size_t& at) const;
+  uint64_t Limit(uint32_t arena) const {
+    return problem_.arenas.empty() ? kUnlimited : problem_.arenas[arena].limit;
+  }
+
+  const Problem& problem_;
+  const Bodies& bodies_;
+  OverlapIndex index_;
+  Placement placement_;
+  std::vector<uint32_t> placed_pieces_;  // with a partial order only
+  std::vector<uint32_t> found_;
+  std::vector<Forbidden> forbidden_;
+  uint32_t stuck_ = ~uint32_t{0};
+};
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_FIRST_FIT_H_

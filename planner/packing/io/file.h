@@ -1,0 +1,28 @@
+// Whole files in and out, with errors that name the file and the cause.
+//
+// Why: readers here take text, so that fuzzers and tests need no files.
+//
+//   absl::StatusOr<std::string> text = ReadFile(path);
+//
+// Cost: one copy. Thread safety: safe to call from any thread. Ownership: by value. Errors:
+// NotFound, PermissionDenied, DataLoss, ResourceExhausted, Internal.
+
+#ifndef TENURE_PLANNER_PACKING_IO_FILE_H_
+#define TENURE_PLANNER_PACKING_IO_FILE_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+namespace tenure::packing {
+
+absl::StatusOr<std::string> ReadFile(const std::string& path);
+
+// Written beside and renamed, so that a reader sees the old text or the new.
+absl::Status WriteFile(const std::string& path, std::string_view text);
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_IO_FILE_H_

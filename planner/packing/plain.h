@@ -1,0 +1,42 @@
+// A plain problem in the form that the algorithms work on: blocks over sections.
+//
+// Why: items without bytes are gone, sizes are rounded up to the grain of all offsets, time is
+// sections. Every algorithm for plain problems starts from this and gives offsets of blocks; one
+// place turns them into a Packing.
+//
+// Cost: linear; about 60 bytes an item. Thread safety: thread-compatible. Ownership: by value.
+// Errors: none.
+
+#ifndef TENURE_PLANNER_PACKING_PLAIN_H_
+#define TENURE_PLANNER_PACKING_PLAIN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/sections.h"
+#include "tenure/planner/packing/skyline.h"
+
+namespace tenure::packing {
+
+struct PlainInstance {
+  std::vector<Block>
+      blocks;  // alignment 1 stands for the grain, which every offset is a multiple of
+  std::vector<uint32_t> item_of;  // of each block
+  std::vector<uint64_t> width;    // length of each block's life, in the problem's own time
+  std::vector<uint64_t> totals;   // of each section
+  uint64_t grain = 1;
+  uint64_t peak = 0;  // the largest total: no packing of the (rounded) blocks is lower
+  bool mixed_alignment = false;
+};
+
+// From a problem for which IsPlain holds.
+PlainInstance MakePlain(const Problem& problem);
+
+// The largest offset + size.
+uint64_t TopOf(const std::vector<Block>& blocks, const std::vector<uint64_t>& offsets);
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_PLAIN_H_

@@ -1,0 +1,140 @@
+#include "tenure/planner/packing/precedence.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace tenure::packing {
+namespace {
+
+constexpr uint32_t kNever = ~uint32_t{0};
+
+struct Graph {
+  std::vector<uint32_t> start, to;  // successors of each step
+  std::vector<uint32_t>
+      order;  // a legal order of the steps; the earliest possible step of lowest number
+};
+
+Graph MakeGraph(const PartialOrder& order) {
+  Graph g;
+  std::vector<uint32_t> incoming(order.steps);
+  g.start.assign(order.steps + 1, 0);
+  for (const PartialOrder::Edge& e : order.edges) {
+    ++g.start[e.before + 1];
+    ++incoming[e.after];
+  }
+  for (uint32_t s = 0; s < order.steps; ++s) g.start[s + 1] += g.start[s];
+  g.to.resize(order.edges.size());
+  std::vector<uint32_t> next(g.start.begin(), g.start.end() - 1);
+  for (const PartialOrder::Edge& e : order.edges) g.to[next[e.before]++] = e.after;
+  std::vector<uint32_t> heap;
+  for (uint32_t s = 0; s < order.steps; ++s) {
+    if (incoming[s] == 0) heap.push_back(s);
+  }
+  std::make_heap(heap.begin(), heap.end(), std::greater<>());
+  while (!heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), std::greater<>());
+    const uint32_t s = heap.back();
+    heap.pop_back();
+    g.order.push_back(s);
+    for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
+      if (--incoming[g.to[e]] == 0) {
+        heap.push_back(g.to[e]);
+        std::push_heap(heap.begin(), heap.end(), std::greater<>());
+      }
+    }
+  }
+  return g;
+}
+
+// Uses grouped by item.
+void GroupUses(const Problem& problem, std::vector<uint32_t>& start, std::vector<uint32_t>& steps) {
+  start.assign(problem.items.size() + 1, 0);
+  for (const PartialOrder::Use& u : problem.order.uses) ++start[u.item + 1];
+  for (size_t i = 0; i < problem.items.size(); ++i) start[i + 1] += start[i];
+  steps.resize(problem.order.uses.size());
+  std::vector<uint32_t> next(start.begin(), start.end() - 1);
+  for (const PartialOrder::Use& u : problem.order.uses) steps[next[u.item]++] = u.step;
+}
+
+}  // namespace
+
+Precedence::Precedence(const Problem& problem) {
+  const PartialOrder& order = problem.order;
+  const Graph g = MakeGraph(order);
+  chain_.assign(order.steps, kNever);
+  position_.assign(order.steps, 0);
+  // Each step continues its own chain with the first of its successors that has none yet.
+  for (uint32_t s : g.order) {
+    if (chain_[s] == kNever) chain_[s] = chains_++;
+    for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
+      if (chain_[g.to[e]] != kNever) continue;
+      chain_[g.to[e]] = chain_[s];
+      position_[g.to[e]] = position_[s] + 1;
+      break;
+    }
+  }
+  after_.assign(size_t{order.steps} * chains_, kNever);
+  for (size_t k = g.order.size(); k-- > 0;) {
+    const uint32_t s = g.order[k];
+    uint32_t* mine = &after_[size_t{s} * chains_];
+    for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
+      const uint32_t t = g.to[e];
+      const uint32_t* theirs = &after_[size_t{t} * chains_];
+      for (uint32_t c = 0; c < chains_; ++c) mine[c] = std::min(mine[c], theirs[c]);
+      mine[chain_[t]] = std::min(mine[chain_[t]], position_[t]);
+    }
+  }
+  std::vector<uint32_t> start, steps;
+  GroupUses(problem, start, steps);
+  first_start_.push_back(0);
+  last_start_.push_back(0);
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    const uint32_t begin = start[i];
+    uint32_t end = start[i + 1];
+    std::sort(steps.begin() + begin, steps.begin() + end);
+    end = static_cast<uint32_t>(std::unique(steps.begin() + begin, steps.begin() + end) -
+                                steps.begin());
+    for (uint32_t a = begin; a < end; ++a) {
+      bool is_first = true, is_last = true;
+      for (uint32_t b = begin; b < end && (is_first || is_last); ++b) {
+        if (a == b) continue;
+        if (StepPrecedes(steps[b], steps[a])) is_first = false;
+        if (StepPrecedes(steps[a], steps[b])) is_last = false;
+      }
+      if (is_first) first_uses_.push_back(steps[a]);
+      if (is_last) last_uses_.push_back(steps[a]);
+    }
+    first_start_.push_back(static_cast<uint32_t>(first_uses_.size()));
+    last_start_.push_back(static_cast<uint32_t>(last_uses_.size()));
+  }
+}
+
+bool Precedence::ItemPrecedes(uint32_t a, uint32_t b) const {
+  if (last_start_[a] == last_start_[a + 1] || first_start_[b] == first_start_[b + 1]) return false;
+  for (uint32_t x = last_start_[a]; x < last_start_[a + 1]; ++x) {
+    for (uint32_t y = first_start_[b]; y < first_start_[b + 1]; ++y) {
+      if (!StepPrecedes(last_uses_[x], first_uses_[y])) return false;
+    }
+  }
+  return true;
+}
+
+std::vector<Life> LivesInOneOrder(const Problem& problem) {
+  const Graph g = MakeGraph(problem.order);
+  std::vector<uint32_t> when(problem.order.steps);
+  for (uint32_t k = 0; k < g.order.size(); ++k) when[g.order[k]] = k;
+  const Life always{0, static_cast<Time>(problem.order.steps)};
+  std::vector<Life> lives(problem.items.size(), Life{always.last, always.first});
+  for (const PartialOrder::Use& u : problem.order.uses) {
+    Life& life = lives[u.item];
+    life.first = std::min<Time>(life.first, when[u.step]);
+    life.last = std::max<Time>(life.last, when[u.step] + 1);
+  }
+  for (Life& life : lives) {
+    if (life.first >= life.last) life = always;
+  }
+  return lives;
+}
+
+}  // namespace tenure::packing

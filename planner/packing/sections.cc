@@ -1,0 +1,133 @@
+#include "tenure/planner/packing/sections.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace tenure::packing {
+namespace {
+
+constexpr uint8_t kStart = 1;
+constexpr uint8_t kEnd = 2;
+
+// Order-preserving map of Time to unsigned.
+uint64_t Key(Time t) { return static_cast<uint64_t>(t) ^ (uint64_t{1} << 63); }
+
+struct Event {
+  uint64_t key;   // of the moment, less the smallest
+  uint32_t life;  // index of the life * 2 + (1 if its end); fits as there are below 2^31 lives
+};
+
+// Least significant digit first; digits that are equal in all keys cost nothing.
+void RadixSort(std::vector<Event>& events, uint64_t largest) {
+  std::vector<Event> other(events.size());
+  constexpr int kBits = 11;
+  for (int shift = 0; shift < 64 && (largest >> shift) != 0; shift += kBits) {
+    std::array<uint32_t, 1 << kBits> next{};
+    for (const Event& e : events) ++next[(e.key >> shift) & ((1 << kBits) - 1)];
+    uint32_t sum = 0;
+    for (uint32_t& n : next) {
+      const uint32_t count = n;
+      n = sum;
+      sum += count;
+    }
+    for (const Event& e : events) other[next[(e.key >> shift) & ((1 << kBits) - 1)]++] = e;
+    events.swap(other);
+  }
+}
+
+// A section is closed by the first end after a start; between ends there is nothing new to see.
+class Counter {
+ public:
+  explicit Counter(Sections& sections) : sections_(sections) {}
+  // Returns the number of sections closed up to this moment, its ends included.
+  uint32_t Moment(Time t, uint8_t what) {
+    if ((what & kEnd) != 0 && open_) {
+      ++sections_.count;
+      sections_.moment.push_back(last_start_);
+      open_ = false;
+    }
+    if ((what & kStart) != 0) {
+      open_ = true;
+      last_start_ = t;
+    }
+    return sections_.count;
+  }
+
+ private:
+  Sections& sections_;
+  bool open_ = false;
+  Time last_start_ = 0;
+};
+
+}  // namespace
+
+Sections FindSections(const std::vector<Life>& lives) {
+  Sections sections;
+  if (lives.empty()) return sections;
+  sections.ranges.resize(lives.size());
+  Time low = lives[0].first, high = lives[0].last;
+  for (const Life& life : lives) {
+    low = std::min(low, life.first);
+    high = std::max(high, life.last);
+  }
+  const uint64_t span = Key(high) - Key(low);
+  Counter counter(sections);
+  if (span < 8 * lives.size() + 256) {
+    std::vector<uint8_t> what(span + 1);
+    for (const Life& life : lives) {
+      what[static_cast<uint64_t>(life.first - low)] |= kStart;
+      what[static_cast<uint64_t>(life.last - low)] |= kEnd;
+    }
+    std::vector<uint32_t> index(span + 1);
+    for (uint64_t t = 0; t <= span; ++t) {
+      index[t] = counter.Moment(low + static_cast<Time>(t), what[t]);
+    }
+    for (size_t i = 0; i < lives.size(); ++i) {
+      sections.ranges[i] = {index[static_cast<uint64_t>(lives[i].first - low)],
+                            index[static_cast<uint64_t>(lives[i].last - low)]};
+    }
+    return sections;
+  }
+  std::vector<Event> events(2 * lives.size());
+  for (size_t i = 0; i < lives.size(); ++i) {
+    const auto id = static_cast<uint32_t>(2 * i);
+    events[2 * i] = {Key(lives[i].first) - Key(low), id};
+    events[2 * i + 1] = {Key(lives[i].last) - Key(low), id + 1};
+  }
+  if (events.size() < 2048) {
+    std::sort(events.begin(), events.end(),
+              [](const Event& a, const Event& b) { return a.key < b.key; });
+  } else {
+    RadixSort(events, span);
+  }
+  for (size_t k = 0; k < events.size();) {
+    size_t stop = k;
+    uint8_t what = 0;
+    for (; stop < events.size() && events[stop].key == events[k].key; ++stop) {
+      what |= (events[stop].life & 1) != 0 ? kEnd : kStart;
+    }
+    const auto t = static_cast<Time>((events[k].key + Key(low)) ^ (uint64_t{1} << 63));
+    const uint32_t index = counter.Moment(t, what);
+    for (; k < stop; ++k) {
+      SectionRange& range = sections.ranges[events[k].life >> 1];
+      ((events[k].life & 1) != 0 ? range.end : range.begin) = index;
+    }
+  }
+  return sections;
+}
+
+std::vector<uint64_t> SectionTotals(const Sections& sections, const std::vector<uint64_t>& sizes) {
+  // Differences wrap around on purpose: the prefix sums are right again.
+  std::vector<uint64_t> totals(sections.count + 1);
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    totals[sections.ranges[i].begin] += sizes[i];
+    totals[sections.ranges[i].end] -= sizes[i];
+  }
+  for (size_t s = 1; s < totals.size(); ++s) totals[s] += totals[s - 1];
+  totals.pop_back();
+  return totals;
+}
+
+}  // namespace tenure::packing

@@ -1,0 +1,56 @@
+// Time, reduced to what matters: sections.
+//
+// Why: between two moments at which nothing changes for the worse, one of them is enough. A section
+// is a moment at which the set of live items is maximal; items that share a section are exactly
+// those that overlap in time.
+//
+//   time      0   1   2   3   4   5
+//   a         [-------------------)          a: sections [0, 2)
+//   b             [-------)                  b: section  [0, 1)
+//   c                         [---)          c: section  [1, 2)
+//   section           0         1            at 1 only a lives, but every set of live items fits
+//   into section 0 or 1
+//
+// An item becomes a half-open range of sections, the largest sum of live sizes is the largest
+// section total, and two ranges overlap exactly if the lives do. There are at most as many sections
+// as items.
+//
+// Cost: linear when times are dense (their span is a small multiple of the number of items), else
+// one radix sort. Thread safety: thread-compatible. Ownership: by value. Errors: none.
+
+#ifndef TENURE_PLANNER_PACKING_SECTIONS_H_
+#define TENURE_PLANNER_PACKING_SECTIONS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "tenure/planner/packing/problem.h"
+
+namespace tenure::packing {
+
+// A life to be mapped.
+struct Life {
+  Time first = 0;
+  Time last = 0;
+};
+
+// Half-open range of sections, never empty.
+struct SectionRange {
+  uint32_t begin = 0;
+  uint32_t end = 0;
+};
+
+struct Sections {
+  uint32_t count = 0;
+  std::vector<SectionRange> ranges;  // of each life
+  std::vector<Time> moment;          // of each section: a moment within it
+};
+
+Sections FindSections(const std::vector<Life>& lives);
+
+// The sum of sizes in each section.
+std::vector<uint64_t> SectionTotals(const Sections& sections, const std::vector<uint64_t>& sizes);
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_SECTIONS_H_

@@ -1,0 +1,359 @@
+#include "tenure/planner/packing/validator.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace tenure::packing {
+namespace {
+
+constexpr uint32_t kNobody = ~uint32_t{0};
+
+// Bytes of an item during a part of its life: a rectangle of addresses and time.
+struct Piece {
+  uint64_t begin, end;  // addresses
+  Time first, last;
+  uint32_t item, arena;
+};
+
+absl::Status Wrong(const std::string& what) {
+  return absl::InternalError(absl::StrCat("packing is wrong: ", what));
+}
+
+std::string Describe(const Piece& p) {
+  return absl::StrCat("item ", p.item, " [", p.begin, ", ", p.end, ")");
+}
+
+// Items that bring no bytes are left out; so are the parts of lives that gaps free.
+std::vector<Piece> MakePieces(const Problem& problem, const Packing& packing) {
+  std::vector<Piece> pieces;
+  pieces.reserve(problem.items.size() + problem.gaps.size());
+  std::vector<std::vector<Gap>> gaps;
+  if (!problem.gaps.empty()) {
+    gaps.resize(problem.items.size());
+    for (const Gap& gap : problem.gaps) gaps[gap.item].push_back(gap);
+  }
+  for (uint32_t i = 0; i < problem.items.size(); ++i) {
+    const Item& item = problem.items[i];
+    if (item.size == 0) continue;
+    const uint64_t at = packing.offsets[i];
+    const Piece whole{at, at + item.size, item.first, item.last, i, packing.arena(i)};
+    if (gaps.empty() || gaps[i].empty()) {
+      pieces.push_back(whole);
+      continue;
+    }
+    std::sort(gaps[i].begin(), gaps[i].end(),
+              [](const Gap& a, const Gap& b) { return a.first < b.first; });
+    Piece part = whole;
+    for (const Gap& gap : gaps[i]) {
+      part.last = gap.first;
+      if (part.first < part.last) pieces.push_back(part);
+      if (gap.window_begin < gap.window_end) {
+        pieces.push_back(
+            {at + gap.window_begin, at + gap.window_end, gap.first, gap.last, i, whole.arena});
+      }
+      part.first = gap.last;
+    }
+    part.last = whole.last;
+    if (part.first < part.last) pieces.push_back(part);
+  }
+  return pieces;
+}
+
+// The highest byte so far at each moment, and who holds it: a segment tree over compressed time.
+// Tops only grow, so a mark on a node is never pushed down.
+class Floor {
+ public:
+  struct Top {
+    uint64_t end = 0;
+    uint32_t piece = kNobody;
+  };
+
+  explicit Floor(size_t moments) : count_(moments), highest_(2 * moments), mark_(2 * moments) {}
+
+  Top Highest(size_t l, size_t r) const {
+    Top top;
+    for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
+      if ((a & 1) != 0) Take(top, highest_[a++]);
+      if ((b & 1) != 0) Take(top, highest_[--b]);
+    }
+    // Marks above the two ends cover them whole.
+    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) Take(top, mark_[a]);
+    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) Take(top, mark_[b]);
+    return top;
+  }
+
+  void Raise(size_t l, size_t r, Top top) {
+    for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
+      if ((a & 1) != 0) Mark(a++, top);
+      if ((b & 1) != 0) Mark(--b, top);
+    }
+    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) Take(highest_[a], top);
+    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) Take(highest_[b], top);
+  }
+
+ private:
+  static void Take(Top& top, const Top& other) {
+    if (other.end > top.end) top = other;
+  }
+  void Mark(size_t node, const Top& top) {
+    Take(highest_[node], top);
+    Take(mark_[node], top);
+  }
+
+  size_t count_;
+  std::vector<Top> highest_;  // beneath or at the node
+  std::vector<Top> mark_;     // over the whole of the node
+};
+
+// Moments at which something begins or ends, ascending. Dense times are used as they are.
+class Clock {
+ public:
+  explicit Clock(const std::vector<Piece>& pieces) {
+    Time low = std::numeric_limits<Time>::max(), high = std::numeric_limits<Time>::min();
+    for (const Piece& p : pieces) {
+      low = std::min(low, p.first);
+      high = std::max(high, p.last);
+    }
+    if (static_cast<uint64_t>(high) - static_cast<uint64_t>(low) <= 2 * pieces.size()) {
+      low_ = low;
+      count_ = static_cast<size_t>(high - low);
+      return;
+    }
+    times_.reserve(2 * pieces.size());
+    for (const Piece& p : pieces) {
+      times_.push_back(p.first);
+      times_.push_back(p.last);
+    }
+    std::sort(times_.begin(), times_.end());
+    times_.erase(std::unique(times_.begin(), times_.end()), times_.end());
+    count_ = times_.size();
+  }
+  size_t count() const { return count_; }
+  size_t Index(Time t) const {
+    if (times_.empty()) return static_cast<size_t>(t - low_);
+    return static_cast<size_t>(std::lower_bound(times_.begin(), times_.end(), t) - times_.begin());
+  }
+
+ private:
+  Time low_ = 0;
+  size_t count_ = 0;
+  std::vector<Time> times_;
+};
+
+absl::Status CheckIntervals(std::vector<Piece> pieces) {
+  if (pieces.empty()) return absl::OkStatus();
+  const Clock clock(pieces);
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
+  });
+  uint32_t arena = pieces[0].arena;
+  Floor floor(clock.count());
+  for (uint32_t p = 0; p < pieces.size(); ++p) {
+    const Piece& piece = pieces[p];
+    if (piece.arena != arena) {
+      floor = Floor(clock.count());
+      arena = piece.arena;
+    }
+    const size_t l = clock.Index(piece.first), r = clock.Index(piece.last);
+    const Floor::Top top = floor.Highest(l, r);
+    if (top.end > piece.begin) {
+      const Piece& below = pieces[top.piece];
+      return Wrong(absl::StrCat("items ", below.item, " and ", piece.item,
+                                " overlap: ", Describe(below), " and ", Describe(piece),
+                                " of arena ", arena, " both hold byte ", piece.begin, " at time ",
+                                std::max(below.first, piece.first)));
+    }
+    floor.Raise(l, r, {piece.end, p});
+  }
+  return absl::OkStatus();
+}
+
+// For every step and chain of steps, how many steps of the chain come before: a clock as in
+// distributed systems.
+class VectorClock {
+ public:
+  explicit VectorClock(const PartialOrder& order) {
+    std::vector<std::vector<uint32_t>> before(order.steps), after(order.steps);
+    for (const PartialOrder::Edge& e : order.edges) {
+      before[e.after].push_back(e.before);
+      after[e.before].push_back(e.after);
+    }
+    std::vector<size_t> waiting(order.steps);
+    std::vector<uint32_t> ready;
+    for (uint32_t s = 0; s < order.steps; ++s) {
+      waiting[s] = before[s].size();
+      if (waiting[s] == 0) ready.push_back(s);
+    }
+    chain_.resize(order.steps);
+    number_.resize(order.steps);
+    std::vector<uint32_t> length;  // of each chain
+    std::vector<uint32_t> tail;    // its last step
+    for (size_t k = 0; k < ready.size(); ++k) {
+      const uint32_t s = ready[k];
+      for (uint32_t t : after[s]) {
+        if (--waiting[t] == 0) ready.push_back(t);
+      }
+      chain_[s] = static_cast<uint32_t>(tail.size());
+      for (uint32_t b : before[s]) {
+        if (tail[chain_[b]] == b) chain_[s] = chain_[b];
+      }
+      if (chain_[s] == tail.size()) {
+        tail.push_back(s);
+        length.push_back(0);
+      }
+      tail[chain_[s]] = s;
+      number_[s] = ++length[chain_[s]];
+    }
+    chains_ = tail.size();
+    seen_.assign(order.steps * chains_, 0);
+    for (uint32_t s : ready) {
+      for (uint32_t b : before[s]) {
+        for (size_t c = 0; c < chains_; ++c) {
+          seen_[s * chains_ + c] = std::max(seen_[s * chains_ + c], seen_[b * chains_ + c]);
+        }
+        seen_[s * chains_ + chain_[b]] = std::max(seen_[s * chains_ + chain_[b]], number_[b]);
+      }
+    }
+  }
+
+  bool Before(uint32_t a, uint32_t b) const { return seen_[b * chains_ + chain_[a]] >= number_[a]; }
+
+ private:
+  size_t chains_ = 0;
+  std::vector<uint32_t> chain_, number_, seen_;
+};
+
+absl::Status CheckOrdered(const Problem& problem, std::vector<Piece> pieces) {
+  const VectorClock clock(problem.order);
+  std::vector<std::vector<uint32_t>> uses(problem.items.size());
+  for (const PartialOrder::Use& u : problem.order.uses) uses[u.item].push_back(u.step);
+  auto precedes = [&](uint32_t a, uint32_t b) {
+    if (uses[a].empty() || uses[b].empty()) return false;
+    for (uint32_t x : uses[a]) {
+      for (uint32_t y : uses[b]) {
+        if (!clock.Before(x, y)) return false;
+      }
+    }
+    return true;
+  };
+  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+    return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
+  });
+  for (size_t p = 0; p < pieces.size(); ++p) {
+    for (size_t q = p + 1; q < pieces.size(); ++q) {
+      const Piece &a = pieces[p], &b = pieces[q];
+      if (a.arena != b.arena || b.begin >= a.end) break;
+      if (!precedes(a.item, b.item) && !precedes(b.item, a.item)) {
+        return Wrong(absl::StrCat("items ", a.item, " and ", b.item, " overlap: ", Describe(a),
+                                  " and ", Describe(b), " of arena ", a.arena,
+                                  " share bytes, but steps that use them are not ordered"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPlaces(const Problem& problem, const Packing& packing) {
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    const Item& item = problem.items[i];
+    const uint64_t offset = packing.offsets[i];
+    if (offset == kNoOffset || offset > kNoOffset - item.size) {
+      return Wrong(absl::StrCat("item ", i, " has no offset, or one near 2^64"));
+    }
+    if (offset % item.alignment != 0) {
+      return Wrong(absl::StrCat("item ", i, " at ", offset, " is not aligned to ", item.alignment));
+    }
+    if (item.fixed != kNoOffset && offset != item.fixed) {
+      return Wrong(absl::StrCat("item ", i, " is at ", offset, " but fixed at ", item.fixed));
+    }
+    const uint32_t arena = packing.arena(i);
+    if (arena >= ArenaCount(problem)) {
+      return Wrong(absl::StrCat("item ", i, " is in arena ", arena, ", which does not exist"));
+    }
+    if (!problem.arenas.empty() && item.size > 0 &&
+        offset + item.size > problem.arenas[arena].limit) {
+      return Wrong(absl::StrCat("item ", i, " ends at ", offset + item.size, ", beyond the limit ",
+                                problem.arenas[arena].limit, " of arena ", arena));
+    }
+  }
+  for (const Binding& binding : problem.bindings) {
+    if (packing.arena(binding.item) != binding.arena) {
+      return Wrong(absl::StrCat("item ", binding.item, " is in arena ", packing.arena(binding.item),
+                                " but bound to arena ", binding.arena));
+    }
+  }
+  for (size_t g = 0; g < problem.adjacent.size(); ++g) {
+    const std::vector<uint32_t>& items = problem.adjacent[g].items;
+    for (size_t k = 1; k < items.size(); ++k) {
+      const uint32_t a = items[k - 1], b = items[k];
+      if (packing.arena(a) != packing.arena(b) ||
+          packing.offsets[b] != packing.offsets[a] + problem.items[a].size) {
+        return Wrong(absl::StrCat("adjacency group ", g, ": item ", b,
+                                  " does not begin where item ", a, " ends"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHeights(const Problem& problem, const Packing& packing) {
+  std::vector<uint64_t> heights(ArenaCount(problem));
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    if (problem.items[i].size == 0) continue;
+    uint64_t& height = heights[packing.arena(i)];
+    height = std::max(height, packing.offsets[i] + problem.items[i].size);
+  }
+  if (heights != packing.heights)
+    return Wrong("the heights of its arenas are not what its offsets say");
+  uint64_t sum = 0;
+  for (uint64_t height : heights) {
+    if (height > kUnlimited - sum) return Wrong("the sum of its heights exceeds 2^64");
+    sum += height;
+  }
+  if (sum != packing.height) {
+    return Wrong(absl::StrCat("its height is ", sum, ", not ", packing.height));
+  }
+  if (sum > problem.capacity) {
+    return Wrong(absl::StrCat("its height ", sum, " exceeds the capacity ", problem.capacity));
+  }
+  if (packing.lower_bound > sum) {
+    return Wrong(
+        absl::StrCat("its height ", sum, " is below its lower bound ", packing.lower_bound));
+  }
+  if ((packing.outcome == Outcome::kOptimal) != (packing.lower_bound == sum)) {
+    return Wrong(absl::StrCat("it is called ", OutcomeName(packing.outcome), " at height ", sum,
+                              " and lower bound ", packing.lower_bound));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Validate(const Problem& problem, const Packing& packing) {
+  if (!packing.has_offsets()) {
+    if (!packing.offsets.empty()) {
+      return Wrong(absl::StrCat("it has offsets but is called ", OutcomeName(packing.outcome)));
+    }
+    return absl::OkStatus();
+  }
+  if (packing.offsets.size() != problem.items.size() ||
+      (!packing.arena_of.empty() && packing.arena_of.size() != problem.items.size())) {
+    return Wrong(absl::StrCat("it has ", packing.offsets.size(), " offsets and ",
+                              packing.arena_of.size(), " arenas for ", problem.items.size(),
+                              " items"));
+  }
+  if (absl::Status s = CheckPlaces(problem, packing); !s.ok()) return s;
+  if (absl::Status s = CheckHeights(problem, packing); !s.ok()) return s;
+  std::vector<Piece> pieces = MakePieces(problem, packing);
+  if (problem.order.steps > 0) return CheckOrdered(problem, std::move(pieces));
+  return CheckIntervals(std::move(pieces));
+}
+
+}  // namespace tenure::packing

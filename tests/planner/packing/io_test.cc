@@ -1,0 +1,205 @@
+#include "gtest/gtest.h"
+#include "tenure/planner/packing/io/csv.h"
+#include "tenure/planner/packing/io/json.h"
+#include "testing.h"
+
+namespace tenure::packing {
+namespace {
+
+struct Bad {
+  const char* name;
+  const char* text;
+  const char* message;
+};
+
+class BadCsv : public testing::TestWithParam<Bad> {};
+
+TEST_P(BadCsv, IsOneClearLine) {
+  const auto table = ParseCsv(GetParam().text, "f.csv");
+  ASSERT_FALSE(table.ok());
+  EXPECT_EQ(table.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(table.status().message(), GetParam().message);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Csv, BadCsv,
+    testing::Values(
+        Bad{"Empty", "", "f.csv: line 1: no header line"},
+        Bad{"NoSize", "id,lower,upper\n",
+            "f.csv: line 1: no column 'size' in the header; needed are lower, upper (or end) and "
+            "size"},
+        Bad{"Twice", "lower,start,upper,size\n",
+            "f.csv: line 1, column 2 (start): says the same as column 1 (lower)"},
+        Bad{"Reversed", "id,lower,upper,size\na,0,1,1\n\nb,5,5,1\n",
+            "f.csv: line 4, column 3 (upper): '5' ends the life before it begins (lower is 5); "
+            "upper "
+            "must be above lower"},
+        Bad{"Negative", "id,lower,upper,size\na,0,1,-5\n",
+            "f.csv: line 2, column 4 (size): '-5' is negative"},
+        Bad{"Large", "id,lower,upper,size\na,0,1,99999999999999999999\n",
+            "f.csv: line 2, column 4 (size): '99999999999999999999' does not fit into 64 bits"},
+        Bad{"Word", "id,lower,upper,size\na,zero,1,5\n",
+            "f.csv: line 2, column 2 (lower): 'zero' is not a whole number"},
+        Bad{"NoNumber", "id,lower,upper,size\na,,1,5\n",
+            "f.csv: line 2, column 2 (lower): '' is empty; a number is needed"},
+        Bad{"Fields", "id,lower,upper,size\na,0,1\n",
+            "f.csv: line 2: has 3 fields, the header has 4"},
+        Bad{"Quote", "id,lower,upper,size\n\"a,0,1,2\n",
+            "f.csv: line 2: a quote is not closed on this line"},
+        Bad{"Alignment", "id,lower,upper,size,alignment\na,0,1,2,0\n",
+            "f.csv: line 2, column 5 (alignment): '0' is no alignment; use 1 for none"},
+        Bad{"Fixed", "id,lower,upper,size,alignment,offset\na,0,1,2,4,6\n",
+            "f.csv: line 2, column 6 (offset): '6' is not a multiple of the alignment 4"},
+        Bad{"Gap", "id,lower,upper,size,gaps\na,0,9,2,1-3 5\n",
+            "f.csv: line 2, column 5 (gaps): '1-3 5' has a part '5' that is not first-last or "
+            "first-last@begin:end"},
+        Bad{"GapOutside", "id,lower,upper,size,gaps\na,0,9,2,1-10\n",
+            "f.csv: line 2, column 5 (gaps): '1-10' has a part '1-10' that is empty or outside the "
+            "life"},
+        Bad{"Sum", "id,lower,upper,size\na,0,1,4611686018427387904\nb,0,1,1\n",
+            "f.csv: item 1: the sizes of the items up to this one, rounded up to their alignment, "
+            "exceed 2^62 bytes"}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+TEST(Csv, ReadsColumnsInAnyOrderAndKeepsTheRest) {
+  const auto table = ParseCsv(
+      "\xEF\xBB\xBFsize,note,end,buffer,start,alignment,gaps,offset,hint\r\n"
+      "10,\"a, \"\"b\"\"\",4,x,0,,,,7\r\n"
+      "\r\n"
+      "20,,8,\"y,1\",-3,4,\"-2--1 3-3@5:6\",8,-1\r\n",
+      "f.csv");
+  ASSERT_TRUE(table.ok()) << table.status();
+  const Problem& p = table->problem;
+  ASSERT_EQ(p.items.size(), 2u);
+  EXPECT_EQ(p.items[0], (Item{.first = 0, .last = 5, .size = 10, .hint = 7}));
+  EXPECT_EQ(p.items[1], (Item{.first = -3, .last = 9, .size = 20, .alignment = 4, .fixed = 8}));
+  ASSERT_EQ(p.gaps.size(), 2u);
+  EXPECT_EQ(p.gaps[0], (Gap{.item = 1, .first = -2, .last = 0}));
+  EXPECT_EQ(p.gaps[1], (Gap{.item = 1, .first = 3, .last = 4, .window_begin = 5, .window_end = 6}));
+  EXPECT_EQ(table->Id(0), "x");
+  EXPECT_EQ(table->Id(1), "y,1");
+  Packing packing;
+  packing.offsets = {28, 8};
+  const auto text = FormatCsv(*table, packing);
+  ASSERT_TRUE(text.ok());
+  EXPECT_EQ(*text,
+            "size,note,end,buffer,start,alignment,gaps,offset,hint\r\n"
+            "10,\"a, \"\"b\"\"\",4,x,0,,,28,7\r\n"
+            "20,,8,\"y,1\",-3,4,\"-2--1 3-3@5:6\",8,-1\r\n");
+}
+
+TEST(Csv, AppendsTheOffsetWhereThereIsNoSuchColumn) {
+  const auto table = ParseCsv("id,lower,upper,size,extra\nb1,0,3,4,?\nb2,3,9,4,!", "f.csv");
+  ASSERT_TRUE(table.ok()) << table.status();
+  Packing packing;
+  packing.offsets = {0, 12};
+  EXPECT_EQ(*FormatCsv(*table, packing),
+            "id,lower,upper,size,extra,offset\nb1,0,3,4,?,0\nb2,3,9,4,!,12\n");
+  packing.arena_of = {0, 1};
+  EXPECT_EQ(*FormatCsv(*table, packing),
+            "id,lower,upper,size,extra,offset,arena\nb1,0,3,4,?,0,0\nb2,3,9,4,!,12,1\n");
+  packing.offsets.pop_back();
+  EXPECT_FALSE(FormatCsv(*table, packing).ok());
+}
+
+TEST(Csv, WritesWhatItReads) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    Problem problem =
+        RandomProblem({.alignment = true, .fixed = true, .gaps = true, .windows = true}, seed);
+    // A gap that keeps no bytes has no window to be written.
+    for (Gap& gap : problem.gaps) {
+      if (gap.window_begin == gap.window_end) gap.window_begin = gap.window_end = 0;
+    }
+    const auto text = FormatCsv(problem);
+    ASSERT_TRUE(text.ok());
+    const auto table = ParseCsv(*text, "f.csv");
+    ASSERT_TRUE(table.ok()) << table.status() << *text;
+    EXPECT_EQ(table->problem, problem);
+  }
+}
+
+TEST(Csv, RefusesWhatItCannotSay) {
+  Problem problem = RandomProblem({.items = 3}, 1);
+  problem.arenas.push_back({.limit = 5});
+  EXPECT_FALSE(FormatCsv(problem).ok());
+}
+
+TEST(Csv, FilesThatAreNotThereAreNamed) {
+  const auto table = ReadCsv("/nonexistent/a.csv");
+  EXPECT_EQ(table.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_NE(table.status().message().find("/nonexistent/a.csv"), std::string::npos);
+}
+
+TEST(Json, WritesWhatItReads) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    const Features features = seed % 2 == 0 ? Features{.alignment = true,
+                                                       .fixed = true,
+                                                       .gaps = true,
+                                                       .windows = true,
+                                                       .arenas = true,
+                                                       .adjacency = true}
+                                            : Features{.arenas = true, .order = true};
+    Problem problem = RandomProblem(features, seed);
+    for (Gap& gap : problem.gaps) {
+      if (gap.window_begin == gap.window_end) gap.window_begin = gap.window_end = 0;
+    }
+    problem.capacity = seed % 3 == 0 ? 100 : kUnlimited;
+    const auto read = ParseProblemJson(FormatProblemJson(problem), "f.json");
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(*read, problem);
+  }
+}
+
+TEST(Json, PackingsSurvive) {
+  Packing packing;
+  packing.outcome = Outcome::kFeasible;
+  packing.deadline_hit = true;
+  packing.offsets = {0, 8};
+  packing.arena_of = {1, 0};
+  packing.heights = {16, 8};
+  packing.height = 24;
+  packing.lower_bound = 20;
+  const auto read = ParsePackingJson(FormatPackingJson(packing), "f.json");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->outcome, packing.outcome);
+  EXPECT_TRUE(read->deadline_hit);
+  EXPECT_EQ(read->offsets, packing.offsets);
+  EXPECT_EQ(read->arena_of, packing.arena_of);
+  EXPECT_EQ(read->heights, packing.heights);
+  EXPECT_EQ(read->height, packing.height);
+  EXPECT_EQ(read->lower_bound, packing.lower_bound);
+}
+
+class BadJson : public testing::TestWithParam<Bad> {};
+
+TEST_P(BadJson, IsOneClearLine) {
+  const auto problem = ParseProblemJson(GetParam().text, "f.json");
+  ASSERT_FALSE(problem.ok());
+  EXPECT_EQ(problem.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(problem.status().message().substr(0, std::string(GetParam().message).size()),
+            GetParam().message);
+  EXPECT_EQ(problem.status().message().find('\n'), std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Json, BadJson,
+    testing::Values(
+        Bad{"Empty", "", "f.json: not JSON: "},
+        Bad{"Cut", "{\"items\": [{\"fi", "f.json: not JSON: "},
+        Bad{"Array", "[1]", "f.json: the text is not a JSON object"},
+        Bad{"NoItems", "{}", "f.json: items: is missing"},
+        Bad{"Missing", "{\"items\": [{\"first\": 0, \"last\": 1}]}",
+            "f.json: items[0].size: is missing"},
+        Bad{"Negative", "{\"items\": [{\"first\": 0, \"last\": 1, \"size\": -1}]}",
+            "f.json: items[0].size: is negative"},
+        Bad{"Fraction", "{\"items\": [{\"first\": 0, \"last\": 1, \"size\": 1.5}]}",
+            "f.json: items[0].size: is not a whole number"},
+        Bad{"Reversed", "{\"items\": [{\"first\": 1, \"last\": 1, \"size\": 1}]}",
+            "f.json: item 0: its life [1, 1) is empty"},
+        Bad{"Pair", "{\"items\": [], \"bindings\": [[1]]}", "f.json: bindings[0]: is not a pair"},
+        Bad{"Cycle", "{\"items\": [], \"order\": {\"steps\": 2, \"edges\": [[0,1],[1,0]]}}",
+            "f.json: partial order: its edges form a cycle"}),
+    [](const auto& param) { return std::string(param.param.name); });
+
+}  // namespace
+}  // namespace tenure::packing
