@@ -2,7 +2,7 @@
 
   headers_aspect  each public header compiles by itself, first in a file, with more warnings than our
                   own sources get: it stands in other people's programs, under their warnings
-  tidy_aspect     clang-tidy (.clang-tidy at the top) over each source
+  tidy_aspect     clang-tidy (.clang-tidy at the top) over each source, tests and benchmarks apart
 
     bazel build //... --aspects=//build_defs:checks.bzl%headers_aspect --output_groups=checks
 
@@ -23,10 +23,10 @@ _HEADER_COPTS = [
     "-Werror",
 ]
 
-_RULES = ["cc_binary", "cc_library", "cc_test"]
-
 def _ours(target, ctx):
-    return ctx.rule.kind in _RULES and not target.label.workspace_name and CcInfo in target
+    if ctx.rule.kind not in ["cc_binary", "cc_library"] or CcInfo not in target:
+        return False
+    return not target.label.workspace_name and not ctx.rule.attr.testonly
 
 def _compiler(target, ctx, copts):
     """The compiler and its command line for a source of the target; third-party headers are system headers."""
@@ -67,7 +67,7 @@ def _compiler(target, ctx, copts):
     )
 
 def _headers_impl(target, ctx):
-    if not _ours(target, ctx) or ctx.rule.attr.testonly:
+    if not _ours(target, ctx):
         return [OutputGroupInfo()]
     prefix = getattr(ctx.rule.attr, "include_prefix", "")
     headers = [f for h in getattr(ctx.rule.attr, "hdrs", []) for f in h.files.to_list() if f.extension == "h"]

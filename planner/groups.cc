@@ -10,13 +10,10 @@ namespace {
 
 // The only touch of a storage in a step, or null.
 const Touch* OnlyTouch(const StorageLife& life, uint32_t step) {
-  const Touch* found = nullptr;
-  for (const Touch& touch : life.touches) {
-    if (touch.step != step) continue;
-    if (found != nullptr) return nullptr;
-    found = &touch;
-  }
-  return found;
+  const auto [first, last] =
+      std::equal_range(life.touches.begin(), life.touches.end(), Touch{.step = step},
+                       [](const Touch& a, const Touch& b) { return a.step < b.step; });
+  return last - first == 1 ? &*first : nullptr;
 }
 
 bool Whole(const StorageLife& life, const Touch& touch) {
@@ -52,6 +49,9 @@ absl::Status CheckTakeOver(const Schedule& schedule, const StepOrder& order,
     return refuse("they are of two allocators");
   if (in.lane != out.lane) return refuse("they are of two lanes");
   if (out.needs_fill) return refuse("the output is filled with zeros first");
+  // The list is a legal order: what comes later in it is not over at the step.
+  if (in.last_step != taken.step) return refuse("the input is used later");
+  if (out.first_step != taken.step) return refuse("the output is used before");
   const Touch* read = OnlyTouch(in, taken.step);
   const Touch* write = OnlyTouch(out, taken.step);
   if (read == nullptr || write == nullptr || read->access != Access::kRead ||
@@ -60,13 +60,36 @@ absl::Status CheckTakeOver(const Schedule& schedule, const StepOrder& order,
   }
   for (const Touch& touch : in.touches) {
     if (touch.step != taken.step && !order.Precedes(touch.step, taken.step))
-      return refuse("the input is used later");
+      return refuse("the input is used at a step that is not ordered before");
   }
   for (const Touch& touch : out.touches) {
     if (touch.step != taken.step && !order.Precedes(taken.step, touch.step))
-      return refuse("the output is used before");
+      return refuse("the output is used at a step that is not ordered after");
   }
   return absl::OkStatus();
+}
+
+StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
+                absl::Span<const uint32_t> storages) {
+  if (order.total()) {
+    uint32_t first = ~0u, last = 0;
+    for (uint32_t s : storages) {
+      first = std::min(first, liveness.storages[s].first_step);
+      last = std::max(last, liveness.storages[s].last_step);
+    }
+    return {.earliest = {first}, .latest = {last}};
+  }
+  std::vector<uint32_t> steps;
+  for (uint32_t s : storages) {
+    for (const Touch& touch : liveness.storages[s].touches) {
+      if (steps.empty() || steps.back() != touch.step) steps.push_back(touch.step);
+    }
+  }
+  if (storages.size() > 1) {
+    std::sort(steps.begin(), steps.end());
+    steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
+  }
+  return order.Ends(steps);
 }
 
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
@@ -103,9 +126,9 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
       group.alignment_bytes =
           std::max(group.alignment_bytes, liveness.storages[s].storage->alignment_bytes());
     }
-    // Sizes that can't be rounded up are larger than any allocation and are not planned
-    // (planner.cc).
+    // What can't be rounded up is too large for any plan (planner.cc) and not here.
     if (!CheckedRoundUp(head.storage->size_bytes(), alignment_bytes, &group.size_bytes)) continue;
+    group.ends = EndsOf(order, liveness, group.storages);
     result.groups.push_back(std::move(group));
   }
   return result;

@@ -1,8 +1,9 @@
 // Groups: the items that the planner packs. A group is one storage, or a chain of storages that
 // take over each other's bytes in place. Internal to the planner.
 //
-//   h0 --step 3 writes h1 in place--> h1 --step 5 writes h2 in place--> h2        one item, alive
-//   from h0's first step to h2's last
+//   h0 --step 3 writes h1 in place--> h1 --step 5 writes h2 in place--> h2
+//
+// is one item, alive from h0's first step to h2's last.
 //
 // Thread safety: pure functions. Ownership: borrows the liveness result.
 
@@ -12,9 +13,12 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "tenure/planner/liveness.h"
 #include "tenure/planner/plan.h"
 #include "tenure/planner/schedule.h"
+#include "tenure/planner/step_order.h"
 
 namespace tenure {
 
@@ -26,6 +30,7 @@ struct StorageGroup {
   uint32_t last_step = 0;   // inclusive
   uint64_t size_bytes = 0;  // rounded up to the alignment of the plan
   uint64_t alignment_bytes = 1;
+  StepEnds ends;
 };
 
 struct Grouping {
@@ -37,6 +42,10 @@ struct Grouping {
 // permissions.
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
                        uint64_t alignment_bytes, bool in_place);
+
+// The steps that stand for all that touch one of these storages.
+StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
+                absl::Span<const uint32_t> storages);
 
 // The permission that allows `input` to be taken over by `output` at `step`, or what speaks against
 // it. The one place where the rule stands.

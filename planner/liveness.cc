@@ -1,10 +1,14 @@
 #include "tenure/planner/liveness.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <map>
+#include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/planner/byte_ranges.h"
 
 namespace tenure {
 namespace {
@@ -20,30 +24,6 @@ std::string StorageName(const Storage& storage) {
                                 : absl::StrCat("buffer '", storage.name(), "'");
 }
 
-// The union of half-open intervals.
-class Coverage {
- public:
-  void Add(uint64_t begin, uint64_t end) {
-    if (begin >= end) return;
-    auto it = spans_.upper_bound(begin);
-    if (it != spans_.begin() && std::prev(it)->second >= begin) --it;
-    while (it != spans_.end() && it->first <= end) {
-      begin = std::min(begin, it->first);
-      end = std::max(end, it->second);
-      it = spans_.erase(it);
-    }
-    spans_[begin] = end;
-  }
-  bool Covers(uint64_t begin, uint64_t end) const {
-    if (begin >= end) return true;
-    auto it = spans_.upper_bound(begin);
-    return it != spans_.begin() && std::prev(it)->second >= end;
-  }
-
- private:
-  std::map<uint64_t, uint64_t> spans_;
-};
-
 // Whether the first step that touches a storage writes all of it, and reads none of it before.
 bool FirstStepWritesAll(const StorageLife& life) {
   Coverage written;
@@ -55,34 +35,195 @@ bool FirstStepWritesAll(const StorageLife& life) {
   return written.Covers(0, life.storage->size_bytes());
 }
 
-bool Conflict(const Touch& a, const Touch& b) {
-  return (a.access == Access::kWrite || b.access == Access::kWrite) && a.begin < b.end &&
-         b.begin < a.end;
-}
-
 // With dependencies: two steps that touch the same bytes, one of them writing, must be ordered.
+//
+// Of each byte range the last writer and the readers since are kept. Who comes after those comes
+// after all before them.
+class OrderCheck {
+ public:
+  explicit OrderCheck(const StepOrder& order) : order_(order) {}
+
+  // Takes touches in step order. Returns a step that should precede this touch and does not, or
+  // kNever.
+  uint32_t Add(const Touch& touch) {
+    if (touch.begin >= touch.end) return kNever;
+    auto it = CutAt(touch.begin);
+    CutAt(touch.end);
+    uint64_t covered = touch.begin;
+    while (it != ranges_.end() && it->first < touch.end) {
+      Range& range = it->second;
+      if (Unordered(range.writer, touch.step)) return range.writer;
+      if (touch.access == Access::kWrite) {
+        for (uint32_t reader : range.readers) {
+          if (Unordered(reader, touch.step)) return reader;
+        }
+        it = ranges_.erase(it);
+        continue;
+      }
+      AddReader(range, touch.step);
+      if (it->first > covered) AddRange(covered, it->first, touch);
+      covered = range.end;
+      ++it;
+    }
+    if (touch.access == Access::kWrite) covered = touch.begin;
+    if (covered < touch.end) AddRange(covered, touch.end, touch);
+    return kNever;
+  }
+
+ private:
+  struct Range {
+    uint64_t end = 0;
+    uint32_t writer = kNever;
+    absl::InlinedVector<uint32_t, 2> readers;  // since the writer
+  };
+  using Ranges = std::map<uint64_t, Range>;  // by begin; apart
+
+  bool Unordered(uint32_t before, uint32_t step) const {
+    return before != kNever && before != step && !order_.Precedes(before, step);
+  }
+  // What comes after the later of two readers on one chain comes after both.
+  void AddReader(Range& range, uint32_t step) {
+    if (!range.readers.empty() && order_.OnOneChain(range.readers.back(), step)) {
+      range.readers.back() = step;
+    } else {
+      range.readers.push_back(step);
+    }
+  }
+  void AddRange(uint64_t begin, uint64_t end, const Touch& touch) {
+    Range& range = ranges_[begin];
+    range.end = end;
+    if (touch.access == Access::kWrite) {
+      range.writer = touch.step;
+    } else {
+      range.readers.push_back(touch.step);
+    }
+  }
+  // Afterwards no range goes across `at`; returns the first that begins at or behind it.
+  Ranges::iterator CutAt(uint64_t at) {
+    auto it = ranges_.lower_bound(at);
+    if (it == ranges_.begin()) return it;
+    auto below = std::prev(it);
+    if (below->second.end <= at) return it;
+    Range upper = below->second;
+    below->second.end = at;
+    return ranges_.emplace_hint(it, at, std::move(upper));
+  }
+
+  const StepOrder& order_;
+  Ranges ranges_;
+};
+
 absl::Status CheckOrdered(const Schedule& schedule, const StepOrder& order,
                           const StorageLife& life) {
-  // Touches that no later conflicting touch stands for; the others are ordered through it.
-  std::vector<Touch> open;
+  OrderCheck check(order);
   for (const Touch& touch : life.touches) {
-    for (const Touch& before : open) {
-      if (before.step == touch.step || !Conflict(before, touch) ||
-          order.Precedes(before.step, touch.step))
-        continue;
-      return absl::InvalidArgumentError(absl::StrCat(
-          StepName(schedule, before.step), " and ", StepName(schedule, touch.step),
-          " touch the same bytes of ", StorageName(*life.storage),
-          " and one writes them, but neither is ordered after the other; add a dependency"));
-    }
-    if (touch.access == Access::kWrite) {
-      std::erase_if(open, [&](const Touch& before) {
-        return before.step != touch.step && touch.begin <= before.begin && before.end <= touch.end;
-      });
-    }
-    open.push_back(touch);
+    const uint32_t before = check.Add(touch);
+    if (before == kNever) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        StepName(schedule, before), " and ", StepName(schedule, touch.step),
+        " touch the same bytes of ", StorageName(*life.storage),
+        " and one writes them, but neither is ordered after the other; add a dependency"));
   }
   return absl::OkStatus();
+}
+
+// Fills in storages, index_of, owners, and touches in the order of the schedule.
+absl::Status CollectTouches(const Schedule& schedule, Liveness& result) {
+  std::vector<bool> defined;  // of each storage: reading it makes sense from here on
+  const auto& steps = schedule.steps();
+  size_t touch_count = 0;
+  for (const Step& step : steps) touch_count += step.reads.size() + step.writes.size();
+  result.owners.reserve(touch_count);
+  result.touches.reserve(touch_count);
+  result.index_of.reserve(touch_count / 2);
+  for (uint32_t number = 0; number < steps.size(); ++number) {
+    const Step& step = steps[number];
+    auto touch = [&](const Buffer& buffer, Access access) {
+      auto [it, fresh] = result.index_of.try_emplace(buffer.storage_id(),
+                                                     static_cast<uint32_t>(result.storages.size()));
+      if (fresh) {
+        Storage& storage = *buffer.storage();
+        StorageLife& life = result.storages.emplace_back();
+        life.storage = &storage;
+        life.first_step = number;
+        life.lane = step.lane;
+        defined.push_back(storage.zeroed() || storage.is_allocated() ||
+                          schedule.IsInput(storage.id()));
+      }
+      StorageLife& life = result.storages[it->second];
+      life.last_step = number;
+      ++life.handles;
+      result.owners.push_back(it->second);
+      result.touches.push_back({number, access, buffer.offset(), buffer.offset() + buffer.size()});
+      return it->second;
+    };
+    for (const Buffer& buffer : step.reads) {
+      const uint32_t s = touch(buffer, Access::kRead);
+      if (defined[s] || buffer.size() == 0) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat(StepName(schedule, number), " reads ", StorageName(*buffer.storage()),
+                       " before any step has written to it; mark it as an input, create it zeroed, "
+                       "or write it first"));
+    }
+    for (const Buffer& buffer : step.writes) {
+      const uint32_t s = touch(buffer, Access::kWrite);
+      if (buffer.size() > 0) defined[s] = true;
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Sorts the touches by storage, and gives each storage its own.
+void GroupTouches(Liveness& result) {
+  std::vector<size_t> next;  // where the next touch of each storage goes
+  next.reserve(result.storages.size());
+  size_t begin = 0;
+  for (const StorageLife& life : result.storages) {
+    next.push_back(begin);
+    begin += life.handles;  // a handle, a touch
+  }
+  std::vector<Touch> sorted(result.touches.size());
+  for (size_t t = 0; t < sorted.size(); ++t) {
+    sorted[next[result.owners[t]]++] = result.touches[t];
+  }
+  result.touches = std::move(sorted);
+  for (size_t s = 0; s < next.size(); ++s) {
+    StorageLife& life = result.storages[s];
+    life.touches =
+        absl::MakeConstSpan(result.touches).subspan(next[s] - life.handles, life.handles);
+  }
+}
+
+// Decides whether a plan may place the storage.
+void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptions& options,
+           StorageLife& life) {
+  const Storage& storage = *life.storage;
+  const uint64_t handles = storage.handle_count();
+  const uint64_t outside = handles - std::min<uint64_t>(handles, life.handles);
+  if (schedule.IsInput(storage.id())) {
+    life.reason = PlanReason::kInput;
+  } else if (schedule.IsOutput(storage.id())) {
+    life.reason = PlanReason::kOutput;
+  } else if (storage.is_allocated()) {
+    life.reason = PlanReason::kAllocated;
+  } else if (storage.sealed()) {
+    life.reason = PlanReason::kSealed;
+  } else if (const std::string* why = schedule.HeldBecause(storage.id())) {
+    life.reason = PlanReason::kHeld;
+    life.detail = *why;
+  } else if (outside > 0 && !options.ignore_outside_handles) {
+    life.reason = PlanReason::kHeld;
+    life.detail =
+        absl::StrCat(outside, outside == 1 ? " handle" : " handles", " outside the schedule");
+  } else if (storage.zeroed() && !FirstStepWritesAll(life)) {
+    // The fill goes before the first step, so that step must be before all others that touch it.
+    const bool one_moment =
+        std::all_of(life.touches.begin(), life.touches.end(), [&](const Touch& t) {
+          return t.step == life.first_step || order.Precedes(life.first_step, t.step);
+        });
+    life.needs_fill = options.fill_zeroed && one_moment;
+    if (!life.needs_fill) life.reason = PlanReason::kZeroed;
+  }
 }
 
 }  // namespace
@@ -111,118 +252,13 @@ std::string_view PlanReasonName(PlanReason reason) {
   return "?";
 }
 
-StepOrder::StepOrder(const Schedule& schedule) {
-  if (schedule.order() == OrderKind::kTotal) return;
-  const auto& steps = schedule.steps();
-  const uint32_t n = static_cast<uint32_t>(steps.size());
-  chain_.assign(n, kNever);
-  position_.assign(n, 0);
-  // Chains, greedily: a step extends the chain of a dependency that is still the last of its chain.
-  std::vector<uint32_t> length;
-  std::vector<uint32_t> last_of;
-  for (uint32_t step = 0; step < n; ++step) {
-    for (uint32_t before : steps[step].after) {
-      if (last_of[chain_[before]] == before) {
-        chain_[step] = chain_[before];
-        break;
-      }
-    }
-    if (chain_[step] == kNever) {
-      chain_[step] = static_cast<uint32_t>(length.size());
-      length.push_back(0);
-      last_of.push_back(step);
-    }
-    position_[step] = length[chain_[step]]++;
-    last_of[chain_[step]] = step;
-  }
-  chain_count_ = static_cast<uint32_t>(length.size());
-  after_.assign(size_t{n} * chain_count_, kNever);
-  for (uint32_t step = n; step-- > 0;) {
-    const uint32_t* mine = &after_[size_t{step} * chain_count_];
-    for (uint32_t before : steps[step].after) {
-      uint32_t* theirs = &after_[size_t{before} * chain_count_];
-      for (uint32_t c = 0; c < chain_count_; ++c) theirs[c] = std::min(theirs[c], mine[c]);
-      theirs[chain_[step]] = std::min(theirs[chain_[step]], position_[step]);
-    }
-  }
-}
-
-bool StepOrder::Precedes(uint32_t a, uint32_t b) const {
-  if (chain_count_ == 0) return a < b;
-  return a != b && position_[b] >= after_[size_t{a} * chain_count_ + chain_[b]];
-}
-
 absl::StatusOr<Liveness> AnalyzeLiveness(const Schedule& schedule, const StepOrder& order,
                                          const LivenessOptions& options) {
   Liveness result;
-  std::vector<bool> written;  // of each storage: some earlier step wrote to it
-  auto index_of = [&result](const StorageLife& life) {
-    return static_cast<size_t>(&life - result.storages.data());
-  };
-  const auto& steps = schedule.steps();
-  for (uint32_t number = 0; number < steps.size(); ++number) {
-    const Step& step = steps[number];
-    auto touch = [&](const Buffer& buffer, Access access) -> StorageLife& {
-      auto [it, fresh] = result.index_of.try_emplace(buffer.storage_id(),
-                                                     static_cast<uint32_t>(result.storages.size()));
-      if (fresh) {
-        result.storages.emplace_back();
-        result.storages.back().storage = buffer.storage();
-        result.storages.back().first_step = number;
-        result.storages.back().lane = step.lane;
-        written.push_back(false);
-      }
-      StorageLife& life = result.storages[it->second];
-      life.last_step = number;
-      ++life.handles;
-      life.touches.push_back({number, access, buffer.offset(), buffer.offset() + buffer.size()});
-      return life;
-    };
-    for (const Buffer& buffer : step.reads) {
-      const StorageLife& life = touch(buffer, Access::kRead);
-      const Storage& storage = *life.storage;
-      if (written[index_of(life)] || buffer.size() == 0 || schedule.IsInput(storage.id()) ||
-          storage.zeroed() || storage.is_allocated()) {
-        continue;
-      }
-      return absl::InvalidArgumentError(
-          absl::StrCat(StepName(schedule, number), " reads ", StorageName(storage),
-                       " before any step has written to it; mark it as an input, create it zeroed, "
-                       "or write it first"));
-    }
-    for (const Buffer& buffer : step.writes) {
-      const StorageLife& life = touch(buffer, Access::kWrite);
-      if (buffer.size() > 0) written[index_of(life)] = true;
-    }
-  }
+  if (absl::Status status = CollectTouches(schedule, result); !status.ok()) return status;
+  GroupTouches(result);
   for (StorageLife& life : result.storages) {
-    const Storage& storage = *life.storage;
-    const uint64_t outside =
-        storage.handle_count() - std::min<uint64_t>(storage.handle_count(), life.handles);
-    if (schedule.IsInput(storage.id())) {
-      life.reason = PlanReason::kInput;
-    } else if (schedule.IsOutput(storage.id())) {
-      life.reason = PlanReason::kOutput;
-    } else if (storage.is_allocated()) {
-      life.reason = PlanReason::kAllocated;
-    } else if (storage.sealed()) {
-      life.reason = PlanReason::kSealed;
-    } else if (const std::string* why = schedule.HeldBecause(storage.id())) {
-      life.reason = PlanReason::kHeld;
-      life.detail = *why;
-    } else if (outside > 0 && !options.ignore_outside_handles) {
-      life.reason = PlanReason::kHeld;
-      life.detail =
-          absl::StrCat(outside, outside == 1 ? " handle" : " handles", " outside the schedule");
-    } else if (storage.zeroed() && !FirstStepWritesAll(life)) {
-      // The fill goes before the first step, so that step must be before all others that touch it.
-      const bool one_moment =
-          std::all_of(life.touches.begin(), life.touches.end(), [&](const Touch& t) {
-            return t.step == life.first_step || order.Precedes(life.first_step, t.step);
-          });
-      life.needs_fill = options.fill_zeroed && one_moment;
-      if (!life.needs_fill) life.reason = PlanReason::kZeroed;
-    }
+    Judge(schedule, order, options, life);
     if (schedule.order() == OrderKind::kDependencies) {
       if (absl::Status status = CheckOrdered(schedule, order, life); !status.ok()) return status;
     }

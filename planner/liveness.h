@@ -3,11 +3,13 @@
 // Why by storage: views overlap, so only whole storages can move. Each StorageId is one alias class
 // with one lifetime: from the first step that touches any of its buffers to the last.
 //
-// Cost: linear in the reads and writes; a hash lookup each. Thread safety: a pure function of a
-// schedule that nobody changes meanwhile. Ownership: borrows the schedule's storages (the schedule
-// must outlive the result). Errors: InvalidArgument: an intermediate is read before anything was
-// written to it, or (with dependencies) steps that touch the same bytes, one of them
-//   writing, are not ordered. Both name the steps and the buffer.
+
+// Cost: linear in the reads and writes, a hash lookup each; with dependencies a map of byte ranges
+// for each storage. Thread safety: a pure function of a schedule that nobody changes meanwhile.
+// Ownership: borrows the schedule's storages (the schedule must outlive the result).
+// Errors: InvalidArgument, naming steps and buffer: an intermediate is read before any step has
+// written to it, or (with dependencies) two steps that touch the same bytes, one of them writing,
+// are not ordered.
 
 #ifndef TENURE_PLANNER_LIVENESS_H_
 #define TENURE_PLANNER_LIVENESS_H_
@@ -19,7 +21,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tenure/planner/schedule.h"
+#include "tenure/planner/step_order.h"
 
 namespace tenure {
 
@@ -30,10 +34,9 @@ enum class PlanReason : uint8_t {
   kOutput,     // outlives the schedule
   kAllocated,  // has bytes already
   kSealed,     // its contents must not change
-  kZeroed,     // promised to read as zeros, and the plan was not allowed (or has no one moment) to
-               // fill it
+  kZeroed,     // promised to read as zeros, and the plan may not fill it, or at no one moment
   kHeld,       // somebody outside the schedule has a handle, or Hold was called
-  kTooLarge,   // larger than the largest allocation of its space
+  kTooLarge,   // beyond the largest allocation of its space, or what offsets can count
   kModeNone,   // PlanMode::kNone
 };
 inline constexpr int kPlanReasonCount = 9;
@@ -51,39 +54,35 @@ struct Touch {
 struct StorageLife {
   Storage* storage = nullptr;
   PlanReason reason = PlanReason::kPlanned;
-  std::string detail;          // what Hold was told, how many handles are outside, ...
-  uint32_t first_step = 0;     // that touches it
-  uint32_t last_step = 0;      // inclusive
-  uint32_t lane = 0;           // of the first step
-  bool needs_fill = false;     // planned, zeroed, and not wholly written by its first step
-  uint32_t handles = 0;        // in the schedule
-  std::vector<Touch> touches;  // in step order; reads of a step before its writes
-};
-
-// Answers whether one step is over before another starts.
-class StepOrder {
- public:
-  explicit StepOrder(const Schedule& schedule);
-  bool Precedes(uint32_t a, uint32_t b) const;
-
- private:
-  uint32_t chain_count_ = 0;                // 0: total order
-  std::vector<uint32_t> chain_, position_;  // of each step
-  std::vector<uint32_t>
-      after_;  // [step][chain]: the first position of that chain that comes after the step
+  std::string detail;       // what Hold was told, how many handles are outside, ...
+  uint32_t first_step = 0;  // that touches it
+  uint32_t last_step = 0;   // inclusive
+  uint32_t lane = 0;        // of the first step
+  bool needs_fill = false;  // planned, zeroed, and not wholly written by its first step
+  uint32_t handles = 0;     // in the schedule
+  // In step order; reads of a step before its writes. Borrowed from Liveness::touches.
+  absl::Span<const Touch> touches;
 };
 
 struct LivenessOptions {
-  bool fill_zeroed = false;  // storages promised as zeros may be planned; the plan says where they
-                             // are to be filled
+  // Storages promised as zeros may be planned; the plan says where they are to be filled.
+  bool fill_zeroed = false;
   // Storages with handles outside the schedule are planned all the same. For plans that are never
   // placed.
   bool ignore_outside_handles = false;
 };
 
+// Moves, but does not copy: its storages point into its touches.
 struct Liveness {
-  std::vector<StorageLife>
-      storages;  // in the order of first touch: the index is the storage's number in plans
+  Liveness() = default;
+  Liveness(Liveness&&) = default;
+  Liveness& operator=(Liveness&&) = default;
+
+  // In the order of first touch: the index is the storage's number in plans.
+  std::vector<StorageLife> storages;
+  std::vector<Touch> touches;  // of all storages
+  // The number of the storage of each buffer of the schedule, step by step, reads before writes.
+  std::vector<uint32_t> owners;
   absl::flat_hash_map<StorageId, uint32_t> index_of;
 };
 

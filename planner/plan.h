@@ -13,8 +13,8 @@
 //
 // Thread safety: thread-compatible value. Ownership: by value.
 // Errors: ValidatePlan gives FailedPrecondition (the plan is of another schedule, or the schedule's
-// storages have changed since) or Internal (the plan is
-//   wrong: two storages that live at once share bytes).
+// storages have changed since) or Internal (the plan is wrong: say, two storages that live at once
+// share bytes).
 
 #ifndef TENURE_PLANNER_PLAN_H_
 #define TENURE_PLANNER_PLAN_H_
@@ -67,7 +67,7 @@ struct NotPlanned {
   friend bool operator==(const NotPlanned&, const NotPlanned&) = default;
 };
 
-// `after` must not start before `before` is over: it writes bytes that `before` uses under another
+// `after` must not start before `before` is over: it uses bytes that `before` uses under another
 // name.
 struct ReuseEdge {
   uint32_t before = 0;
@@ -98,16 +98,17 @@ struct Plan {
   std::vector<PlanArena> arenas;
   std::vector<Placement> placements;  // by storage number
   std::vector<NotPlanned> not_planned;
-  std::vector<ReuseEdge>
-      reuse_edges;  // for concurrent executors of a total order; empty with dependencies
+  // For concurrent executors of a total order; empty with dependencies.
+  std::vector<ReuseEdge> reuse_edges;
   std::vector<PlanFill> fills;
   std::vector<TakenOver> taken_over;
-  uint64_t unplanned_bytes = 0;    // what the placed storages would take with memory of their own
-  uint64_t arena_bytes = 0;        // the sum of the arenas' sizes
-  uint64_t lower_bound_bytes = 0;  // proven: no plan of this mode and these lanes takes less
-  bool optimal = false;            // arena_bytes == lower_bound_bytes
-  bool deadline_hit =
-      false;  // a deadline or cancel cut the work short: the result may differ from run to run
+  uint64_t unplanned_bytes = 0;  // what the placed storages would take with memory of their own
+  uint64_t arena_bytes = 0;      // the sum of the arenas' sizes
+  // Proven: no plan of this mode, with these lanes and these storages taken over, takes less.
+  uint64_t lower_bound_bytes = 0;
+  bool optimal = false;  // arena_bytes == lower_bound_bytes
+  // A deadline or cancel cut the work short: the result may differ from run to run.
+  bool deadline_hit = false;
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 
@@ -115,9 +116,12 @@ struct Plan {
 // marks. The same in every process.
 uint64_t Fingerprint(const Schedule& schedule);
 
-// Checks a plan against a schedule from scratch: lifetimes are computed again, and every two placed
+// Checks a plan against a schedule from scratch: lives are computed again, every two placed
 // storages that share bytes must have lives apart in the order that the executor honours (or be
-// taken over with permission). Shares no code with the planner but the liveness analysis.
+// taken over with permission), and all sums and lists must be what the placements say. Not judged
+// are the labels, which nothing rests on: the plan's name, deadline_hit, and names, reasons and
+// details in not_planned. Of the planner it shares the liveness analysis, the rule of taking over
+// and the making of reuse edges; it looks at every byte range by itself.
 absl::Status ValidatePlan(const Plan& plan, const Schedule& schedule);
 
 }  // namespace tenure

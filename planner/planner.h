@@ -1,34 +1,31 @@
-// MakePlan and PlacePlan: from a schedule to storages that lie in arenas.
+// MakePlan: from a schedule to a plan that says where each storage lies.
 //
 // Example:
 //   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));
-//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
-//   for each step: for each fill of the step: zero it; run the step on its buffers' pointers
+//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));       // placement.h
+//   for each step: zero its fills; run it on its buffers' pointers
 //
-// Every handle and view stays what it was: placing changes where the storage's bytes are, nothing
-// in the schedule is rewritten.
-//
-// Cost: near-linear; 2 ms for a schedule of a thousand storages. Thread safety: thread-safe on
-// schedules that nobody changes meanwhile. Ownership: the arenas live as long as the PlacedPlan or
-// anything placed in them. Errors: what schedule.h and liveness.h say; ResourceExhausted when an
-// arena can't be allocated (nothing is placed then); FailedPrecondition when the
-//   plan is of another schedule. Every plan is validated before it is returned and before it is
-//   placed, release builds included.
+// Cost: near-linear; well under a millisecond for a model's thousand storages, half a second for
+// 100,000. With dependencies StepOrder's table (step_order.h), and the solver's search up to
+// PlanOptions::max_searched storages.
+// Thread safety: thread-safe on schedules that nobody changes meanwhile. Ownership: the plan is a
+// value; the schedule is borrowed for the call.
+// Errors: what schedule.h and liveness.h say; InvalidArgument for options; DeadlineExceeded when
+// the deadline came before any plan. Every plan is validated before it is returned, release builds
+// included.
 
 #ifndef TENURE_PLANNER_PLANNER_H_
 #define TENURE_PLANNER_PLANNER_H_
 
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "tenure/planner/packing/solver.h"
+#include "tenure/planner/placement.h"  // IWYU pragma: export
 #include "tenure/planner/plan.h"
 #include "tenure/planner/schedule.h"
-#include "tenure/runtime/buffer.h"
 
 namespace tenure {
 
@@ -42,6 +39,9 @@ struct PlanOptions {
   absl::Time deadline = absl::InfiniteFuture();
   const std::atomic<bool>* cancel = nullptr;  // borrowed; may be null
   int max_threads = 1;
+  // Schedules with dependencies, and those that need several arenas of one space and lane: up to so
+  // many storages the solver searches; for more, storages are placed in the order of their steps.
+  uint32_t max_searched = 2000;
   // Plan storages that are promised as zeros too, and say in Plan::fills when to zero them.
   bool fill_zeroed = false;
   // Use the in-place permissions.
@@ -51,32 +51,6 @@ struct PlanOptions {
 };
 
 absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& options = {});
-
-// The executor zeroes `storage` (the whole of it) right before the step.
-struct PlacedFill {
-  uint32_t step = 0;
-  Buffer storage;
-};
-
-// The arenas of a plan and what lies in them. Dropping it drops nothing that is in use: placed
-// storages keep their arena.
-struct PlacedPlan {
-  std::vector<PlacedFill> fills;           // by step
-  std::vector<Buffer> arenas;              // one for each of Plan::arenas
-  std::vector<StorageKeepAlive> storages;  // what was placed, in the order of Plan::placements
-};
-
-// Allocates the arenas from the allocators of the storages, and places. All or nothing.
-absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule);
-
-namespace internal {
-// PlacePlan without the validator: for tests that must see a wrong plan go wrong.
-absl::StatusOr<PlacedPlan> PlaceUnchecked(const Plan& plan, const Schedule& schedule);
-}  // namespace internal
-
-// Takes everything out of the arenas again; contents are lost. Nobody may be using the storages.
-// The plan can be placed again.
-absl::Status UnplacePlan(PlacedPlan placed);
 
 }  // namespace tenure
 

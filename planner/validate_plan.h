@@ -7,12 +7,21 @@
 #include "tenure/planner/liveness.h"
 #include "tenure/planner/plan.h"
 #include "tenure/planner/schedule.h"
+#include "tenure/planner/step_order.h"
 
 namespace tenure::internal {
 
-// Takes the lives as they are (their reasons included) and checks everything else.
+// Fingerprint (plan.h), with the storages numbered already.
+uint64_t Fingerprint(const Schedule& schedule, const Liveness& liveness);
+
+// Takes the lives as they are (their reasons included) and that the fingerprint is the schedule's,
+// and checks everything else.
 absl::Status ValidateAgainst(const Plan& plan, const Schedule& schedule, const StepOrder& order,
                              const Liveness& liveness);
+
+// The same and the fingerprint: for plans that come from elsewhere.
+absl::Status ValidateLoaded(const Plan& plan, const Schedule& schedule, const StepOrder& order,
+                            const Liveness& liveness);
 
 }  // namespace tenure::internal
 

@@ -27,24 +27,26 @@ absl::Status ImportAs(const StorageHandle& storage, AllocationRequest request,
 
 absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, const Shape& shape,
                                           const BufferOptions& options) {
-  absl::StatusOr<uint64_t> size = ByteSize(dtype, shape.elements());
-  if (!size.ok()) return size.status();
-  if (options.alignment_bytes != 0 && !IsPowerOfTwo(options.alignment_bytes)) {
+  uint64_t size;
+  if (ABSL_PREDICT_FALSE(!IsByteSized(dtype) ||
+                         !CheckedMul(shape.elements(), ItemSize(dtype), &size))) {
+    absl::StatusOr<uint64_t> checked = ByteSize(dtype, shape.elements());
+    if (!checked.ok()) return checked.status();
+    size = *checked;
+  }
+  if (ABSL_PREDICT_FALSE(options.alignment_bytes != 0 && !IsPowerOfTwo(options.alignment_bytes))) {
     return absl::InvalidArgumentError(
         absl::StrCat("alignment ", options.alignment_bytes, " is not a power of two"));
   }
-  return absl::StatusOr<Buffer>(Buffer(Storage::Make(allocator, *size,
-                                                     {.alignment_bytes = options.alignment_bytes,
-                                                      .zeroed = options.zeroed,
-                                                      .name = options.name}),
-                                       0, *size, dtype, shape));
+  // Made in place: a handle that is moved on its way out would cost as much as the storage.
+  return absl::StatusOr<Buffer>(absl::in_place, FreshTag(), allocator, size, dtype, shape, options);
 }
 
 absl::StatusOr<Buffer> Buffer::Create(Allocator& allocator, DType dtype, const Shape& shape,
                                       const BufferOptions& options) {
   absl::StatusOr<Buffer> buffer = CreateLazy(allocator, dtype, shape, options);
-  if (options.immediate && buffer.ok()) {
-    if (absl::Status status = buffer->EnsureAllocated(); !status.ok()) return status;
+  if (ABSL_PREDICT_FALSE(options.immediate) && buffer.ok()) {
+    if (absl::Status status = buffer->EnsureAllocated(); !status.ok()) buffer = std::move(status);
   }
   return buffer;
 }

@@ -61,6 +61,9 @@ class Buffer {
   struct ViewTag {
     explicit ViewTag() = default;
   };
+  struct FreshTag {
+    explicit FreshTag() = default;
+  };
 
  public:
   // A view, made in place by View: private by its tag.
@@ -71,6 +74,17 @@ class Buffer {
         size_(size),
         dtype_(of.dtype_),
         shape_(Shape::Vector(elements)) {}
+  // A fresh storage, made in place by Create.
+  Buffer(FreshTag, Allocator& allocator, uint64_t size, DType dtype, const Shape& shape,
+         const BufferOptions& options)
+      : storage_(Storage::Make(allocator, size,
+                               {.alignment_bytes = options.alignment_bytes,
+                                .zeroed = options.zeroed,
+                                .name = options.name})),
+        id_(BufferId::Mint()),
+        size_(size),
+        dtype_(dtype),
+        shape_(shape) {}
   Buffer() = default;  // null: every call but the destructor, copies and is_null is
                        // FailedPrecondition or zero
 

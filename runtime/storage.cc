@@ -32,7 +32,7 @@ Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& optio
       name_(options.name) {}
 
 StorageHandle Storage::Make(Allocator& allocator, uint64_t size_bytes, const Options& options) {
-  return StorageHandle(new Storage(allocator, size_bytes, options));
+  return StorageHandle::Adopt(new Storage(allocator, size_bytes, options));
 }
 
 void Storage::Destroy(Storage* storage) { delete storage; }

@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/base/attributes.h"
@@ -57,6 +58,13 @@ class StorageReference {
   }
   ~StorageReference();
 
+  // Takes over a reference that is counted already.
+  static StorageReference Adopt(Storage* storage) {
+    StorageReference reference;
+    reference.storage_ = storage;
+    return reference;
+  }
+
   Storage* get() const { return storage_; }
   Storage* operator->() const { return storage_; }
   Storage& operator*() const { return *storage_; }
@@ -73,7 +81,7 @@ class Storage {
   struct Options {
     uint64_t alignment_bytes = 0;  // a power of two (checked when allocated), or 0
     bool zeroed = false;           // reads as zeros before the first write
-    std::string name = {};
+    std::string_view name = {};    // borrowed for the call
   };
   static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
 
@@ -151,7 +159,7 @@ class Storage {
   }
   static void Destroy(Storage* storage);
 
-  std::atomic<uint64_t> refs_{0};
+  std::atomic<uint64_t> refs_{1};  // the handle that Make returns
   std::atomic<uint32_t> state_{kUnallocated};
   std::atomic<uint32_t> write_state_{0};
   const StorageId id_;

@@ -189,7 +189,11 @@ absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& r
   if (size > options_.max_cached_bytes || size > traits().max_allocation_bytes) {
     size = request.size_bytes;
   }
-  const Key key(size, std::max(request.alignment_bytes, traits().min_alignment_bytes));
+  uint64_t alignment = request.alignment_bytes;
+  if (alignment == 0 || IsPowerOfTwo(alignment)) {  // else the upstream refuses it
+    alignment = std::max(alignment, traits().min_alignment_bytes);
+  }
+  const Key key(size, alignment);
   Block* block = TakeCached(key);
   if (block != nullptr && request.zeroed && !Zero(*block, request.size_bytes).ok()) {
     Keep(block);

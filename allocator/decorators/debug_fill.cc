@@ -74,7 +74,10 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
   absl::StatusOr<Allocation> made = up().Allocate(padded);
   if (!made.ok()) {
     counters_.OnFailure();
-    return made;
+    if (!absl::IsResourceExhausted(made.status())) return made;
+    return ExhaustedError(
+        request, padded.size_bytes, space(), Stats(),
+        absl::StrCat("the upstream, guard bytes included (", made.status().message(), ")"));
   }
   const uint64_t behind = front + request.size_bytes;
   // Of a wide front, only what lies next to the allocation.

@@ -36,7 +36,7 @@
 
 namespace tenure {
 
-class Decorator : public Allocator, private AdviceCapability {
+class Decorator : public Allocator {
  public:
   explicit Decorator(std::unique_ptr<Allocator> upstream) : upstream_(std::move(upstream)) {}
 
@@ -81,7 +81,7 @@ class Decorator : public Allocator, private AdviceCapability {
   void* FindCapability(std::string_view name) override {
     void* found = FindCapabilityIn(*upstream_, name);
     if (found != nullptr && name == AdviceCapability::kName) {
-      return static_cast<AdviceCapability*>(this);
+      return static_cast<AdviceCapability*>(&advice_);
     }
     return found;
   }
@@ -94,11 +94,17 @@ class Decorator : public Allocator, private AdviceCapability {
   Allocator& up() { return *upstream_; }
 
  private:
-  absl::Status Advise(const SubRegion& region, Advice advice) override {
-    return upstream_->Capability<AdviceCapability>()->Advise(ToUpstream(region), advice);
-  }
+  struct ForwardedAdvice final : AdviceCapability {
+    explicit ForwardedAdvice(Decorator& d) : decorator(d) {}
+    absl::Status Advise(const SubRegion& region, Advice advice) override {
+      return decorator.upstream_->Capability<AdviceCapability>()->Advise(
+          decorator.ToUpstream(region), advice);
+    }
+    Decorator& decorator;
+  };
 
   const std::unique_ptr<Allocator> upstream_;
+  ForwardedAdvice advice_{*this};
 };
 
 }  // namespace tenure

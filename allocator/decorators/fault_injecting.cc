@@ -22,7 +22,7 @@ std::string FaultOf(const FaultPlan& plan, uint64_t k, uint64_t size_bytes) {
   if (plan.every_nth != 0 && k % plan.every_nth == 0) {
     return absl::StrCat("one in ", plan.every_nth);
   }
-  if (size_bytes >= plan.from_size_bytes) {
+  if (plan.from_size_bytes != SpaceTraits::kUnlimited && size_bytes >= plan.from_size_bytes) {
     return absl::StrCat("sizes from ", plan.from_size_bytes, " on");
   }
   // The upper 53 bits, as a number in [0, 1).

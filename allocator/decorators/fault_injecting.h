@@ -36,7 +36,7 @@ namespace tenure {
 struct FaultPlan {
   uint64_t nth = 0;                                    // this attempt; 0: none
   uint64_t every_nth = 0;                              // each attempt that it divides; 0: none
-  uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // attempts of this size or more
+  uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // this size or more; kUnlimited: none
   double rate = 0;                                     // each with this probability, 0 to 1
   uint64_t seed = 0;                                   // of rate
   // Copies and fills are counted apart.

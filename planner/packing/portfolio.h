@@ -1,13 +1,14 @@
-// The greedy portfolio for plain problems: skyline constructions under several rankings; the lowest
-// one wins.
+// The greedy portfolio for plain problems: constructions under several rankings, then repair, as
+// far as a fixed budget of placements goes; the lowest packing wins.
 //
-// Why: each ranking is nearly always good and sometimes bad, and one construction is cheap. Parts
-// of the problem that share no moment are packed apart, so that each gets the ranking that suits
-// it. The portfolio ends as soon as the peak is met.
+// Why: no ranking is best everywhere, and most problems are solved to their bound by the first.
+// Parts of the problem that share no moment are packed apart, so that each gets the ranking that
+// suits it. The portfolio ends as soon as the target is met.
 //
-// Cost: one construction and one sort for each ranking tried. Thread safety: single-threaded.
-// Ownership: borrows the instance for the call. Errors: none; when the budget ends early there
-// still is a packing (see TLSF in baselines.h, which finishes a construction that was cut short).
+// Cost: the budget; it is counted in placements, so the result does not depend on the machine.
+// Thread safety: single-threaded. Ownership: borrows the instance for the call. Errors: none; when
+// the deadline ends the work early there still is a packing (see TLSF in baselines.h, which
+// finishes what was cut short).
 
 #ifndef TENURE_PLANNER_PACKING_PORTFOLIO_H_
 #define TENURE_PLANNER_PACKING_PORTFOLIO_H_
@@ -18,6 +19,7 @@
 
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/plain.h"
+#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 
@@ -30,7 +32,8 @@ struct PortfolioResult {
 };
 
 // Stops early once the top is at most `target` (the peak, or a capacity that is enough).
-PortfolioResult RunPortfolio(const PlainInstance& plain, uint64_t target, Budget& budget);
+PortfolioResult RunPortfolio(const PlainInstance& plain, uint64_t target, Effort effort,
+                             Budget& budget);
 
 }  // namespace tenure::packing
 

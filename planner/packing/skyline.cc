@@ -24,8 +24,9 @@ SkylineGreedy::SkylineGreedy(const std::vector<Block>& blocks, uint32_t section_
   while (leaves_ * kLeafSize < n) leaves_ *= 2;
   points_.resize(n);
   for (uint32_t i = 0; i < n; ++i) {
-    points_[i] = {kNone, blocks[i].range.begin, blocks[i].range.end, i};
+    points_[i] = {kNone, blocks[i].range.begin, blocks[i].range.end, i, blocks[i].size};
   }
+  for (const Block& block : blocks) aligned_ |= block.alignment != 1;
   leaf_start_.resize(leaves_ + 1);
   leaf_start_[leaves_] = n;
   Split(1, 0, n, true);
@@ -57,26 +58,20 @@ void SkylineGreedy::Split(uint32_t node, uint32_t begin, uint32_t end, bool by_b
 }
 
 SkylineGreedy::Node SkylineGreedy::LeafNode(uint32_t leaf) const {
-  Node node{kNone, 0, 0, 0, kNone};
+  Node node{kNone, 0, kNone};
   for (uint32_t p = leaf_start_[leaf]; p < leaf_start_[leaf + 1]; ++p) {
     const Point& point = points_[p];
     if (point.rank == kNone) continue;
     node.max_begin = std::max(node.max_begin, point.begin);
     node.min_end = std::min(node.min_end, point.end);
-    if (point.rank < node.best) {
-      node.best = point.rank;
-      node.best_begin = point.begin;
-      node.best_end = point.end;
-    }
+    node.best = std::min(node.best, point.rank);
   }
   return node;
 }
 
 SkylineGreedy::Node SkylineGreedy::Join(const Node& a, const Node& b) {
-  Node node = a.best <= b.best ? a : b;
-  node.max_begin = std::max(a.max_begin, b.max_begin);
-  node.min_end = std::min(a.min_end, b.min_end);
-  return node;
+  return {std::min(a.best, b.best), std::max(a.max_begin, b.max_begin),
+          std::min(a.min_end, b.min_end)};
 }
 
 void SkylineGreedy::Rebuild() {
@@ -84,21 +79,31 @@ void SkylineGreedy::Rebuild() {
   for (uint32_t i = leaves_ - 1; i >= 1; --i) nodes_[i] = Join(nodes_[2 * i], nodes_[2 * i + 1]);
 }
 
-uint32_t SkylineGreedy::Best(uint32_t l, uint32_t r) const {
-  uint32_t stack[40];
+SkylineGreedy::Found SkylineGreedy::Best(uint32_t l, uint32_t r) const {
+  struct Entry {
+    uint32_t node, best;
+  };
+  Entry stack[40];
   int top = 0;
-  uint32_t best = kNone, best_point = kNone;
-  stack[top++] = 1;
-  while (top > 0) {
-    const uint32_t i = stack[--top];
+  uint32_t best = kNone;
+  Found found{kNone, 0};
+  auto push = [&](uint32_t i) {
     const Node& node = nodes_[i];
-    if (node.best >= best || node.max_begin < l || node.min_end > r) continue;
+    if (node.best < best && node.max_begin >= l && node.min_end <= r) {
+      stack[top++] = {i, node.best};
+    }
+  };
+  push(1);
+  while (top > 0) {
+    const Entry entry = stack[--top];
+    if (entry.best >= best) continue;
+    const uint32_t i = entry.node;
     if (i >= leaves_) {
       for (uint32_t p = leaf_start_[i - leaves_]; p < leaf_start_[i - leaves_ + 1]; ++p) {
         const Point& point = points_[p];
         if (point.rank < best && point.begin >= l && point.end <= r) {
           best = point.rank;
-          best_point = p;
+          found = {p, i - leaves_};
         }
       }
       continue;
@@ -106,18 +111,16 @@ uint32_t SkylineGreedy::Best(uint32_t l, uint32_t r) const {
     // The child with the better best is looked at first: it is pushed last.
     const uint32_t left = 2 * i, right = 2 * i + 1;
     const bool left_first = nodes_[left].best < nodes_[right].best;
-    stack[top++] = left_first ? right : left;
-    stack[top++] = left_first ? left : right;
+    push(left_first ? right : left);
+    push(left_first ? left : right);
   }
-  return best_point;
+  return found;
 }
 
-void SkylineGreedy::Remove(uint32_t point) {
-  points_[point].rank = kNone;
-  uint32_t leaf = static_cast<uint32_t>(
-      std::upper_bound(leaf_start_.begin(), leaf_start_.end(), point) - leaf_start_.begin() - 1);
-  uint32_t i = leaves_ + leaf;
-  nodes_[i] = LeafNode(leaf);
+void SkylineGreedy::Remove(Found found) {
+  points_[found.point].rank = kNone;
+  uint32_t i = leaves_ + found.leaf;
+  nodes_[i] = LeafNode(found.leaf);
   for (i /= 2; i >= 1; i /= 2) nodes_[i] = Join(nodes_[2 * i], nodes_[2 * i + 1]);
 }
 
@@ -152,8 +155,8 @@ bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budg
     }
     const Segment valley = segments_[at];
     const uint32_t l = at, r = valley.end;
-    const uint32_t found = Best(l, r);
-    if (found == kNone) {
+    const Found found = Best(l, r);
+    if (found.point == kNone) {
       // Raise to the lower neighbour and become one with it (and with both if they are equal).
       const uint64_t left =
           valley.previous == kNone ? kUnlimited : segments_[valley.previous].height;
@@ -165,10 +168,10 @@ bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budg
       at = begin;
       continue;
     }
-    const Point point = points_[found];
-    const Block& block = blocks_[point.block];
-    const uint64_t offset = AlignUp(valley.height, block.alignment);
-    const uint64_t height = offset + block.size;
+    const Point point = points_[found.point];
+    const uint64_t offset =
+        aligned_ ? AlignUp(valley.height, blocks_[point.block].alignment) : valley.height;
+    const uint64_t height = offset + point.size;
     if (height >= limit || !budget.Spend(1)) return false;
     offsets[point.block] = offset;
     placed_.push_back(point.block);

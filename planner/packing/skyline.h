@@ -52,12 +52,12 @@ class SkylineGreedy {
 
  private:
   struct Node {
-    uint32_t best;                  // the lowest rank beneath, kNone if nothing is left
-    uint32_t best_begin, best_end;  // that block's sections
-    uint32_t max_begin, min_end;    // over what is left beneath
+    uint32_t best;                // the lowest rank beneath, kNone if nothing is left
+    uint32_t max_begin, min_end;  // over what is left beneath
   };
   struct Point {
     uint32_t rank, begin, end, block;
+    uint64_t size;
   };
   // A maximal run of sections of one height, at the index of its first section.
   struct Segment {
@@ -70,12 +70,17 @@ class SkylineGreedy {
   void Rebuild();
   Node LeafNode(uint32_t leaf) const;
   static Node Join(const Node& a, const Node& b);
-  uint32_t Best(uint32_t l, uint32_t r) const;
-  void Remove(uint32_t point);
+  // The best-ranked point within [l, r), kNone if there is none; and its leaf.
+  struct Found {
+    uint32_t point, leaf;
+  };
+  Found Best(uint32_t l, uint32_t r) const;
+  void Remove(Found found);
   void PutSegment(uint32_t begin, uint32_t end, uint32_t previous, uint64_t height);
 
   const std::vector<Block>& blocks_;
   uint32_t section_count_;
+  bool aligned_ = false;              // some block asks for more than the grain
   uint32_t leaves_ = 1;               // a power of two
   std::vector<Point> points_;         // grouped by leaf
   std::vector<uint32_t> leaf_start_;  // leaves_ + 1

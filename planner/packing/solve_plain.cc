@@ -19,7 +19,7 @@ void SolvePlain(Task& task, Packing& packing) {
   const PlainInstance plain = MakePlain(task.problem);
   // Tops of rounded blocks may exceed the capacity by what rounding added to the topmost ones.
   const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.capacity);
-  PortfolioResult best = RunPortfolio(plain, target, task.budget);
+  PortfolioResult best = RunPortfolio(plain, target, task.options.effort, task.budget);
   packing.statistics.constructions += best.constructions;
   packing.statistics.improvements += best.improvements;
   packing.statistics.winner = std::move(best.winner);
@@ -27,8 +27,8 @@ void SolvePlain(Task& task, Packing& packing) {
   for (size_t b = 0; b < plain.blocks.size(); ++b) {
     packing.offsets[plain.item_of[b]] = best.offsets[b];
   }
-  if (plain.mixed_alignment && best.top > target &&
-      plain.blocks.size() <= kFewBlocks && !task.budget.Interrupted()) {
+  if (plain.mixed_alignment && best.top > target && plain.blocks.size() <= kFewBlocks &&
+      !task.budget.Interrupted()) {
     // Padding leaves holes that the skyline does not see.
     Packing other;
     SolveGeneral(task, other);

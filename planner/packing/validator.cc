@@ -66,50 +66,53 @@ std::vector<Piece> MakePieces(const Problem& problem, const Packing& packing) {
   return pieces;
 }
 
-// The highest byte so far at each moment, and who holds it: a segment tree over compressed time.
+// The highest byte so far at each moment: a segment tree over compressed time.
 // Tops only grow, so a mark on a node is never pushed down.
 class Floor {
  public:
-  struct Top {
-    uint64_t end = 0;
-    uint32_t piece = kNobody;
-  };
+  explicit Floor(size_t moments) : count_(moments), nodes_(2 * std::max<size_t>(moments, 1)) {}
 
-  explicit Floor(size_t moments) : count_(moments), highest_(2 * moments), mark_(2 * moments) {}
-
-  Top Highest(size_t l, size_t r) const {
-    Top top;
+  uint64_t Highest(size_t l, size_t r) const {
+    uint64_t top = 0;
     for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
-      if ((a & 1) != 0) Take(top, highest_[a++]);
-      if ((b & 1) != 0) Take(top, highest_[--b]);
+      if ((a & 1) != 0) top = std::max(top, nodes_[a++].highest);
+      if ((b & 1) != 0) top = std::max(top, nodes_[--b].highest);
     }
     // Marks above the two ends cover them whole.
-    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) Take(top, mark_[a]);
-    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) Take(top, mark_[b]);
+    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) {
+      top = std::max(top, nodes_[a].mark);
+    }
+    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) {
+      top = std::max(top, nodes_[b].mark);
+    }
     return top;
   }
 
-  void Raise(size_t l, size_t r, Top top) {
+  void Raise(size_t l, size_t r, uint64_t top) {
+    auto mark = [&](Node& node) {
+      node.highest = std::max(node.highest, top);
+      node.mark = std::max(node.mark, top);
+    };
     for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
-      if ((a & 1) != 0) Mark(a++, top);
-      if ((b & 1) != 0) Mark(--b, top);
+      if ((a & 1) != 0) mark(nodes_[a++]);
+      if ((b & 1) != 0) mark(nodes_[--b]);
     }
-    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) Take(highest_[a], top);
-    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) Take(highest_[b], top);
+    // Nodes that are as high already have ancestors that are.
+    for (size_t a = (l + count_) / 2; a >= 1 && nodes_[a].highest < top; a /= 2) {
+      nodes_[a].highest = top;
+    }
+    for (size_t b = (r - 1 + count_) / 2; b >= 1 && nodes_[b].highest < top; b /= 2) {
+      nodes_[b].highest = top;
+    }
   }
 
  private:
-  static void Take(Top& top, const Top& other) {
-    if (other.end > top.end) top = other;
-  }
-  void Mark(size_t node, const Top& top) {
-    Take(highest_[node], top);
-    Take(mark_[node], top);
-  }
-
+  struct Node {
+    uint64_t highest = 0;  // beneath or at the node
+    uint64_t mark = 0;     // over the whole of the node
+  };
   size_t count_;
-  std::vector<Top> highest_;  // beneath or at the node
-  std::vector<Top> mark_;     // over the whole of the node
+  std::vector<Node> nodes_;
 };
 
 // Moments at which something begins or ends, ascending. Dense times are used as they are.
@@ -147,30 +150,54 @@ class Clock {
   std::vector<Time> times_;
 };
 
-absl::Status CheckIntervals(std::vector<Piece> pieces) {
+// The culprit for a piece that starts below the floor.
+absl::Status Overlap(const std::vector<Piece>& pieces, const std::vector<uint32_t>& order,
+                     size_t at) {
+  const Piece& piece = pieces[order[at]];
+  for (size_t k = 0; k < at; ++k) {
+    const Piece& below = pieces[order[k]];
+    if (below.arena != piece.arena || below.end <= piece.begin || below.first >= piece.last ||
+        below.last <= piece.first) {
+      continue;
+    }
+    return Wrong(absl::StrCat("items ", below.item, " and ", piece.item,
+                              " overlap: ", Describe(below), " and ", Describe(piece), " of arena ",
+                              piece.arena, " both hold byte ", piece.begin, " at time ",
+                              std::max(below.first, piece.first)));
+  }
+  return Wrong(absl::StrCat(Describe(piece), " overlaps what lies beneath"));
+}
+
+absl::Status CheckIntervals(const std::vector<Piece>& pieces) {
   if (pieces.empty()) return absl::OkStatus();
   const Clock clock(pieces);
-  std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
+  struct Place {
+    uint64_t begin;
+    uint32_t arena, piece;
+  };
+  std::vector<Place> places;
+  places.reserve(pieces.size());
+  for (uint32_t p = 0; p < pieces.size(); ++p) {
+    places.push_back({pieces[p].begin, pieces[p].arena, p});
+  }
+  std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
     return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
   });
-  uint32_t arena = pieces[0].arena;
+  uint32_t arena = places[0].arena;
   Floor floor(clock.count());
-  for (uint32_t p = 0; p < pieces.size(); ++p) {
-    const Piece& piece = pieces[p];
+  for (size_t k = 0; k < places.size(); ++k) {
+    const Piece& piece = pieces[places[k].piece];
     if (piece.arena != arena) {
       floor = Floor(clock.count());
       arena = piece.arena;
     }
     const size_t l = clock.Index(piece.first), r = clock.Index(piece.last);
-    const Floor::Top top = floor.Highest(l, r);
-    if (top.end > piece.begin) {
-      const Piece& below = pieces[top.piece];
-      return Wrong(absl::StrCat("items ", below.item, " and ", piece.item,
-                                " overlap: ", Describe(below), " and ", Describe(piece),
-                                " of arena ", arena, " both hold byte ", piece.begin, " at time ",
-                                std::max(below.first, piece.first)));
+    if (floor.Highest(l, r) > piece.begin) {
+      std::vector<uint32_t> order;
+      for (const Place& place : places) order.push_back(place.piece);
+      return Overlap(pieces, order, k);
     }
-    floor.Raise(l, r, {piece.end, p});
+    floor.Raise(l, r, piece.end);
   }
   return absl::OkStatus();
 }

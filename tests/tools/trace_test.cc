@@ -324,7 +324,7 @@ TEST(TraceTest, MutationsNeverCrash) {
   const std::string text = kGood;
   const std::string alphabet = "{}[]\",:0123456789-.eEtrufalsn \\";
   int refused = 0;
-  for (int round = 0; round < 20000; ++round) {
+  for (int round = 0; round < 6000; ++round) {
     std::string mutated = text;
     for (uint64_t k = random() % 4 + 1; k > 0; --k) {
       const size_t at = random() % mutated.size();
@@ -349,7 +349,7 @@ TEST(TraceTest, MutationsNeverCrash) {
     }
     FindUses(*trace);
   }
-  EXPECT_GT(refused, 10000);
+  EXPECT_GT(refused, 3000);
 }
 
 TEST(TraceTest, CoversWindow) {

@@ -231,14 +231,18 @@ void SvgWriter::AddItem(uint32_t index, const Map& map, size_t* labels) {
   constexpr double kCharacter = 5.9;
   const std::string_view css = WantsDarkText(kPalette[key.colour]) ? "n nd" : "n nl";
   if (*labels >= kMaxLabels) return;
-  if (w >= 34 && h >= 13) {
+  // Upright where there is room for little more than the first word.
+  const double word =
+      static_cast<double>(std::min(item.name.find(' '), item.name.size())) * kCharacter;
+  const bool upright = w >= 12 && h >= 48 && (w < 34 || word > w - 8);
+  if (w >= 34 && h >= 13 && !upright) {
     ++*labels;
     const size_t room = static_cast<size_t>((w - 8) / kCharacter);
     const std::string size = HumanBytes(item.size);
     const bool two = h >= 28 && size.size() <= room;
     AddText(x + 4, y + h / 2 + (two ? -2.5 : 3.5), css, Label(item.name, room));
     if (two) AddText(x + 4, y + h / 2 + 10, css, size, " opacity=\".8\"");
-  } else if (w >= 12 && h >= 48) {
+  } else if (upright) {
     ++*labels;
     const double cx = x + w / 2 + 3.5, cy = y + h - 4;
     AddText(cx, cy, css, Label(item.name, static_cast<size_t>((h - 8) / kCharacter)),

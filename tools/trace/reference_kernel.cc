@@ -165,7 +165,8 @@ uint64_t SpanOf(absl::Span<const uint64_t> shape, absl::Span<const uint64_t> str
 namespace internal_kernel {
 
 std::vector<Path> Paths() {
-  std::vector<Path> paths = {{"portable", DigestPortable, FillPortable}};
+  std::vector<Path> paths;
+  paths.push_back({"portable", DigestPortable, FillPortable});
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2")) {
     paths.push_back({"avx2", avx2::Digest, avx2::Fill});

@@ -1,0 +1,280 @@
+#include "tenure/planner/packing/constructions.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/planner/packing/baselines.h"
+
+namespace tenure::packing {
+namespace {
+
+// Steps of a coarse section total.
+constexpr uint64_t kCoarse = 64;
+// Rounds without a new best after which a kind of repair gives way to the next.
+constexpr int kPatience = 100;
+
+std::vector<Block> Shifted(const PlainInstance& plain, const std::vector<uint32_t>& ids,
+                           uint32_t first_section) {
+  std::vector<Block> blocks;
+  blocks.reserve(ids.size());
+  for (uint32_t id : ids) {
+    Block block = plain.blocks[id];
+    block.range.begin -= first_section;
+    block.range.end -= first_section;
+    blocks.push_back(block);
+  }
+  return blocks;
+}
+
+// The largest value over the sections of each block.
+std::vector<uint64_t> RangeMax(const std::vector<uint64_t>& values,
+                               const std::vector<Block>& blocks) {
+  const size_t m = values.size();
+  std::vector<uint64_t> tree(2 * m);
+  std::copy(values.begin(), values.end(), tree.begin() + static_cast<ptrdiff_t>(m));
+  for (size_t i = m; i-- > 1;) tree[i] = std::max(tree[2 * i], tree[2 * i + 1]);
+  std::vector<uint64_t> most(blocks.size());
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    uint64_t best = 0;
+    for (size_t l = blocks[b].range.begin + m, r = blocks[b].range.end + m; l < r; l /= 2, r /= 2) {
+      if ((l & 1) != 0) best = std::max(best, tree[l++]);
+      if ((r & 1) != 0) best = std::max(best, tree[--r]);
+    }
+    most[b] = best;
+  }
+  return most;
+}
+
+// The highest end over each section.
+void SectionTops(const std::vector<Block>& blocks, const std::vector<uint64_t>& offsets,
+                 std::vector<uint64_t>& tops) {
+  std::fill(tops.begin(), tops.end(), 0);
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    const uint64_t end = offsets[b] + blocks[b].size;
+    for (uint32_t s = blocks[b].range.begin; s < blocks[b].range.end; ++s) {
+      tops[s] = std::max(tops[s], end);
+    }
+  }
+}
+
+// Sorted by the first key, which is mostly distinct, digit by digit; the few equal ones by the
+// others.
+template <typename Keyed>
+void SortLarge(std::vector<Keyed>& keyed) {
+  struct Short {
+    uint64_t key;
+    uint32_t at;
+  };
+  std::vector<Short> a(keyed.size()), b(keyed.size());
+  uint64_t differing = 0;
+  for (uint32_t k = 0; k < keyed.size(); ++k) {
+    a[k] = {~keyed[k].keys[0], k};  // the largest first
+    differing |= a[k].key ^ a[0].key;
+  }
+  constexpr int kBits = 11;
+  std::array<uint32_t, 1 << kBits> next;
+  for (int shift = 0; shift < 64 && (differing >> shift) != 0; shift += kBits) {
+    if (((differing >> shift) & ((1 << kBits) - 1)) == 0) continue;
+    next.fill(0);
+    for (const Short& s : a) ++next[(s.key >> shift) & ((1 << kBits) - 1)];
+    uint32_t sum = 0;
+    for (uint32_t& n : next) sum += std::exchange(n, sum);
+    for (const Short& s : a) b[next[(s.key >> shift) & ((1 << kBits) - 1)]++] = s;
+    a.swap(b);
+  }
+  std::vector<Keyed> sorted;
+  sorted.reserve(keyed.size());
+  for (const Short& s : a) sorted.push_back(keyed[s.at]);
+  for (size_t k = 0; k < sorted.size();) {
+    size_t end = k + 1;
+    while (end < sorted.size() && sorted[end].keys[0] == sorted[k].keys[0]) ++end;
+    if (end - k > 1) {
+      std::sort(sorted.begin() + static_cast<ptrdiff_t>(k),
+                sorted.begin() + static_cast<ptrdiff_t>(end));
+    }
+    k = end;
+  }
+  keyed.swap(sorted);
+}
+
+}  // namespace
+
+Constructions::Constructions(const PlainInstance& plain, std::vector<uint64_t> totals,
+                             const std::vector<uint32_t>& ids, uint32_t first_section,
+                             uint64_t target)
+    : plain_(plain),
+      own_(Shifted(plain, ids, first_section)),
+      blocks_(ids.empty() ? plain.blocks : own_),
+      totals_(std::move(totals)),
+      target_(target) {
+  if (!ids.empty()) {
+    width_.reserve(ids.size());
+    for (uint32_t id : ids) width_.push_back(plain.width[id]);
+  }
+}
+
+void Constructions::Prepare() {
+  if (!most_.empty() || blocks_.empty()) return;
+  most_ = RangeMax(totals_, blocks_);
+  if (BitSkyline::Suits(blocks_.size(), totals_.size())) {
+    bits_.emplace(blocks_, totals_);
+  } else {
+    tree_.emplace(blocks_, static_cast<uint32_t>(totals_.size()));
+  }
+}
+
+void Constructions::Rank(std::string_view ranking) {
+  const auto n = static_cast<uint32_t>(blocks_.size());
+  const std::vector<uint64_t>& width = width_.empty() ? plain_.width : width_;
+  keyed_.resize(n);
+  for (uint32_t b = 0; b < n; ++b) {
+    Keyed& keyed = keyed_[b];
+    keyed.block = b;
+    for (size_t k = 0; k < 3; ++k) {
+      switch (ranking[k]) {
+        case 'T':
+          keyed.keys[k] = most_[b];
+          break;
+        case 't':
+          keyed.keys[k] = most_[b] / (target_ / kCoarse + 1);
+          break;
+        case 'W':
+          keyed.keys[k] = width[b];
+          break;
+        case 'S':
+          keyed.keys[k] = blocks_[b].size;
+          break;
+        default:  // doubles that are not negative compare like their bits
+          keyed.keys[k] = std::bit_cast<uint64_t>(static_cast<double>(width[b]) *
+                                                  static_cast<double>(blocks_[b].size));
+      }
+    }
+  }
+  if (n > 50000) {
+    SortLarge(keyed_);
+  } else {
+    std::sort(keyed_.begin(), keyed_.end());
+  }
+}
+
+void Constructions::SetOrder() {
+  order_.resize(keyed_.size());
+  for (size_t k = 0; k < keyed_.size(); ++k) order_[k] = keyed_[k].block;
+  if (bits_.has_value()) bits_->SetOrder(order_);
+}
+
+bool Constructions::Construct(uint64_t limit, Budget& budget) {
+  ++constructions_;
+  if (bits_.has_value()) return bits_->RunByRank(limit, budget, trial_);
+  return tree_->Run(order_, limit, budget, trial_);
+}
+
+void Constructions::Take(bool complete, std::string_view kind, std::string_view ranking) {
+  if (!complete) {
+    if (top_ != kUnlimited) return;
+    // Cut short with nothing to show: pile the rest on top.
+    uint64_t top = 0;
+    for (size_t b = 0; b < blocks_.size(); ++b) {
+      if (trial_[b] != kNoOffset) top = std::max(top, trial_[b] + blocks_[b].size);
+    }
+    TlsfInEventOrder(blocks_, top, trial_);
+  }
+  const uint64_t top = TopOf(blocks_, trial_);
+  if (top >= top_) return;
+  top_ = top;
+  offsets_ = trial_;
+  winner_ = absl::StrCat(kind, ":", ranking);
+  ++improvements_;
+}
+
+bool Constructions::Try(std::string_view ranking, Budget& budget) {
+  if (top_ == kUnlimited && budget.Interrupted()) {
+    trial_.assign(blocks_.size(), kNoOffset);
+    Take(false, "tlsf", "events");
+    return false;
+  }
+  Prepare();
+  Rank(ranking);
+  SetOrder();
+  Take(Construct(top_, budget), "greedy", ranking);
+  return !budget.Interrupted();
+}
+
+void Constructions::PromoteOffenders(Promotion promotion) {
+  promoted_.clear();
+  merged_.clear();
+  for (Keyed& keyed : keyed_) {
+    if (trial_[keyed.block] + blocks_[keyed.block].size <= target_) {
+      merged_.push_back(keyed);
+      continue;
+    }
+    uint64_t& key = keyed.keys[0];
+    if (promotion == Promotion::kHalfway) {
+      key += key < target_ ? (target_ - key + 1) / 2 : 1;
+    } else {
+      key = key < target_ ? target_ : key == target_ ? target_ + 1 : key + target_;
+    }
+    promoted_.push_back(keyed);
+  }
+  std::sort(promoted_.begin(), promoted_.end());
+  std::merge(merged_.begin(), merged_.end(), promoted_.begin(), promoted_.end(), keyed_.begin());
+}
+
+bool Constructions::Repair(std::string_view ranking, Promotion promotion, int rounds,
+                           Budget& budget) {
+  Prepare();
+  Rank(ranking);
+  uint64_t best = kUnlimited;
+  for (int round = 0, last = 0; round < rounds && round - last < kPatience && !done(); ++round) {
+    SetOrder();
+    const bool complete = Construct(kUnlimited, budget);
+    Take(complete, promotion == Promotion::kHalfway ? "repaired-halfway" : "repaired-at-once",
+         ranking);
+    if (!complete) return !budget.Interrupted();
+    const uint64_t top = TopOf(blocks_, trial_);
+    if (top < best) {
+      best = top;
+      last = round;
+    }
+    if (!done()) PromoteOffenders(promotion);
+  }
+  return true;
+}
+
+bool Constructions::RepairByPressure(int rounds, Budget& budget) {
+  Prepare();
+  if (!bits_.has_value()) return true;
+  Rank("WSA");
+  SetOrder();
+  std::vector<uint64_t> weights(totals_.size()), tops(totals_.size());
+  uint64_t best = kUnlimited;
+  for (int round = 0, last = 0; round < rounds && round - last < kPatience && !done(); ++round) {
+    ++constructions_;
+    const bool complete = bits_->RunByPressure(weights, kUnlimited, budget, trial_);
+    Take(complete, "repaired", "pressure");
+    if (!complete) return !budget.Interrupted();
+    const uint64_t top = TopOf(blocks_, trial_);
+    if (top < best) {
+      best = top;
+      last = round;
+    }
+    // What overflows gains a third of its excess; what fits forgets slowly.
+    SectionTops(blocks_, trial_, tops);
+    for (size_t s = 0; s < weights.size(); ++s) {
+      if (tops[s] > target_) {
+        weights[s] += (tops[s] - target_) / 3;
+      } else {
+        weights[s] -= weights[s] / 20;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace tenure::packing
