@@ -202,7 +202,10 @@ bool Constructions::Try(std::string_view ranking, Budget& budget) {
   Prepare();
   Rank(ranking);
   SetOrder();
-  Take(Construct(top_, budget), "greedy", ranking);
+  // Looked at anew: for a large problem all this took its time.
+  const bool cut = top_ == kUnlimited && budget.Interrupted();
+  if (cut) trial_.assign(blocks_.size(), kNoOffset);
+  Take(!cut && Construct(top_, budget), "greedy", ranking);
   return !budget.Interrupted();
 }
 
