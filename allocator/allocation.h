@@ -1,0 +1,99 @@
+// What is asked of an allocator (AllocationRequest) and what it hands out
+// (Allocation, SubRegion).
+//
+// An Allocation is a value that says where bytes are, in every way in which
+// somebody may need to name them: a host pointer, a device address, a driver's
+// handle with an offset of its own. What does not exist is null. Drivers' types
+// appear as opaque 64-bit numbers, so that this header needs no driver.
+//
+// Thread safety: thread-compatible values. Ownership: an Allocation borrows its
+// bytes from the allocator that made it, to which it must be returned exactly
+// once (Buffer and Storage do this for you). Units: bytes.
+
+#ifndef TENURE_ALLOCATOR_ALLOCATION_H_
+#define TENURE_ALLOCATOR_ALLOCATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+#include "tenure/allocator/ids.h"
+
+namespace tenure {
+
+class Allocator;
+
+// Host memory that somebody else owns. `release` is called once, when the last
+// user is gone; it may be empty.
+struct ForeignMemory {
+  void* data = nullptr;
+  bool read_only = false;
+  std::function<void()> release = {};
+};
+
+// A window of the file that a disk space maps.
+struct FileWindow {
+  uint64_t offset_bytes = 0;
+};
+
+struct AllocationRequest {
+  uint64_t size_bytes = 0;       // 0 is allowed: a valid allocation without bytes
+  uint64_t alignment_bytes = 0;  // a power of two, or 0: the space's default
+  bool zeroed = false;           // every byte reads as zero
+  std::string_view name = {};    // for errors, logs and events; borrowed for the call
+  StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
+  // Where the bytes come from, if they exist already (at most one of the two).
+  // Wrapping foreign memory and opening windows of files are allocations like
+  // any other, so decorators see them; those that would change the geometry
+  // pass them through.
+  std::optional<ForeignMemory> foreign = {};
+  std::optional<FileWindow> file = {};
+
+  bool imports() const { return foreign.has_value() || file.has_value(); }
+};
+
+struct Allocation {
+  AllocationId id;               // none: an empty value, not an allocation
+  uint64_t size_bytes = 0;       // usable bytes: what was asked for
+  uint64_t reserved_bytes = 0;   // what it takes from its space; >= size_bytes,
+                                 // or 0 for imported bytes
+  uint64_t alignment_bytes = 1;  // of the addresses below
+  void* host = nullptr;          // readable by the host; null: not mapped (or no bytes)
+  uint64_t device_address = 0;   // for kernels; 0: none
+  uint64_t native_handle = 0;    // the driver's object; 0: none
+  uint64_t native_offset = 0;    // of the first byte within that object
+  uint64_t native_size = 0;      // of the whole object
+  uint64_t token = 0;            // the allocator's own; means nothing to others
+  bool read_only = false;        // host writes are refused
+  bool imported = false;         // foreign memory or a window of a file
+
+  explicit operator bool() const { return static_cast<bool>(id); }
+};
+
+// A byte range of an allocation: the operand of copies and fills. Borrows the
+// allocation.
+struct SubRegion {
+  const Allocation* allocation = nullptr;
+  uint64_t offset_bytes = 0;
+  uint64_t size_bytes = 0;
+
+  std::byte* host() const {
+    return allocation->host == nullptr ? nullptr
+                                       : static_cast<std::byte*>(allocation->host) + offset_bytes;
+  }
+  uint64_t device_address() const {
+    return allocation->device_address == 0 ? 0 : allocation->device_address + offset_bytes;
+  }
+};
+
+// 1, 2, 4, 8 or 16 bytes that Fill repeats.
+struct FillPattern {
+  std::byte bytes[16] = {};
+  uint32_t size_bytes = 1;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_ALLOCATION_H_

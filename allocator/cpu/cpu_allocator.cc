@@ -1,0 +1,233 @@
+#include "tenure/allocator/cpu/cpu_allocator.h"
+
+#include <mimalloc.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/allocator/host/memory.h"
+
+namespace tenure {
+namespace {
+
+// Allocation::token: where the bytes come from. Any other value is a
+// ForeignRecord's address.
+enum : uint64_t { kNoBytes = 0, kBlock = 1, kSlab = 2 };
+
+struct ForeignRecord {
+  std::function<void()> release;
+};
+
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+// Up to here, a mimalloc block whose size is a multiple of the alignment is
+// aligned already, nearly always.
+constexpr uint64_t kNaturalAlignment = 4096;
+// What leaves a block of mimalloc's unaligned goes to a mapping of its own.
+constexpr uint64_t kMostBlockAlignment = uint64_t{1} << 20;
+
+uint64_t PageSize() {
+  static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  return size;
+}
+
+absl::Status ReadOnly(const SubRegion& to) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("allocation ", to.allocation->id.value(),
+                   " wraps read-only host memory; copy it into memory of its own to write"));
+}
+
+}  // namespace
+
+CpuAllocator::CpuAllocator(const Options& options)
+    : RootAllocator(MemorySpace::Cpu(), SpaceTraits()), options_(options) {}
+
+CpuAllocator::~CpuAllocator() { Close(); }
+
+void* CpuAllocator::FindCapability(std::string_view name) {
+  if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
+  return nullptr;
+}
+
+absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) {
+  if (request.foreign.has_value()) return MakeForeign(request);
+  const uint64_t alignment = AlignmentFor(request);
+  if (request.size_bytes == 0) {
+    Allocation none;
+    none.alignment_bytes = alignment;
+    none.token = kNoBytes;
+    return none;
+  }
+  if (request.size_bytes >= options_.slab_bytes || alignment > kMostBlockAlignment) {
+    return MakeSlab(request, alignment);
+  }
+  return MakeBlock(request, alignment);
+}
+
+absl::StatusOr<Allocation> CpuAllocator::MakeForeign(const AllocationRequest& request) {
+  const ForeignMemory& foreign = *request.foreign;
+  const auto address = reinterpret_cast<uintptr_t>(foreign.data);
+  const uint64_t alignment = address == 0 ? traits().min_alignment_bytes
+                                          : uint64_t{1} << std::min(62, std::countr_zero(address));
+  if (alignment < request.alignment_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "foreign memory '", request.name, "' is aligned to ", alignment, " bytes, not to the ",
+        request.alignment_bytes, " asked for; ask for less, or copy it into a buffer"));
+  }
+  uint64_t end;
+  if (!CheckedAdd(address, request.size_bytes, &end)) {
+    return absl::InvalidArgumentError(absl::StrCat("foreign memory '", request.name, "' of ",
+                                                   request.size_bytes,
+                                                   " bytes reaches beyond the address space"));
+  }
+  if (request.zeroed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("foreign memory '", request.name,
+                     "' brings its own contents; it can't be zeroed by wrapping it"));
+  }
+  Allocation made;
+  made.alignment_bytes = alignment;
+  made.host = request.size_bytes == 0 ? nullptr : foreign.data;
+  made.token = foreign.release ? reinterpret_cast<uint64_t>(new ForeignRecord{foreign.release})
+                               : uint64_t{kNoBytes};
+  made.read_only = foreign.read_only;
+  made.imported = true;
+  return made;
+}
+
+absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& request,
+                                                   uint64_t alignment) {
+  // mimalloc's size classes are multiples of 64 from 256 bytes on, and its
+  // pages begin aligned: a rounded size mostly is aligned as it comes, and
+  // costs less than an aligned block, which is longer by the alignment.
+  uint64_t rounded = request.size_bytes;
+  if (alignment <= kNaturalAlignment) rounded = (rounded + alignment - 1) & ~(alignment - 1);
+  auto aligned = [alignment](void* data) {
+    return (reinterpret_cast<uintptr_t>(data) & (alignment - 1)) == 0;
+  };
+  void* data = nullptr;
+  if (alignment <= kNaturalAlignment) {
+    data = request.zeroed ? mi_zalloc(rounded) : mi_malloc(rounded);
+    if (!aligned(data)) {
+      mi_free(data);
+      data = nullptr;
+    }
+  }
+  if (data == nullptr) {
+    // 2.0.9 takes powers of two for aligned that are not (256 at 256): ask for
+    // another size, and look.
+    const uint64_t asked = IsPowerOfTwo(rounded) ? rounded + 64 : rounded;
+    data =
+        request.zeroed ? mi_zalloc_aligned(asked, alignment) : mi_malloc_aligned(asked, alignment);
+    if (!aligned(data)) {
+      mi_free(data);
+      return MakeSlab(request, alignment);
+    }
+  }
+  if (data == nullptr) {
+    return Exhausted(request, rounded, "a block of mimalloc's, which the system did not give");
+  }
+  Allocation made;
+  made.reserved_bytes = std::max<uint64_t>(mi_usable_size(data), request.size_bytes);
+  made.alignment_bytes = alignment;
+  made.host = data;
+  made.token = kBlock;
+  return made;
+}
+
+absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& request,
+                                                  uint64_t alignment) {
+  uint64_t size;
+  // Slabs begin at a huge page, or part of them could not have one.
+  const bool huge = options_.huge_pages && request.size_bytes >= kHugePage;
+  const uint64_t start = std::max(alignment, huge ? kHugePage : PageSize());
+  uint64_t span;
+  if (!CheckedRoundUp(request.size_bytes, PageSize(), &size) ||
+      !CheckedAdd(size, start - PageSize(), &span) ||
+      span > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    return Exhausted(request, request.size_bytes, "nothing: no address space is that large");
+  }
+  // Address space first, then, of the aligned part alone, memory (which is when
+  // the system counts it, and may refuse).
+  void* mapped = mmap(nullptr, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) {
+    return Exhausted(request, size,
+                     absl::StrCat("to map ", span, " bytes: ", std::strerror(errno)));
+  }
+  const auto base = reinterpret_cast<uintptr_t>(mapped);
+  const uint64_t head = (start - (base & (start - 1))) & (start - 1);
+  const uint64_t tail = span - head - size;
+  auto* data = static_cast<std::byte*>(mapped) + head;
+  if (head > 0) munmap(mapped, head);
+  if (tail > 0) munmap(data + size, tail);
+  if (mprotect(data, size, PROT_READ | PROT_WRITE) != 0) {
+    const int error = errno;
+    munmap(data, size);
+    return Exhausted(request, size,
+                     absl::StrCat("to map ", size, " bytes: ", std::strerror(error)));
+  }
+  // Only advice: small pages do as well.
+  if (huge) (void)madvise(data, size, MADV_HUGEPAGE);
+  Allocation made;
+  made.reserved_bytes = size;
+  made.alignment_bytes = alignment;
+  made.host = data;
+  made.token = kSlab;
+  return made;
+}
+
+void CpuAllocator::Release(const Allocation& allocation) {
+  switch (allocation.token) {
+    case kNoBytes:
+      return;
+    case kBlock:
+      mi_free(allocation.host);
+      return;
+    case kSlab:
+      munmap(allocation.host, allocation.reserved_bytes);
+      return;
+    default: {
+      auto* record = reinterpret_cast<ForeignRecord*>(allocation.token);
+      record->release();
+      delete record;
+    }
+  }
+}
+
+absl::StatusOr<Fence> CpuAllocator::CopyIn(const SubRegion& to, const void* from,
+                                           const CopyOptions& options) {
+  if (to.allocation->read_only) return ReadOnly(to);
+  host::MoveBytes(to.host(), from, to.size_bytes, options.max_threads);
+  return Fence();
+}
+
+absl::StatusOr<Fence> CpuAllocator::CopyOut(void* to, const SubRegion& from,
+                                            const CopyOptions& options) {
+  host::MoveBytes(to, from.host(), from.size_bytes, options.max_threads);
+  return Fence();
+}
+
+absl::StatusOr<Fence> CpuAllocator::CopyWithin(const SubRegion& to, const SubRegion& from,
+                                               const CopyOptions& options) {
+  if (to.allocation->read_only) return ReadOnly(to);
+  host::MoveBytes(to.host(), from.host(), to.size_bytes, options.max_threads);
+  return Fence();
+}
+
+absl::StatusOr<Fence> CpuAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
+                                         const CopyOptions& options) {
+  if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+  if (to.allocation->read_only) return ReadOnly(to);
+  host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
+  return Fence();
+}
+
+}  // namespace tenure

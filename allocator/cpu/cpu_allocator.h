@@ -1,0 +1,83 @@
+// CpuAllocator: ordinary host memory.
+//
+// Why two sources: blocks below Options::slab_bytes come from mimalloc, which
+// gives one to any thread in nanoseconds. Larger ones are mapped from the
+// system one by one: those are zero already (asking for zeroed memory touches
+// nothing), may use huge pages, have any alignment without waste, and go back
+// to the system when freed. A stack that frees and allocates large blocks all
+// the time puts a CachingAllocator on top.
+//
+//   size  0 ........ 64 B .................... slab_bytes ............. 2^47
+//         no bytes   |  mimalloc               |  own mapping, MADV_HUGEPAGE
+//
+// mimalloc is used through its own functions only: malloc and operator new of
+// the process stay what they were.
+//
+// Example:
+//   CpuAllocator cpu;
+//   ASSIGN_OR_RETURN(Allocation a, cpu.Allocate({.size_bytes = 4096, .zeroed = true}));
+//   ... a.host ...
+//   cpu.Deallocate(a);
+//
+// Foreign memory (AllocationRequest::foreign) is wrapped as it is; its
+// `release` is called once, by whoever reaps after the last fence is reached.
+// Its alignment is its address's own; asking for more is an error.
+//
+// Cost: small blocks some tens of nanoseconds, counters included; slabs two
+// system calls, and a page fault for each (huge) page touched.
+// Thread safety: thread-safe; blocks may be freed by any thread.
+// Ownership: owns the bytes it gives, borrows foreign memory.
+// Errors: ResourceExhausted; InvalidArgument for misaligned foreign memory;
+// FailedPrecondition for writes to read-only foreign memory.
+
+#ifndef TENURE_ALLOCATOR_CPU_CPU_ALLOCATOR_H_
+#define TENURE_ALLOCATOR_CPU_CPU_ALLOCATOR_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/root_allocator.h"
+
+namespace tenure {
+
+class CpuAllocator final : public RootAllocator, public ForeignMemoryCapability {
+ public:
+  struct Options {
+    // From this size on, blocks are mapped from the system one by one.
+    uint64_t slab_bytes = uint64_t{4} << 20;
+    // Ask for huge pages behind slabs.
+    bool huge_pages = true;
+  };
+
+  CpuAllocator() : CpuAllocator(Options()) {}
+  explicit CpuAllocator(const Options& options);
+  ~CpuAllocator() override;
+
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+
+ protected:
+  void* FindCapability(std::string_view name) override;
+  absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
+  void Release(const Allocation& allocation) override;
+
+ private:
+  absl::StatusOr<Allocation> MakeForeign(const AllocationRequest& request);
+  absl::StatusOr<Allocation> MakeBlock(const AllocationRequest& request, uint64_t alignment);
+  absl::StatusOr<Allocation> MakeSlab(const AllocationRequest& request, uint64_t alignment);
+
+  const Options options_;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_CPU_CPU_ALLOCATOR_H_

@@ -1,0 +1,183 @@
+#include "tenure/allocator/decorators/debug_fill.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/allocator/errors.h"
+
+namespace tenure {
+namespace {
+
+// A request can be as large as the upstream's largest, less the guards.
+SpaceTraits Reduced(SpaceTraits traits, uint64_t guard_bytes) {
+  if (!traits.has_bytes || traits.max_allocation_bytes == SpaceTraits::kUnlimited) return traits;
+  const uint64_t front =
+      (guard_bytes + traits.min_alignment_bytes - 1) & ~(traits.min_alignment_bytes - 1);
+  traits.max_allocation_bytes -= std::min(traits.max_allocation_bytes, front + guard_bytes);
+  return traits;
+}
+
+}  // namespace
+
+std::string DebugFillAllocator::Damage::ToString() const {
+  const bool in_front = offset_bytes < 0;
+  return absl::StrFormat(
+      "bytes %s allocation %d '%s' (storage %d, %d bytes) were overwritten: the first at offset "
+      "%d now holds 0x%02x; %d guard bytes changed in all",
+      in_front ? "in front of" : "behind", allocation.value(), name, storage.value(), size_bytes,
+      offset_bytes, found, changed_bytes);
+}
+
+DebugFillAllocator::DebugFillAllocator(std::unique_ptr<Allocator> upstream, const Options& options)
+    : Decorator(std::move(upstream)),
+      options_(options),
+      traits_(Reduced(up().traits(), options.guard_bytes)),
+      deferred_([this](const Allocation& allocation) { Free(RecordOf(allocation)); },
+                [this](const Allocation& allocation, absl::Span<const Fence> users) {
+                  Record* record = RecordOf(allocation);
+                  up().Deallocate(record->upstream, users);
+                  delete record;
+                }) {}
+
+absl::Status DebugFillAllocator::Paint(const Allocation& upstream, uint64_t offset_bytes,
+                                       uint64_t size_bytes, uint8_t value) {
+  if (size_bytes == 0) return absl::OkStatus();
+  FillPattern pattern;
+  pattern.bytes[0] = std::byte{value};
+  absl::StatusOr<Fence> done = up().Fill({&upstream, offset_bytes, size_bytes}, pattern, {});
+  return done.ok() ? done->Wait() : done.status();
+}
+
+absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest& request) {
+  deferred_.Reap();
+  if (!applies() || request.imports()) {
+    absl::StatusOr<Allocation> made = up().Allocate(request);
+    made.ok() ? counters_.OnAllocate(request.size_bytes, 0) : counters_.OnFailure();
+    return made;
+  }
+  AllocationRequest padded = request;
+  const uint64_t alignment = std::max(request.alignment_bytes, traits_.min_alignment_bytes);
+  uint64_t front = 0;
+  const bool fits = !IsPowerOfTwo(alignment) ||  // the upstream refuses it
+                    (CheckedRoundUp(options_.guard_bytes, alignment, &front) &&
+                     CheckedAdd(front, request.size_bytes, &padded.size_bytes) &&
+                     CheckedAdd(padded.size_bytes, options_.guard_bytes, &padded.size_bytes));
+  if (!fits) {
+    counters_.OnFailure();
+    return ExhaustedError(request, request.size_bytes, space(), Stats(),
+                          "nothing: with guard bytes it needs more than 64 bits");
+  }
+  absl::StatusOr<Allocation> made = up().Allocate(padded);
+  if (!made.ok()) {
+    counters_.OnFailure();
+    if (!absl::IsResourceExhausted(made.status())) return made;
+    return ExhaustedError(
+        request, padded.size_bytes, space(), Stats(),
+        absl::StrCat("the upstream, guard bytes included (", made.status().message(), ")"));
+  }
+  const uint64_t behind = front + request.size_bytes;
+  // Of a wide front, only what lies next to the allocation.
+  const uint64_t guard = options_.guard_bytes;
+  absl::Status painted = Paint(*made, front - guard, guard, options_.guard);
+  if (!request.zeroed) {
+    painted.Update(Paint(*made, front, request.size_bytes, options_.allocated));
+  }
+  painted.Update(Paint(*made, behind, guard, options_.guard));
+  if (!painted.ok()) {
+    up().Deallocate(*made);
+    counters_.OnFailure();
+    return painted;
+  }
+  auto* record = new Record{*made,
+                            front,
+                            request.size_bytes,
+                            AllocationId::Mint(),
+                            request.storage,
+                            std::string(request.name)};
+  Allocation out = *made;
+  out.id = record->id;
+  out.size_bytes = request.size_bytes;
+  out.alignment_bytes = std::min(out.alignment_bytes, alignment);
+  const SubRegion inner{&record->upstream, front, request.size_bytes};
+  out.host = request.size_bytes == 0 ? nullptr : inner.host();
+  out.device_address = inner.device_address();
+  out.native_offset += front;
+  out.token = reinterpret_cast<uint64_t>(record);
+  counters_.OnAllocate(request.size_bytes, 0);
+  return out;
+}
+
+void DebugFillAllocator::Deallocate(const Allocation& allocation, absl::Span<const Fence> users) {
+  if (!allocation) return;
+  counters_.OnDeallocate(allocation.size_bytes);
+  deferred_.Reap();
+  if (!applies() || allocation.imported) {
+    up().Deallocate(allocation, users);
+  } else {
+    deferred_.Retire(allocation, users);
+  }
+}
+
+void DebugFillAllocator::Inspect(const Record& record, uint64_t offset_bytes, uint64_t size_bytes,
+                                 Damage& damage) {
+  if (size_bytes == 0) return;
+  std::vector<uint8_t> seen(size_bytes);
+  absl::StatusOr<Fence> read =
+      up().CopyOut(seen.data(), {&record.upstream, offset_bytes, size_bytes}, {});
+  if (!read.ok() || !read->Wait().ok()) return;  // not readable now: nothing can be said
+  for (uint64_t i = 0; i < size_bytes; ++i) {
+    if (seen[i] == options_.guard) continue;
+    if (damage.changed_bytes++ > 0) continue;
+    damage.offset_bytes = static_cast<int64_t>(offset_bytes + i - record.front_bytes);
+    damage.found = seen[i];
+  }
+}
+
+void DebugFillAllocator::Free(Record* record) {
+  Damage damage;
+  const uint64_t guard = options_.guard_bytes;
+  Inspect(*record, record->front_bytes - guard, guard, damage);
+  Inspect(*record, record->front_bytes + record->size_bytes, guard, damage);
+  if (damage.changed_bytes > 0) {
+    damaged_.fetch_add(1, std::memory_order_relaxed);
+    damage.name = record->name;
+    damage.allocation = record->id;
+    damage.storage = record->storage;
+    damage.size_bytes = record->size_bytes;
+    if (options_.on_damage) {
+      options_.on_damage(damage);
+    } else {
+      ReportToStderr(absl::StrCat(space().ToString(), ": ", damage.ToString()));
+    }
+  }
+  // Best effort: freed bytes that can't be filled are freed all the same.
+  Paint(record->upstream, record->front_bytes, record->size_bytes, options_.freed).IgnoreError();
+  up().Deallocate(record->upstream);
+  delete record;
+}
+
+uint64_t DebugFillAllocator::Trim(uint64_t keep_bytes) {
+  deferred_.Reap();
+  return up().Trim(keep_bytes);
+}
+
+void DebugFillAllocator::Poll() {
+  deferred_.Reap();
+  up().Poll();
+}
+
+AllocatorStats DebugFillAllocator::Stats() const {
+  return StatsOf(counters_, deferred_.waiting_bytes());
+}
+
+SubRegion DebugFillAllocator::ToUpstream(const SubRegion& region) const {
+  if (!applies() || region.allocation->imported) return region;
+  const Record* record = RecordOf(*region.allocation);
+  return {&record->upstream, record->front_bytes + region.offset_bytes, region.size_bytes};
+}
+
+}  // namespace tenure

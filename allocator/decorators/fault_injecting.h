@@ -1,0 +1,85 @@
+// FaultInjectingAllocator: lets allocations and copies fail on purpose.
+//
+// Why: code that handles exhaustion is right only if it was run. A test fails
+// the first allocation of a scenario, then the second, and so on, until the
+// scenario succeeds: then every failure was tried.
+//
+// Example:
+//   for (uint64_t n = 1;; ++n) {
+//     FaultInjectingAllocator faulty(std::make_unique<CpuAllocator>(), {.nth = n});
+//     Scenario(faulty);  // must end in a clear error, and leak nothing ...
+//     if (faulty.faults() == 0) break;  // ... or succeed
+//   }
+//
+// Deterministic: whether attempt k fails depends on the plan, k and, for
+// from_size_bytes, the size. Between threads, who makes attempt k is open.
+//
+// Cost: an atomic add. Thread safety: thread-safe; SetPlan holds for attempts
+// that begin later. Ownership: owns its upstream.
+// Errors: ResourceExhausted as errors.h words it, saying which fault it was.
+
+#ifndef TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_
+#define TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/decorators/decorator.h"
+
+namespace tenure {
+
+// What fails. Attempts are counted from 1, imports included; those that several
+// rules hit fail once.
+struct FaultPlan {
+  uint64_t nth = 0;                                    // this attempt; 0: none
+  uint64_t every_nth = 0;                              // each attempt that it divides; 0: none
+  uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // this size or more; kUnlimited: none
+  double rate = 0;                                     // each with this probability, 0 to 1
+  uint64_t seed = 0;                                   // of rate
+  // Copies and fills are counted apart.
+  uint64_t nth_copy = 0;
+  uint64_t every_nth_copy = 0;
+};
+
+class FaultInjectingAllocator final : public Decorator {
+ public:
+  FaultInjectingAllocator(std::unique_ptr<Allocator> upstream, const FaultPlan& plan)
+      : Decorator(std::move(upstream)), plan_(plan) {}
+
+  // Counts from 1 again.
+  void SetPlan(const FaultPlan& plan) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  uint64_t attempts() const { return attempts_.load(std::memory_order_relaxed); }
+  uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
+  // How many allocations and copies were made to fail, ever.
+  uint64_t faults() const { return faults_.load(std::memory_order_relaxed); }
+
+  absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+  AllocatorStats Stats() const override;
+
+ private:
+  FaultPlan plan() const ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status MaybeFailCopy(std::string_view what, uint64_t size_bytes);
+
+  mutable absl::Mutex mutex_;
+  FaultPlan plan_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<uint64_t> attempts_{0};
+  std::atomic<uint64_t> copies_{0};
+  std::atomic<uint64_t> faults_{0};
+  std::atomic<uint64_t> failed_allocations_{0};
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_

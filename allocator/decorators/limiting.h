@@ -1,0 +1,54 @@
+// LimitingAllocator: a budget in front of another allocator.
+//
+// What counts is what was asked for, in bytes, from Allocate until the bytes are
+// really free (after the last fence, for what is freed while a device uses it).
+// Imports take no memory and count nothing. Below a CachingAllocator the budget
+// holds for what is cached as well, and the cache gives back when it is reached;
+// above one it holds for what is in use.
+//
+// Example:
+//   LimitingAllocator gpu(std::move(upstream), uint64_t{8} << 30);
+//
+// Cost: an atomic compare-and-swap and the counters'. Thread safety:
+// thread-safe; the budget is never exceeded, not even for a moment.
+// Ownership: owns its upstream. Errors: ResourceExhausted beyond the budget, as
+// errors.h words it; the upstream's.
+
+#ifndef TENURE_ALLOCATOR_DECORATORS_LIMITING_H_
+#define TENURE_ALLOCATOR_DECORATORS_LIMITING_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "tenure/allocator/decorators/decorator.h"
+#include "tenure/allocator/timeline/deferred.h"
+
+namespace tenure {
+
+class LimitingAllocator final : public Decorator {
+ public:
+  LimitingAllocator(std::unique_ptr<Allocator> upstream, uint64_t limit_bytes);
+
+  absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
+  using Allocator::Deallocate;
+  void Deallocate(const Allocation& allocation, absl::Span<const Fence> users) override;
+  uint64_t Trim(uint64_t keep_bytes) override;
+  void Poll() override;
+  AllocatorStats Stats() const override;
+
+  uint64_t limit_bytes() const { return limit_bytes_; }
+  uint64_t charged_bytes() const { return charged_.load(std::memory_order_relaxed); }
+
+ private:
+  bool Charge(uint64_t size_bytes);
+
+  const uint64_t limit_bytes_;
+  std::atomic<uint64_t> charged_{0};
+  StatsCounters counters_;
+  DeferredQueue deferred_;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_DECORATORS_LIMITING_H_

@@ -1,0 +1,74 @@
+#include "tenure/allocator/errors.h"
+
+#include <cstdio>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+
+namespace tenure {
+namespace {
+
+std::string Named(const AllocationRequest& request) {
+  return request.name.empty() ? std::string() : absl::StrCat(" for '", request.name, "'");
+}
+
+std::string Limit(uint64_t bytes) {
+  return bytes == SpaceTraits::kUnlimited ? "none" : absl::StrCat(bytes, " bytes");
+}
+
+}  // namespace
+
+absl::Status ExhaustedError(const AllocationRequest& request, uint64_t rounded_bytes,
+                            const MemorySpace& space, const AllocatorStats& stats,
+                            std::string_view tried) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "out of memory in ", space.ToString(), Named(request), ": requested ", request.size_bytes,
+      " bytes, rounded to ", rounded_bytes, ", alignment ", request.alignment_bytes, "; in use ",
+      stats.in_use_bytes, " bytes in ", stats.in_use_count, " allocations, cached ",
+      stats.cached_bytes, ", largest free ", stats.largest_free_bytes, ", limit ",
+      Limit(stats.limit_bytes), "; tried: ", tried));
+}
+
+absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator) {
+  if (request.alignment_bytes != 0 && !IsPowerOfTwo(request.alignment_bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("alignment ", request.alignment_bytes, Named(request),
+                     " is not a power of two; give one, or 0 for the default of ",
+                     allocator.space().ToString()));
+  }
+  if (request.foreign.has_value() && request.file.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "allocation", Named(request), " names both foreign memory and a file window; give one"));
+  }
+  if (request.foreign.has_value()) {
+    if (allocator.Capability<ForeignMemoryCapability>() == nullptr) {
+      return absl::UnimplementedError(
+          absl::StrCat(allocator.space().ToString(),
+                       " can't wrap host memory of others; wrap it in 'cpu' and copy"));
+    }
+    if (request.foreign->data == nullptr && request.size_bytes > 0) {
+      return absl::InvalidArgumentError(absl::StrCat("foreign memory", Named(request), " of ",
+                                                     request.size_bytes,
+                                                     " bytes has a null pointer"));
+    }
+  }
+  if (request.file.has_value() && allocator.Capability<FileCapability>() == nullptr) {
+    return absl::UnimplementedError(
+        absl::StrCat(allocator.space().ToString(),
+                     " has no file to open a window of; use a space 'disk:/path'"));
+  }
+  const uint64_t largest = allocator.traits().max_allocation_bytes;
+  if (!request.imports() && request.size_bytes > largest) {
+    return ExhaustedError(
+        request, request.size_bytes, allocator.space(), allocator.Stats(),
+        absl::StrCat("nothing: the largest allocation there is ", largest, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+void ReportToStderr(std::string_view what) {
+  std::fprintf(stderr, "tenure: %.*s\n", static_cast<int>(what.size()), what.data());
+}
+
+}  // namespace tenure

@@ -1,0 +1,87 @@
+// MmapAllocator: the space `disk:/path`, one file mapped read-only, in windows.
+//
+// Why: weights come as files. A window is an allocation like any other, but
+// its bytes are the file's own, brought in by the system page by page when read.
+// The file is mapped once, whole, however many windows there are.
+//
+//   file   0 ........................................ size
+//   map    [==========================================)   one mapping
+//   a         [-----)                 offset 100, alignment 4
+//   b                  [------------) offset 4096, alignment 4096
+//
+// Example:
+//   ASSIGN_OR_RETURN(auto disk, MmapAllocator::Open("/models/w.safetensors"));
+//   ASSIGN_OR_RETURN(Allocation w, disk->Allocate({.size_bytes = 4096,
+//                                                  .file = FileWindow{512}}));
+//   ... w.host ... or disk->CopyOut(to, {&w, 0, 4096}, {});
+//
+// Reading through Allocation::host costs no copy, but if the file has been
+// truncated since, touching what is gone raises SIGBUS: nobody can turn that
+// into an error in a process that is not ours. CopyOut reads the file instead
+// and says DataLoss.
+//
+// Allocation::native_handle is the file descriptor, native_offset the window's
+// offset in the file; alignment_bytes is the true one of the address.
+//
+// Cost: Open four system calls, whatever the size; a window none; CopyOut one
+// read for each MiB, several threads from 32 MiB on.
+// Thread safety: thread-safe. Ownership: owns the mapping and the descriptor.
+// Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file;
+// allocations that are not windows; writes), OutOfRange (a window beyond the
+// end), DataLoss (the file shrank).
+
+#ifndef TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_
+#define TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/root_allocator.h"
+
+namespace tenure {
+
+class MmapAllocator final : public RootAllocator, public FileCapability, public AdviceCapability {
+ public:
+  static absl::StatusOr<std::unique_ptr<MmapAllocator>> Open(const std::string& path);
+  ~MmapAllocator() override;
+
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+
+  // FileCapability
+  absl::StatusOr<uint64_t> FileSize() override { return size_bytes_; }
+  // AdviceCapability. kWillNeed starts reading ahead; kDontNeed also lets the
+  // system forget what it had read.
+  absl::Status Advise(const SubRegion& region, Advice advice) override;
+
+ protected:
+  void* FindCapability(std::string_view name) override;
+  absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
+  void Release(const Allocation&) override {}
+
+ private:
+  MmapAllocator(const std::string& path, int descriptor, uint64_t size_bytes, void* base);
+
+  absl::Status ReadAt(std::byte* to, uint64_t offset_bytes, uint64_t size_bytes) const;
+  absl::Status ReadOnly() const;
+
+  const int descriptor_;
+  const uint64_t size_bytes_;
+  std::byte* const base_;  // null for an empty file
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_

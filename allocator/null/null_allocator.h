@@ -1,0 +1,61 @@
+// NullAllocator: a space with sizes and ids, but no bytes.
+//
+// Why: plans are made of sizes. With this, schedules for any device are planned
+// and tested on any machine, at any size, and nothing is touched.
+//
+// Example: a card that gives at most 2 GiB at once:
+//   SpaceTraits traits = NullAllocator::DefaultTraits();
+//   traits.max_allocation_bytes = uint64_t{2} << 30;
+//   NullAllocator device(traits, MemorySpace::Device(SpaceKind::kVulkan, 0));
+//
+// Allocations have no host pointer and no device address; nothing is pretended.
+// A budget is LimitingAllocator's business.
+//
+// Cost: the counters'. Thread safety: thread-safe. Ownership: there is nothing
+// to own. Errors: ResourceExhausted beyond the traits' largest allocation, or
+// when all sizes together need more than 64 bits; FailedPrecondition for copies
+// and fills.
+
+#ifndef TENURE_ALLOCATOR_NULL_NULL_ALLOCATOR_H_
+#define TENURE_ALLOCATOR_NULL_NULL_ALLOCATOR_H_
+
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/root_allocator.h"
+
+namespace tenure {
+
+class NullAllocator final : public RootAllocator {
+ public:
+  // No bytes, not readable, not writable, no limits, alignment 64.
+  static SpaceTraits DefaultTraits();
+
+  // Traits may be any; that there are no bytes stays true.
+  explicit NullAllocator(const SpaceTraits& traits = DefaultTraits(),
+                         MemorySpace space = MemorySpace::Null());
+  ~NullAllocator() override;
+
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+
+ protected:
+  void* FindCapability(std::string_view) override { return nullptr; }
+  absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
+  void Release(const Allocation&) override {}
+
+ private:
+  absl::StatusOr<Fence> NoBytes(std::string_view what, const SubRegion& region) const;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_NULL_NULL_ALLOCATOR_H_

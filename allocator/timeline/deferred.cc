@@ -1,0 +1,141 @@
+#include "tenure/allocator/timeline/deferred.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/base/const_init.h"
+
+namespace tenure {
+namespace {
+
+// For std heaps, whose front is the largest.
+constexpr auto kLater = [](const auto& a, const auto& b) { return a.value() > b.value(); };
+
+// What is never released stays reachable, so that leak checkers, which can't
+// know that this is meant, say nothing.
+void KeepForGood(const Allocation& allocation) {
+  ABSL_CONST_INIT static absl::Mutex mutex(absl::kConstInit);
+  static auto* kept = new std::vector<Allocation>;
+  absl::MutexLock lock(&mutex);
+  kept->push_back(allocation);
+}
+
+}  // namespace
+
+DeferredQueue::~DeferredQueue() {
+  Reap();
+  absl::flat_hash_map<const Timeline*, Line> rest;
+  {
+    absl::MutexLock lock(&mutex_);
+    rest.swap(lines_);
+  }
+  for (const auto& [key, line] : rest) {
+    for (const Entry& entry : line.heap) {
+      if (give_up_ != nullptr) {
+        give_up_(entry.allocation, entry.users);
+      } else {
+        KeepForGood(entry.allocation);
+      }
+    }
+  }
+}
+
+void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) {
+  const bool due =
+      std::all_of(users.begin(), users.end(), [](const Fence& f) { return f.IsReached(); });
+  if (due) {
+    release_(allocation);
+    return;
+  }
+  waiting_count_.fetch_add(1, std::memory_order_relaxed);
+  waiting_bytes_.fetch_add(allocation.reserved_bytes, std::memory_order_relaxed);
+  Settle({allocation, {users.begin(), users.end()}});
+}
+
+void DeferredQueue::Settle(Entry entry) {
+  auto& users = entry.users;
+  users.erase(
+      std::remove_if(users.begin(), users.end(), [](const Fence& f) { return f.IsReached(); }),
+      users.end());
+  const uint64_t bytes = entry.allocation.reserved_bytes;
+  if (users.empty()) {
+    release_(entry.allocation);
+  } else if (std::any_of(users.begin(), users.end(), [](const Fence& f) { return f.IsFailed(); })) {
+    // Whatever the failed device may still do, the bytes stay out of use.
+    if (give_up_ != nullptr) {
+      give_up_(entry.allocation, entry.users);
+    } else {
+      quarantined_count_.fetch_add(1, std::memory_order_relaxed);
+      quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+      KeepForGood(entry.allocation);
+    }
+  } else {
+    File(std::move(entry));
+    return;
+  }
+  waiting_count_.fetch_sub(1, std::memory_order_relaxed);
+  waiting_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+void DeferredQueue::File(Entry entry) {
+  const std::shared_ptr<Timeline>& timeline = entry.users.back().timeline();
+  absl::MutexLock lock(&mutex_);
+  Line& line = lines_[timeline.get()];
+  if (line.timeline == nullptr) line.timeline = timeline;
+  line.heap.push_back(std::move(entry));
+  std::push_heap(line.heap.begin(), line.heap.end(), kLater);
+}
+
+void DeferredQueue::ReapWaiting() {
+  struct Look {
+    std::shared_ptr<Timeline> timeline;
+    uint64_t reached;
+    bool failed;
+  };
+  std::vector<Look> looks;
+  {
+    absl::MutexLock lock(&mutex_);
+    looks.reserve(lines_.size());
+    for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
+  }
+  for (Look& look : looks) {
+    // In this order: a value reached before the failure still counts.
+    look.failed = !look.timeline->Failure().ok();
+    look.reached = look.timeline->Reached();
+  }
+  std::vector<Entry> moving;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const Look& look : looks) {
+      auto it = lines_.find(look.timeline.get());
+      if (it == lines_.end()) continue;
+      std::vector<Entry>& heap = it->second.heap;
+      while (!heap.empty() && (look.failed || heap.front().value() <= look.reached)) {
+        std::pop_heap(heap.begin(), heap.end(), kLater);
+        moving.push_back(std::move(heap.back()));
+        heap.pop_back();
+      }
+      if (heap.empty()) lines_.erase(it);
+    }
+  }
+  for (Entry& entry : moving) Settle(std::move(entry));
+}
+
+bool DeferredQueue::Drain(absl::Time deadline) {
+  while (true) {
+    Reap();
+    Fence next;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (lines_.empty()) break;
+      next = lines_.begin()->second.heap.front().users.back();
+    }
+    // A timeline that fails ends the wait too, and Reap quarantines; any other
+    // error would only come again.
+    if (!next.WaitUntil(deadline).ok() && !next.IsFailed()) break;
+  }
+  Reap();
+  return waiting_count() == 0;
+}
+
+}  // namespace tenure

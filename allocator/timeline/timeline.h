@@ -1,0 +1,120 @@
+// Timeline: a counter that only grows, of a device or of the host. Fence: a
+// point on it.
+//
+// Why: "these bytes are in use until then" has to be said without a lock, a
+// driver's type or a thread. CUDA events, Vulkan timeline semaphores and host
+// work all become (timeline, value).
+//
+//   value  0 ----- 1 ----- 2 ----- 3 ----->        Reached() == 2: fences at 0,
+//   1, 2 are reached, at 3 not yet
+//                          ^
+//
+// Example:
+//   auto timeline = std::make_shared<HostTimeline>();
+//   Fence done(timeline, 1);
+//   ... another thread: timeline->Signal(1);
+//   RETURN_IF_ERROR(done.Wait(absl::Seconds(5)));
+//
+// Cost: a Fence is a shared pointer and a number; IsReached() on the host
+// timeline is one acquire load. Thread safety: Timeline and HostTimeline are
+// thread-safe; Fence is a thread-compatible value. Ownership: a Fence shares
+// its timeline. Errors: Wait gives DeadlineExceeded when the time is over, and
+// whatever the timeline failed with otherwise.
+
+#ifndef TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
+#define TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+
+namespace tenure {
+
+class Timeline {
+ public:
+  virtual ~Timeline() = default;
+
+  // The largest value reached so far. Cheap; never blocks.
+  virtual uint64_t Reached() const = 0;
+
+  // Blocks until `value` is reached, the timeline fails, or `deadline`. Work that ended with an
+  // error has reached its value (nobody touches its bytes any more) and gives that error here.
+  virtual absl::Status Wait(uint64_t value, absl::Time deadline) = 0;
+
+  // OK, or why values beyond Reached() will never come and the end of the work is not known. Bytes
+  // that such a timeline guards are quarantined: a faulted device may still touch them.
+  virtual absl::Status Failure() const = 0;
+};
+
+class Fence {
+ public:
+  Fence() = default;  // reached already
+  Fence(std::shared_ptr<Timeline> timeline, uint64_t value)
+      : timeline_(std::move(timeline)), value_(value) {}
+
+  bool IsReached() const { return timeline_ == nullptr || timeline_->Reached() >= value_; }
+
+  // Not reached, and never will be.
+  bool IsFailed() const { return !IsReached() && !timeline_->Failure().ok(); }
+
+  absl::Status Wait(absl::Duration timeout = absl::InfiniteDuration()) const {
+    return WaitUntil(timeout == absl::InfiniteDuration() ? absl::InfiniteFuture()
+                                                         : absl::Now() + timeout);
+  }
+  absl::Status WaitUntil(absl::Time deadline) const {
+    return timeline_ == nullptr ? absl::OkStatus() : timeline_->Wait(value_, deadline);
+  }
+
+  const std::shared_ptr<Timeline>& timeline() const { return timeline_; }  // null: reached
+  uint64_t value() const { return value_; }
+
+ private:
+  std::shared_ptr<Timeline> timeline_;
+  uint64_t value_ = 0;
+};
+
+// One piece of host work: value 1 is its end, well or not.
+class Completion final : public Timeline {
+ public:
+  // Ends the work with `status`, which every wait then gives. Called once.
+  void Finish(absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  uint64_t Reached() const override { return done_.load(std::memory_order_acquire) ? 1 : 0; }
+  absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Failure() const override { return absl::OkStatus(); }
+
+ private:
+  absl::Mutex mutex_;
+  std::atomic<bool> done_{false};  // written under mutex_
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+// A timeline that the host moves on.
+class HostTimeline final : public Timeline {
+ public:
+  // Moves on to `value`; a smaller one than Reached() changes nothing.
+  void Signal(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Says that no further value will come, and why (not OK). The first failure
+  // stays.
+  void Fail(absl::Status why) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  uint64_t Reached() const override { return reached_.load(std::memory_order_acquire); }
+  absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Failure() const override ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  mutable absl::Mutex mutex_;
+  std::atomic<uint64_t> reached_{0};  // written under mutex_
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_

@@ -1,0 +1,96 @@
+#include "tenure/planner/arena_packer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "tenure/planner/order_packer.h"
+#include "tenure/planner/packing/lower_bound.h"
+#include "tenure/planner/packing/solver.h"
+
+namespace tenure {
+
+packing::Problem ArenaPacker::Intervals(const std::vector<uint32_t>& members) const {
+  packing::Problem problem;
+  problem.items.reserve(members.size());
+  for (uint32_t g : members) {
+    const StorageGroup& group = groups_[g];
+    problem.items.push_back({.first = group.first_step,
+                             .last = packing::Time{group.last_step} + 1,
+                             .size = group.size_bytes,
+                             .alignment = group.alignment_bytes});
+  }
+  return problem;
+}
+
+// The ends of each group stand for all its steps.
+void ArenaPacker::AddOrder(const std::vector<uint32_t>& members, packing::Problem& problem) const {
+  problem.order.steps = static_cast<uint32_t>(schedule_.steps().size());
+  for (uint32_t step = 0; step < schedule_.steps().size(); ++step) {
+    for (uint32_t before : schedule_.steps()[step].after)
+      problem.order.edges.push_back({before, step});
+  }
+  for (uint32_t i = 0; i < members.size(); ++i) {
+    const StepEnds& ends = groups_[members[i]].ends;
+    for (uint32_t step : ends.earliest) problem.order.uses.push_back({i, step});
+    for (uint32_t step : ends.latest) problem.order.uses.push_back({i, step});
+  }
+}
+
+absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& problem) const {
+  packing::SolveOptions solve;
+  solve.effort = options_.effort;
+  solve.deadline = options_.deadline;
+  solve.cancel = options_.cancel;
+  solve.max_threads = options_.max_threads;
+  return packing::Solve(problem, solve);
+}
+
+absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& members,
+                                               uint64_t limit_bytes) const {
+  ArenaPacking result;
+  packing::Problem problem = Intervals(members);
+  auto take = [&](packing::Packing& packing) {
+    result.offsets = std::move(packing.offsets);
+    result.arenas = std::move(packing.arena_of);
+    if (result.arenas.empty()) result.arenas.assign(members.size(), 0);
+  };
+  if (order_.total()) {
+    absl::StatusOr<packing::Packing> solved = Solve(problem);
+    if (!solved.ok()) return solved.status();
+    result.lower_bound_bytes = solved->lower_bound;
+    result.deadline_hit = solved->deadline_hit;
+    if (solved->has_offsets() && solved->height <= limit_bytes) {
+      take(*solved);
+      return result;
+    }
+  } else {
+    // The list is a legal order: what lives at once in it may do so.
+    result.lower_bound_bytes = packing::LowerBound(problem);
+  }
+  OrderPacking in_order = PackInOrder(order_, groups_, members, limit_bytes);
+  result.offsets = std::move(in_order.offsets);
+  result.arenas = std::move(in_order.arenas);
+  if (in_order.height <= result.lower_bound_bytes || members.size() > options_.max_searched)
+    return result;
+
+  if (!order_.total()) AddOrder(members, problem);
+  uint64_t best_height = in_order.height;
+  // One arena if that can be; else as few as have room, at most as many as are enough for sure.
+  const uint64_t most = uint64_t{*std::max_element(result.arenas.begin(), result.arenas.end())} + 1;
+  const uint64_t bound = result.lower_bound_bytes;
+  const uint64_t fewest = std::max<uint64_t>(1, bound / limit_bytes + (bound % limit_bytes != 0));
+  for (uint64_t arenas = fewest; arenas <= most && !result.deadline_hit; ++arenas) {
+    problem.arenas.assign(arenas, packing::Arena{.limit = limit_bytes});
+    absl::StatusOr<packing::Packing> solved = Solve(problem);
+    if (!solved.ok()) return solved.status();
+    result.deadline_hit = solved->deadline_hit;
+    result.lower_bound_bytes =
+        std::max(result.lower_bound_bytes, std::min(solved->lower_bound, best_height));
+    if (!solved->has_offsets()) continue;
+    if (solved->height < best_height) take(*solved);
+    break;
+  }
+  return result;
+}
+
+}  // namespace tenure

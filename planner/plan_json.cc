@@ -1,0 +1,247 @@
+#include "tenure/planner/plan_json.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+
+namespace tenure {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::string_view kFormat = "tenure-plan-1";
+
+// Reads values of a JSON object; the first thing that is wrong stays in `status`.
+class Reader {
+ public:
+  Reader(const Json& json, std::string where, absl::Status& status)
+      : json_(json), where_(std::move(where)), status_(status) {
+    if (!json_.is_object()) Fail(where_, "an object");
+  }
+
+  template <typename T>
+  void Number(const char* key, T& to) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_number_unsigned() || value->get<uint64_t>() > std::numeric_limits<T>::max()) {
+      return Fail(key, absl::StrCat("a whole number up to ", std::numeric_limits<T>::max()));
+    }
+    to = static_cast<T>(value->get<uint64_t>());
+  }
+  void Bool(const char* key, bool& to) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) return Fail(key, "true or false");
+    to = value->get<bool>();
+  }
+  void String(const char* key, std::string& to) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_string()) return Fail(key, "a string");
+    to = value->get<std::string>();
+  }
+  // Calls each(element, its place) for every element of an array.
+  template <typename F>
+  void Array(const char* key, F each) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) return Fail(key, "an array");
+    for (size_t i = 0; i < value->size() && status_.ok(); ++i)
+      each((*value)[i], absl::StrCat(key, "[", i, "]"));
+  }
+  // Rows of exactly these small numbers.
+  template <typename... T>
+  bool Row(const Json& row, const std::string& place, T&... to) {
+    if (!row.is_array() || row.size() != sizeof...(to)) {
+      Fail(place, absl::StrCat("an array of ", sizeof...(to), " numbers"));
+      return false;
+    }
+    size_t i = 0;
+    bool good = true;
+    auto one = [&](uint32_t& t) {
+      const Json& value = row[i++];
+      good = good && value.is_number_unsigned() &&
+             value.get<uint64_t>() <= std::numeric_limits<uint32_t>::max();
+      if (good) t = static_cast<uint32_t>(value.get<uint64_t>());
+    };
+    (one(to), ...);
+    if (!good) Fail(place, "an array of whole 32-bit numbers");
+    return good;
+  }
+  void Fail(std::string_view place, std::string_view wanted) {
+    if (status_.ok()) {
+      status_ = absl::InvalidArgumentError(
+          absl::StrCat("plan: ", where_.empty() || place == where_ ? "" : absl::StrCat(where_, "."),
+                       place, " should be ", wanted));
+    }
+  }
+
+ private:
+  const Json* Find(const char* key) {
+    if (!status_.ok()) return nullptr;
+    auto it = json_.find(key);
+    if (it != json_.end()) return &*it;
+    Fail(key, "there, and is missing");
+    return nullptr;
+  }
+
+  const Json& json_;
+  const std::string where_;
+  absl::Status& status_;
+};
+
+absl::StatusOr<PlanReason> ParseReason(std::string_view name) {
+  for (int i = 0; i < kPlanReasonCount; ++i) {
+    if (name == PlanReasonName(static_cast<PlanReason>(i))) return static_cast<PlanReason>(i);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("plan: unknown reason '", name, "'"));
+}
+
+}  // namespace
+
+std::string PlanToJson(const Plan& plan) {
+  nlohmann::ordered_json out;
+  out["format"] = kFormat;
+  out["name"] = plan.name;
+  out["fingerprint"] = absl::StrFormat("%016x", plan.fingerprint);
+  out["mode"] = PlanModeName(plan.mode);
+  out["alignment"] = plan.alignment_bytes;
+  auto& arenas = out["arenas"] = nlohmann::ordered_json::array();
+  for (const PlanArena& a : plan.arenas) {
+    arenas.push_back({{"space", a.space.ToString()},
+                      {"lane", a.lane},
+                      {"size", a.size_bytes},
+                      {"alignment", a.alignment_bytes}});
+  }
+  auto& placements = out["placements"] = nlohmann::ordered_json::array();
+  for (const Placement& p : plan.placements) {
+    placements.push_back({{"storage", p.storage},
+                          {"arena", p.arena},
+                          {"offset", p.offset_bytes},
+                          {"size", p.size_bytes},
+                          {"first", p.first_step},
+                          {"last", p.last_step},
+                          {"exclusive", p.exclusive}});
+  }
+  auto& not_planned = out["not_planned"] = nlohmann::ordered_json::array();
+  for (const NotPlanned& n : plan.not_planned) {
+    not_planned.push_back({{"storage", n.storage},
+                           {"name", n.name},
+                           {"size", n.size_bytes},
+                           {"reason", PlanReasonName(n.reason)},
+                           {"detail", n.detail}});
+  }
+  auto& edges = out["reuse_edges"] = nlohmann::ordered_json::array();
+  for (const ReuseEdge& e : plan.reuse_edges) edges.push_back({e.before, e.after});
+  auto& fills = out["fills"] = nlohmann::ordered_json::array();
+  for (const PlanFill& f : plan.fills) fills.push_back({f.step, f.storage});
+  auto& taken = out["taken_over"] = nlohmann::ordered_json::array();
+  for (const TakenOver& t : plan.taken_over) taken.push_back({t.step, t.input, t.output});
+  out["unplanned_bytes"] = plan.unplanned_bytes;
+  out["arena_bytes"] = plan.arena_bytes;
+  out["lower_bound_bytes"] = plan.lower_bound_bytes;
+  out["optimal"] = plan.optimal;
+  out["deadline_hit"] = plan.deadline_hit;
+  // Names come from outside and may be no UTF-8.
+  return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (json.is_discarded()) return absl::InvalidArgumentError("plan: this is not JSON");
+  Plan plan;
+  absl::Status status;
+  Reader in(json, "", status);
+  std::string format, fingerprint, mode;
+  in.String("format", format);
+  if (status.ok() && format != kFormat) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("plan: format is '", format, "', not '", kFormat, "'"));
+  }
+  in.String("name", plan.name);
+  in.String("fingerprint", fingerprint);
+  if (status.ok() &&
+      (fingerprint.size() != 16 || !absl::SimpleHexAtoi(fingerprint, &plan.fingerprint))) {
+    in.Fail("fingerprint", "16 hex digits");
+  }
+  in.String("mode", mode);
+  if (absl::StatusOr<PlanMode> parsed = ParsePlanMode(mode); parsed.ok()) {
+    plan.mode = *parsed;
+  } else {
+    status.Update(parsed.status());
+  }
+  in.Number("alignment", plan.alignment_bytes);
+  in.Array("arenas", [&](const Json& element, const std::string& place) {
+    PlanArena arena;
+    Reader row(element, place, status);
+    std::string space;
+    row.String("space", space);
+    row.Number("lane", arena.lane);
+    row.Number("size", arena.size_bytes);
+    row.Number("alignment", arena.alignment_bytes);
+    if (!status.ok()) return;
+    absl::StatusOr<MemorySpace> parsed = MemorySpace::Parse(space);
+    if (!parsed.ok()) return status.Update(parsed.status());
+    arena.space = *std::move(parsed);
+    plan.arenas.push_back(std::move(arena));
+  });
+  in.Array("placements", [&](const Json& element, const std::string& place) {
+    Reader row(element, place, status);
+    Placement p;
+    row.Number("storage", p.storage);
+    row.Number("arena", p.arena);
+    row.Number("offset", p.offset_bytes);
+    row.Number("size", p.size_bytes);
+    row.Number("first", p.first_step);
+    row.Number("last", p.last_step);
+    row.Bool("exclusive", p.exclusive);
+    plan.placements.push_back(p);
+  });
+  in.Array("not_planned", [&](const Json& element, const std::string& place) {
+    Reader row(element, place, status);
+    NotPlanned n;
+    std::string reason;
+    row.Number("storage", n.storage);
+    row.String("name", n.name);
+    row.Number("size", n.size_bytes);
+    row.String("reason", reason);
+    row.String("detail", n.detail);
+    if (!status.ok()) return;
+    absl::StatusOr<PlanReason> parsed = ParseReason(reason);
+    if (!parsed.ok()) return status.Update(parsed.status());
+    n.reason = *parsed;
+    plan.not_planned.push_back(std::move(n));
+  });
+  in.Array("reuse_edges", [&](const Json& row, const std::string& place) {
+    ReuseEdge e;
+    if (in.Row(row, place, e.before, e.after)) plan.reuse_edges.push_back(e);
+  });
+  in.Array("fills", [&](const Json& row, const std::string& place) {
+    PlanFill f;
+    if (in.Row(row, place, f.step, f.storage)) plan.fills.push_back(f);
+  });
+  in.Array("taken_over", [&](const Json& row, const std::string& place) {
+    TakenOver t;
+    if (in.Row(row, place, t.step, t.input, t.output)) plan.taken_over.push_back(t);
+  });
+  in.Number("unplanned_bytes", plan.unplanned_bytes);
+  in.Number("arena_bytes", plan.arena_bytes);
+  in.Number("lower_bound_bytes", plan.lower_bound_bytes);
+  in.Bool("optimal", plan.optimal);
+  in.Bool("deadline_hit", plan.deadline_hit);
+  if (!status.ok()) return status;
+  return plan;
+}
+
+absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule) {
+  absl::StatusOr<Plan> plan = PlanFromJson(json);
+  if (!plan.ok()) return plan;
+  if (absl::Status status = ValidatePlan(*plan, schedule); !status.ok()) return status;
+  return plan;
+}
+
+}  // namespace tenure

@@ -1,0 +1,68 @@
+#include "tenure/planner/remap.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <numeric>
+#include <queue>
+#include <utility>
+
+namespace tenure {
+namespace {
+
+constexpr size_t kMaxAsked = 256;
+
+// Slabs of one size and alignment.
+struct SlabClass {
+  using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slab
+  std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
+  std::vector<uint32_t> over;  // slabs whose tenant's last step is over, the latest at the back
+  uint64_t slabs_at_once = 0;  // the most groups alive at once
+};
+
+}  // namespace
+
+Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
+                const std::vector<uint32_t>& members) {
+  Remapping result;
+  result.slab_of.resize(members.size());
+  std::vector<uint32_t> by_start(members.size());
+  std::iota(by_start.begin(), by_start.end(), 0u);
+  std::stable_sort(by_start.begin(), by_start.end(), [&](uint32_t a, uint32_t b) {
+    return groups[members[a]].first_step < groups[members[b]].first_step;
+  });
+  std::map<std::pair<uint64_t, uint64_t>, SlabClass> classes;
+  std::vector<uint32_t> tenant_of;  // of each slab: a group
+  for (uint32_t m : by_start) {
+    const StorageGroup& group = groups[members[m]];
+    SlabClass& slabs = classes[{group.size_bytes, group.alignment_bytes}];
+    while (!slabs.busy.empty() && slabs.busy.top().first < group.first_step) {
+      slabs.over.push_back(slabs.busy.top().second);
+      slabs.busy.pop();
+    }
+    // In total order the first one asked is free.
+    uint32_t slab = ~0u;
+    const size_t asked = std::min(slabs.over.size(), kMaxAsked);
+    for (auto it = slabs.over.rbegin(); it != slabs.over.rbegin() + static_cast<ptrdiff_t>(asked);
+         ++it) {
+      if (!order.SurelyPrecede(groups[tenant_of[*it]].ends, group.ends)) continue;
+      slab = *it;
+      slabs.over.erase(std::next(it).base());
+      break;
+    }
+    if (slab == ~0u) {
+      slab = static_cast<uint32_t>(tenant_of.size());
+      tenant_of.push_back(0);
+    }
+    tenant_of[slab] = members[m];
+    result.slab_of[m] = slab;
+    slabs.busy.emplace(group.last_step, slab);
+    slabs.slabs_at_once = std::max<uint64_t>(slabs.slabs_at_once, slabs.busy.size());
+  }
+  for (const auto& [size, slabs] : classes) {
+    result.lower_bound_bytes += slabs.slabs_at_once * size.first;
+  }
+  return result;
+}
+
+}  // namespace tenure

@@ -1,0 +1,45 @@
+#include "tenure/planner/schedule.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace tenure {
+
+absl::StatusOr<uint32_t> Schedule::AddStep(Step step) {
+  const uint32_t number = static_cast<uint32_t>(steps_.size());
+  auto refuse = [&](auto... why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("step ", number, " ('", step.name, "'): ", why...));
+  };
+  if (steps_.size() >= 0x7fffffff) return refuse("a schedule has at most 2^31-1 steps");
+  for (const Buffer& buffer : step.reads) {
+    if (buffer.is_null()) return refuse("a read is a null buffer");
+  }
+  for (const Buffer& buffer : step.writes) {
+    if (buffer.is_null()) return refuse("a write is a null buffer");
+  }
+  if (!step.after.empty() && order_ == OrderKind::kTotal) {
+    return refuse(
+        "'after' is given, but the schedule is in total order; make it with "
+        "OrderKind::kDependencies");
+  }
+  for (uint32_t before : step.after) {
+    if (before >= number)
+      return refuse("'after' names step ", before, ", which is not an earlier one");
+  }
+  for (const InPlace& pair : step.in_place) {
+    if (pair.read >= step.reads.size() || pair.write >= step.writes.size()) {
+      return refuse("in-place permission {", pair.read, ", ", pair.write,
+                    "} names no read or write of its ", step.reads.size(), " and ",
+                    step.writes.size());
+    }
+  }
+  steps_.push_back(std::move(step));
+  return number;
+}
+
+const std::string* Schedule::HeldBecause(StorageId id) const {
+  auto it = held_.find(id);
+  return it == held_.end() ? nullptr : &it->second;
+}
+
+}  // namespace tenure

@@ -1,0 +1,108 @@
+// Mapping: the bytes of a buffer in the host's hands, until it is dropped.
+//
+// Why, beside Buffer::As: a span says nothing about how long it is in use. A writable mapping keeps
+// its buffer from being sealed meanwhile, and any mapping keeps its bytes alive by itself.
+//
+// Example:
+//   {
+//     ASSIGN_OR_RETURN(Mapping region, buffer.Map(Access::kWrite));
+//     ASSIGN_OR_RETURN(absl::Span<float> xs, region.AsMutable<float>());
+//     xs[0] = 1;
+//   }  // may be sealed from here on
+//
+// Cost: what As costs, and an atomic increment or two.
+// Thread safety: thread-compatible. Ownership: shares the storage; its spans are valid while it
+// lives, wherever it is moved to.
+// Errors: InvalidArgument (wrong dtype, an address that a T can't have), FailedPrecondition
+// (writing through a mapping for reading, or one that was moved from or unmapped).
+
+#ifndef TENURE_RUNTIME_MAPPING_H_
+#define TENURE_RUNTIME_MAPPING_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "tenure/runtime/dtype.h"
+#include "tenure/runtime/element_types.h"
+#include "tenure/runtime/host_span.h"
+#include "tenure/runtime/shape.h"
+#include "tenure/runtime/storage.h"
+
+namespace tenure {
+
+class Mapping {
+ public:
+  Mapping() = default;  // of nothing
+  Mapping(Mapping&& other) noexcept { *this = std::move(other); }
+  Mapping& operator=(Mapping&& other) noexcept;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() { Unmap(); }
+
+  // Whether there are bytes to use (there may be 0 of them).
+  bool is_mapped() const { return static_cast<bool>(storage_); }
+  Access access() const { return access_; }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+
+  absl::Span<const std::byte> bytes() const { return {data_, static_cast<size_t>(size_)}; }
+  absl::StatusOr<absl::Span<std::byte>> MutableBytes() const;
+
+  template <typename T>
+  absl::StatusOr<absl::Span<const T>> As() const {
+    static_assert(ByteSizedElement<T>, "packed elements are read with Buffer::Get");
+    if (absl::Status s = Check(Access::kRead, kDTypeOf<T>, alignof(T)); !s.ok()) return s;
+    return absl::Span<const T>(reinterpret_cast<const T*>(data_),
+                               static_cast<size_t>(size_ / sizeof(T)));
+  }
+  template <typename T>
+  absl::StatusOr<absl::Span<T>> AsMutable() const {
+    static_assert(ByteSizedElement<T>, "packed elements are written with Buffer::Set");
+    if (absl::Status s = Check(Access::kWrite, kDTypeOf<T>, alignof(T)); !s.ok()) return s;
+    return absl::Span<T>(reinterpret_cast<T*>(data_), static_cast<size_t>(size_ / sizeof(T)));
+  }
+  template <typename T>
+  absl::StatusOr<NdSpan<const T>> AsShaped() const {
+    absl::StatusOr<absl::Span<const T>> flat = As<T>();
+    if (!flat.ok()) return flat.status();
+    return NdSpan<const T>(flat->data(), shape_);
+  }
+  template <typename T>
+  absl::StatusOr<NdSpan<T>> AsShapedMutable() const {
+    absl::StatusOr<absl::Span<T>> flat = AsMutable<T>();
+    if (!flat.ok()) return flat.status();
+    return NdSpan<T>(flat->data(), shape_);
+  }
+
+  // Ends it now; nothing if it has ended.
+  void Unmap();
+
+ private:
+  friend class Buffer;
+  // Takes over one writable mapping that was counted, if `access` is kWrite.
+  Mapping(StorageHandle storage, Access access, std::byte* data, uint64_t size, DType dtype,
+          const Shape& shape)
+      : storage_(std::move(storage)),
+        data_(data),
+        size_(size),
+        access_(access),
+        dtype_(dtype),
+        shape_(shape) {}
+  absl::Status Check(Access access, DType wanted, uint64_t alignment_bytes) const;
+  absl::Status CheckAccess(Access access) const;
+
+  StorageHandle storage_;
+  std::byte* data_ = nullptr;
+  uint64_t size_ = 0;
+  Access access_ = Access::kRead;
+  DType dtype_ = DType::kUInt8;
+  Shape shape_ = Shape::Vector(0);
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_RUNTIME_MAPPING_H_

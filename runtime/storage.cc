@@ -1,0 +1,235 @@
+#include "tenure/runtime/storage.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/allocator/observer.h"
+
+namespace tenure {
+
+// One try at allocating, and what those who wait for it are told.
+struct Storage::Attempt {
+  bool done = false;
+  absl::Status status;
+};
+
+namespace {
+
+std::string Describe(const Storage& storage) {
+  return storage.name().empty() ? absl::StrCat("storage ", storage.id().value())
+                                : absl::StrCat("storage '", storage.name(), "'");
+}
+
+}  // namespace
+
+Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& options)
+    : id_(StorageId::Mint()),
+      allocator_(&allocator),
+      size_bytes_(size_bytes),
+      alignment_bytes_(options.alignment_bytes),
+      zeroed_(options.zeroed),
+      name_(options.name) {}
+
+StorageHandle Storage::Make(Allocator& allocator, uint64_t size_bytes, const Options& options) {
+  return StorageHandle::Adopt(new Storage(allocator, size_bytes, options));
+}
+
+void Storage::Destroy(Storage* storage) { delete storage; }
+
+Storage::~Storage() {
+  UseList* uses = uses_.load(std::memory_order_acquire);
+  if (state_.load(std::memory_order_acquire) == kAllocated) {
+    Notify({.kind = Event::Kind::kFree,
+            .space = &allocator_->space(),
+            .name = name_,
+            .storage = id_,
+            .allocation = allocation_.id,
+            .size_bytes = size_bytes_});
+    if (uses == nullptr) {
+      allocator_->Deallocate(allocation_);
+    } else {
+      allocator_->Deallocate(allocation_, uses->All());
+    }
+  }
+  delete uses;
+}
+
+absl::Status Storage::AllocateSlowly() {
+  AllocationRequest request;
+  request.size_bytes = size_bytes_;
+  request.alignment_bytes = alignment_bytes_;
+  request.zeroed = zeroed_;
+  return AllocateWith(std::move(request));
+}
+
+absl::Status Storage::Import(AllocationRequest request) {
+  request.size_bytes = size_bytes_;
+  if (is_allocated()) {
+    return absl::FailedPreconditionError(absl::StrCat(Describe(*this), " has bytes already"));
+  }
+  return AllocateWith(std::move(request));
+}
+
+absl::Status Storage::AllocateWith(AllocationRequest request) {
+  request.name = name_;
+  request.storage = id_;
+  std::shared_ptr<Attempt> attempt;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (is_allocated()) return absl::OkStatus();
+    if (state_.load(std::memory_order_relaxed) == kBusy) {
+      attempt = attempt_;
+      auto done = [&attempt] { return attempt->done; };
+      mutex_.Await(absl::Condition(&done));
+      return attempt->status;
+    }
+    attempt = attempt_ = std::make_shared<Attempt>();
+    state_.store(kBusy, std::memory_order_relaxed);
+  }
+  // No lock here: the others wait on mutex_ without one, and allocators may take their time.
+  absl::StatusOr<Allocation> made = allocator_->Allocate(request);
+  if (made.ok()) {
+    allocation_ = *made;
+    root_ = &allocation_;
+    root_offset_ = 0;
+  }
+  Notify({.kind = made.ok() ? Event::Kind::kAllocate : Event::Kind::kAllocateFailed,
+          .space = &allocator_->space(),
+          .name = name_,
+          .storage = id_,
+          .allocation = made.ok() ? made->id : AllocationId(),
+          .size_bytes = size_bytes_});
+  absl::MutexLock lock(&mutex_);
+  state_.store(made.ok() ? kAllocated : kUnallocated, std::memory_order_release);
+  attempt->status = made.status();
+  attempt->done = true;
+  attempt_.reset();
+  return attempt->status;
+}
+
+absl::Status Storage::Place(Storage& arena, uint64_t offset_bytes, bool exclusive) {
+  auto refuse = [this](auto... why) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("can't place ", Describe(*this), ": ", why...));
+  };
+  if (&arena == this || !arena.is_allocated())
+    return refuse("the arena has no bytes yet; allocate it first");
+  if (arena.allocator().space() != allocator_->space()) {
+    return refuse("it is of space ", allocator_->space().ToString(), ", the arena of ",
+                  arena.allocator().space().ToString());
+  }
+  if (!WindowFits(offset_bytes, size_bytes_, arena.size_bytes_)) {
+    return absl::OutOfRangeError(absl::StrCat("can't place ", Describe(*this), " of ", size_bytes_,
+                                              " bytes at ", offset_bytes, " of an arena of ",
+                                              arena.size_bytes_));
+  }
+  const uint64_t needed = alignment_bytes_;
+  const uint64_t at = arena.root_offset_ + offset_bytes;
+  if (needed != 0 && size_bytes_ != 0 &&
+      (arena.root_->alignment_bytes % needed != 0 || at % needed != 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("can't place ", Describe(*this), " at offset ", at, " of memory aligned to ",
+                     arena.root_->alignment_bytes, ": it needs ", needed));
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    switch (state_.load(std::memory_order_acquire)) {
+      case kUnallocated:
+        break;
+      case kBusy:
+        return refuse("another thread is allocating it");
+      case kAllocated:
+        return refuse("it has bytes already");
+      default:
+        return refuse("it is placed already; unplace it first");
+    }
+    if (sealed()) return refuse("it is sealed");
+    root_ = arena.root_;
+    root_offset_ = at;
+    // Arenas within arenas are flattened: one root, one offset.
+    arena_ = StorageKeepAlive(&arena.root_storage());
+    exclusive_ = exclusive;
+    state_.store(kPlaced, std::memory_order_release);
+  }
+  Notify({.kind = Event::Kind::kPlace,
+          .space = &allocator_->space(),
+          .name = name_,
+          .storage = id_,
+          .source = arena.id_,
+          .allocation = root_->id,
+          .offset_bytes = at,
+          .size_bytes = size_bytes_});
+  return absl::OkStatus();
+}
+
+absl::Status Storage::Unplace() {
+  if (!is_placed()) {
+    return absl::FailedPreconditionError(absl::StrCat(Describe(*this), " is not placed"));
+  }
+  if (write_state_.load(std::memory_order_acquire) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("can't unplace ", Describe(*this), ": it is sealed or mapped for writing"));
+  }
+  Notify({.kind = Event::Kind::kUnplace,
+          .space = &allocator_->space(),
+          .name = name_,
+          .storage = id_,
+          .allocation = root_->id,
+          .offset_bytes = root_offset_,
+          .size_bytes = size_bytes_});
+  absl::MutexLock lock(&mutex_);
+  root_ = nullptr;
+  root_offset_ = 0;
+  exclusive_ = true;
+  arena_ = StorageKeepAlive();
+  state_.store(kUnallocated, std::memory_order_release);
+  return absl::OkStatus();
+}
+
+absl::Status Storage::Seal() {
+  if (is_placed() && !exclusive_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("can't seal ", Describe(*this),
+                     ": the plan gives its bytes to other storages too; seal before planning, or "
+                     "plan with it held"));
+  }
+  uint32_t state = 0;
+  if (write_state_.compare_exchange_strong(state, kSealed, std::memory_order_acq_rel) ||
+      (state & kSealed) != 0) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat("can't seal ", Describe(*this), ": ", state,
+                                                    " writable mappings live; drop them first"));
+}
+
+absl::Status Storage::BeginWritableMapping() {
+  uint32_t state = write_state_.load(std::memory_order_relaxed);
+  do {
+    if ((state & kSealed) != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(Describe(*this), " is sealed; write to a fork of it (ForkViews)"));
+    }
+  } while (!write_state_.compare_exchange_weak(state, state + 1, std::memory_order_acq_rel));
+  return absl::OkStatus();
+}
+
+void Storage::RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence) {
+  std::atomic<UseList*>& place = root_storage().uses_;
+  UseList* uses = place.load(std::memory_order_acquire);
+  if (uses == nullptr) {
+    auto fresh = std::make_unique<UseList>();
+    if (place.compare_exchange_strong(uses, fresh.get(), std::memory_order_acq_rel)) {
+      uses = fresh.release();
+    }
+  }
+  uses->Record(root_offset_ + begin, root_offset_ + end, access, fence);
+}
+
+std::vector<Fence> Storage::ConflictingUses(uint64_t begin, uint64_t end, Access access) {
+  UseList* uses = root_storage().uses_.load(std::memory_order_acquire);
+  if (uses == nullptr) return {};
+  return uses->Conflicts(root_offset_ + begin, root_offset_ + end, access);
+}
+
+}  // namespace tenure

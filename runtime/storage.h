@@ -1,0 +1,192 @@
+// Storage: logical bytes that live or die together. Buffers are windows onto it.
+//
+//                      EnsureAllocated                      states: a storage leaves kUnallocated
+//                      once, by one
+//   kUnallocated ------------------------> kAllocated       thread; the others wait for it and get
+//   the same result.
+//        |  ^
+//        |  '--------- Unplace                              A placed storage owns nothing: its
+//        bytes are a range of
+//        '------------ Place ------------> kPlaced          an arena, which it keeps alive.
+//
+// Compilers use Buffer. This header is for those who place storages: the planner, and planners of
+// one's own.
+//
+// Cost: 240 bytes each; the allocated check is one acquire load.
+// Thread safety: thread-safe, but for Unplace: nobody may use the storage meanwhile.
+// Ownership: counted. References are of two kinds: handles (buffers), which a planner counts to
+// find out who holds a storage, and internal ones
+//   (copies under way, arenas of what is placed), which keep it alive and count for nobody. Its
+//   allocator is borrowed and must outlive it.
+
+#ifndef TENURE_RUNTIME_STORAGE_H_
+#define TENURE_RUNTIME_STORAGE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/base/attributes.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/allocation.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/ids.h"
+#include "tenure/runtime/use_list.h"
+
+namespace tenure {
+
+class Storage;
+
+// A counted reference. kUnit: 1 for handles, 2^32 for internal references, so that one atomic word
+// counts both.
+template <uint64_t kUnit>
+class StorageReference {
+ public:
+  StorageReference() = default;
+  explicit StorageReference(Storage* storage);  // adds a reference
+  StorageReference(const StorageReference& other) : StorageReference(other.storage_) {}
+  StorageReference(StorageReference&& other) noexcept
+      : storage_(std::exchange(other.storage_, nullptr)) {}
+  StorageReference& operator=(StorageReference other) noexcept {
+    std::swap(storage_, other.storage_);
+    return *this;
+  }
+  ~StorageReference();
+
+  // Takes over a reference that is counted already.
+  static StorageReference Adopt(Storage* storage) {
+    StorageReference reference;
+    reference.storage_ = storage;
+    return reference;
+  }
+
+  Storage* get() const { return storage_; }
+  Storage* operator->() const { return storage_; }
+  Storage& operator*() const { return *storage_; }
+  explicit operator bool() const { return storage_ != nullptr; }
+
+ private:
+  Storage* storage_ = nullptr;
+};
+using StorageHandle = StorageReference<1>;
+using StorageKeepAlive = StorageReference<uint64_t{1} << 32>;
+
+class Storage {
+ public:
+  struct Options {
+    uint64_t alignment_bytes = 0;  // a power of two (checked when allocated), or 0
+    bool zeroed = false;           // reads as zeros before the first write
+    std::string_view name = {};    // borrowed for the call
+  };
+  static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
+
+  StorageId id() const { return id_; }
+  Allocator& allocator() const { return *allocator_; }
+  uint64_t size_bytes() const { return size_bytes_; }
+  uint64_t alignment_bytes() const { return alignment_bytes_; }
+  bool zeroed() const { return zeroed_; }
+  const std::string& name() const { return name_; }
+
+  // How many buffers hold it. Exact only while no other thread copies or drops handles.
+  uint64_t handle_count() const { return refs_.load(std::memory_order_acquire) & 0xffffffffu; }
+
+  bool is_allocated() const { return state_.load(std::memory_order_acquire) >= kAllocated; }
+  bool is_placed() const { return state_.load(std::memory_order_acquire) == kPlaced; }
+  absl::Status EnsureAllocated() {
+    return ABSL_PREDICT_TRUE(is_allocated()) ? absl::OkStatus() : AllocateSlowly();
+  }
+  // Makes bytes that exist already its own: foreign memory or a window of a file. Only on a fresh
+  // storage.
+  absl::Status Import(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Gives it [offset, offset + size) of `arena`, whose bytes must be allocated, of the same space,
+  // and aligned for it. `exclusive`: no other storage is ever given any of these bytes.
+  // FailedPrecondition if it is allocated, placed or sealed.
+  absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
+  absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The three below: only when is_allocated(). Windows of this storage start at root_offset() of
+  // root().
+  const Allocation& root() const { return *root_; }
+  uint64_t root_offset() const { return root_offset_; }
+  // Who keeps the uses of these bytes: itself, or the arena it is placed in.
+  Storage& root_storage() { return arena_ ? *arena_ : *this; }
+
+  // One-way. FailedPrecondition while a writable mapping lives, or when its bytes are shared with
+  // others in a plan.
+  absl::Status Seal();
+  bool sealed() const { return (write_state_.load(std::memory_order_acquire) & kSealed) != 0; }
+  // Counts a writable mapping; refused once sealed.
+  absl::Status BeginWritableMapping();
+  void EndWritableMapping() { write_state_.fetch_sub(1, std::memory_order_release); }
+
+  // Of window [begin, end) of this storage.
+  void RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence);
+  absl::Status WaitForUses(uint64_t begin, uint64_t end, Access access, absl::Time deadline) {
+    UseList* uses = root_storage().uses_.load(std::memory_order_acquire);
+    if (ABSL_PREDICT_TRUE(uses == nullptr)) return absl::OkStatus();
+    return uses->Wait(root_offset_ + begin, root_offset_ + end, access, deadline);
+  }
+  std::vector<Fence> ConflictingUses(uint64_t begin, uint64_t end, Access access);
+
+ private:
+  template <uint64_t kUnit>
+  friend class StorageReference;
+
+  enum State : uint32_t { kUnallocated, kBusy, kAllocated, kPlaced };
+  static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: writable mappings
+  struct Attempt;
+
+  Storage(Allocator& allocator, uint64_t size_bytes, const Options& options);
+  ~Storage();
+  absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Release(uint64_t unit) {
+    // The only owner needs no atomic subtraction: nobody else can add to it.
+    if (refs_.load(std::memory_order_acquire) == unit ||
+        refs_.fetch_sub(unit, std::memory_order_acq_rel) == unit) {
+      Destroy(this);
+    }
+  }
+  static void Destroy(Storage* storage);
+
+  std::atomic<uint64_t> refs_{1};  // the handle that Make returns
+  std::atomic<uint32_t> state_{kUnallocated};
+  std::atomic<uint32_t> write_state_{0};
+  const StorageId id_;
+  Allocator* const allocator_;
+  const uint64_t size_bytes_;
+  const uint64_t alignment_bytes_;
+  // Written before state_ says that they may be read.
+  const Allocation* root_ = nullptr;
+  uint64_t root_offset_ = 0;
+  StorageKeepAlive arena_;
+  Allocation allocation_;
+  std::atomic<UseList*> uses_{nullptr};
+  absl::Mutex mutex_;
+  std::shared_ptr<Attempt> attempt_ ABSL_GUARDED_BY(mutex_);  // while kBusy
+  const bool zeroed_;
+  bool exclusive_ = true;  // as given to Place
+  const std::string name_;
+};
+
+template <uint64_t kUnit>
+inline StorageReference<kUnit>::StorageReference(Storage* storage) : storage_(storage) {
+  if (storage_ != nullptr) storage_->refs_.fetch_add(kUnit, std::memory_order_relaxed);
+}
+
+template <uint64_t kUnit>
+inline StorageReference<kUnit>::~StorageReference() {
+  if (storage_ != nullptr) storage_->Release(kUnit);
+}
+
+}  // namespace tenure
+
+#endif  // TENURE_RUNTIME_STORAGE_H_

@@ -1,0 +1,68 @@
+#include "tenure/runtime/use_list.h"
+
+#include <algorithm>
+
+namespace tenure {
+
+void UseList::DropReached() {
+  std::erase_if(uses_, [](const Use& use) {
+    return use.fence.IsReached() && use.fence.WaitUntil(absl::InfinitePast()).ok();
+  });
+}
+
+void UseList::Record(uint64_t begin, uint64_t end, Access access, const Fence& fence) {
+  if (begin >= end || fence.timeline() == nullptr) return;
+  absl::MutexLock lock(&mutex_);
+  DropReached();
+  // A later point of the same timeline stands for the earlier ones that it covers.
+  std::erase_if(uses_, [&](const Use& use) {
+    return use.fence.timeline() == fence.timeline() && use.fence.value() <= fence.value() &&
+           begin <= use.begin && use.end <= end &&
+           (access == Access::kWrite || use.access == Access::kRead);
+  });
+  uses_.push_back({begin, end, access, fence});
+}
+
+std::vector<Fence> UseList::Conflicts(uint64_t begin, uint64_t end, Access access) {
+  std::vector<Fence> fences;
+  absl::MutexLock lock(&mutex_);
+  for (const Use& use : uses_) {
+    if (Conflicting(use, begin, end, access) && !use.fence.IsReached()) fences.push_back(use.fence);
+  }
+  return fences;
+}
+
+absl::Status UseList::Wait(uint64_t begin, uint64_t end, Access access, absl::Time deadline) {
+  if (begin >= end) return absl::OkStatus();
+  std::vector<Fence> fences;
+  {
+    absl::MutexLock lock(&mutex_);
+    DropReached();
+    for (const Use& use : uses_) {
+      if (Conflicting(use, begin, end, access)) fences.push_back(use.fence);
+    }
+  }
+  for (const Fence& fence : fences) {
+    absl::Status status = fence.WaitUntil(deadline);
+    if (status.ok()) continue;
+    if (fence.IsReached()) {
+      absl::MutexLock lock(&mutex_);
+      std::erase_if(uses_, [&](const Use& use) {
+        return use.fence.timeline() == fence.timeline() && use.fence.value() == fence.value();
+      });
+    }
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+std::vector<Fence> UseList::All() {
+  std::vector<Fence> fences;
+  absl::MutexLock lock(&mutex_);
+  for (const Use& use : uses_) {
+    if (!use.fence.IsReached()) fences.push_back(use.fence);
+  }
+  return fences;
+}
+
+}  // namespace tenure

@@ -1,0 +1,108 @@
+#include "tenure/allocator/registry.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/null/null_allocator.h"
+
+namespace tenure {
+namespace {
+
+TEST(Registry, KnowsWhatIsBuiltIn) {
+  Registry registry;
+  for (const char* name : {"cpu", "null"}) {
+    const MemorySpace space = *MemorySpace::Parse(name);
+    auto allocator = registry.Get(space);
+    ASSERT_TRUE(allocator.ok()) << allocator.status();
+    EXPECT_EQ((*allocator)->space(), space);
+    EXPECT_EQ(*registry.Get(space), *allocator);
+  }
+  EXPECT_EQ(registry.Allocators().size(), 2u);
+  EXPECT_EQ(*Registry::Default().Get(MemorySpace::Cpu()),
+            *Registry::Default().Get(MemorySpace::Cpu()));
+}
+
+TEST(Registry, SaysWhatIsNotBuilt) {
+  Registry registry;
+  for (const char* name : {"cuda:0", "cuda-unified:0", "cuda-pinned:0", "vulkan:0",
+                           "vulkan-upload:0", "vulkan-readback:0"}) {
+    auto allocator = registry.Get(*MemorySpace::Parse(name));
+    ASSERT_TRUE(absl::IsUnimplemented(allocator.status())) << allocator.status();
+    EXPECT_NE(allocator.status().message().find(name), std::string::npos);
+    EXPECT_NE(allocator.status().message().find("disk:/path"), std::string::npos);
+  }
+  EXPECT_TRUE(registry.Allocators().empty());
+  EXPECT_TRUE(absl::IsUnimplemented(Registry::MakeEmpty()->Get(MemorySpace::Cpu()).status()));
+}
+
+TEST(Registry, MissingFilesAreTriedAgain) {
+  Registry registry;
+  const MemorySpace space = MemorySpace::Disk(testing::TempDir() + "/registry_none");
+  for (int i = 0; i < 2; ++i) {
+    auto allocator = registry.Get(space);
+    EXPECT_TRUE(absl::IsNotFound(allocator.status())) << allocator.status();
+    EXPECT_NE(allocator.status().message().find(space.path()), std::string::npos);
+  }
+}
+
+TEST(Registry, UsersAllocatorsComeFirstOrNotAtAll) {
+  Registry registry;
+  const MemorySpace space = MemorySpace::Device(SpaceKind::kCuda, 2);
+  auto mine =
+      registry.Register(std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), space));
+  ASSERT_TRUE(mine.ok()) << mine.status();
+  EXPECT_EQ(*registry.Get(space), *mine);
+  EXPECT_TRUE(absl::IsAlreadyExists(
+      registry.Register(std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), space))
+          .status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(registry.Register(nullptr).status()));
+  ASSERT_TRUE(registry.Get(MemorySpace::Null()).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(registry.Register(std::make_unique<NullAllocator>()).status()));
+}
+
+TEST(Registry, RacingThreadsGetOneAllocator) {
+  for (int round = 0; round < 5; ++round) {
+    Registry registry;
+    std::atomic<int> made{0};
+    registry.SetFactory(SpaceKind::kVulkan, [&](const MemorySpace& space) {
+      ++made;
+      std::this_thread::yield();
+      return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), space);
+    });
+    const MemorySpace space = MemorySpace::Device(SpaceKind::kVulkan, 0);
+    std::vector<Allocator*> got(64);
+    std::vector<std::thread> threads;
+    for (Allocator*& mine : got) {
+      threads.emplace_back([&] { mine = *registry.Get(space); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(made, 1);
+    for (Allocator* mine : got) EXPECT_EQ(mine, got[0]);
+  }
+}
+
+TEST(Registry, FactoriesMayFailAndMayAskTheRegistry) {
+  Registry registry;
+  int calls = 0;
+  registry.SetFactory(SpaceKind::kCudaPinned,
+                      [&](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
+                        if (++calls == 1) return absl::UnavailableError("no driver yet");
+                        if (calls == 2) return std::unique_ptr<Allocator>();
+                        EXPECT_TRUE(registry.Get(MemorySpace::Cpu()).ok());
+                        return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(),
+                                                               space);
+                      });
+  const MemorySpace space = MemorySpace::Device(SpaceKind::kCudaPinned, 0);
+  EXPECT_TRUE(absl::IsUnavailable(registry.Get(space).status()));
+  EXPECT_TRUE(absl::IsInternal(registry.Get(space).status()));
+  EXPECT_TRUE(registry.Get(space).ok());
+  EXPECT_EQ(calls, 3);
+}
+
+}  // namespace
+}  // namespace tenure

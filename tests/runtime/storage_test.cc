@@ -1,0 +1,120 @@
+#include "tenure/runtime/storage.h"
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/null/null_allocator.h"
+#include "tenure/tests/runtime/status_matchers.h"
+
+namespace tenure {
+namespace {
+
+class StorageTest : public ::testing::Test {
+ protected:
+  StorageHandle Make(uint64_t size, uint64_t alignment = 0) {
+    return Storage::Make(cpu_, size, {.alignment_bytes = alignment, .zeroed = false, .name = ""});
+  }
+  StorageHandle Arena(uint64_t size, uint64_t alignment = 64) {
+    StorageHandle arena = Make(size, alignment);
+    EXPECT_OK(arena->EnsureAllocated());
+    return arena;
+  }
+  CpuAllocator cpu_;
+};
+
+TEST_F(StorageTest, CountsHandlesAndNotInternalReferences) {
+  const StorageHandle storage = Make(8);
+  EXPECT_EQ(storage->handle_count(), 1u);
+  {
+    const StorageHandle second = storage;
+    const StorageKeepAlive internal(storage.get());
+    EXPECT_EQ(storage->handle_count(), 2u);
+  }
+  EXPECT_EQ(storage->handle_count(), 1u);
+}
+
+TEST_F(StorageTest, LivesAsLongAsAnInternalReference) {
+  StorageHandle storage = Arena(64);
+  StorageKeepAlive internal(storage.get());
+  storage = StorageHandle();
+  EXPECT_EQ(cpu_.Stats().in_use_count, 1u);
+  internal = StorageKeepAlive();
+  EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
+}
+
+TEST_F(StorageTest, PlacedStoragesKeepTheirArena) {
+  StorageHandle arena = Arena(256);
+  const StorageHandle a = Make(64);
+  ASSERT_OK(a->Place(*arena, 128, true));
+  EXPECT_TRUE(a->is_placed());
+  EXPECT_EQ(a->root_offset(), 128u);
+  EXPECT_EQ(a->root().id, arena->root().id);
+  arena = StorageHandle();
+  EXPECT_EQ(cpu_.Stats().in_use_count, 1u);
+  ASSERT_OK(a->Unplace());
+  EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
+  EXPECT_FALSE(a->is_allocated());
+  ASSERT_OK(a->EnsureAllocated());
+}
+
+TEST_F(StorageTest, PlacementIsRefusedWhereItWouldBeWrong) {
+  const StorageHandle arena = Arena(256, 64);
+  const StorageHandle lazy = Make(256);
+  EXPECT_CODE(FailedPrecondition, Make(64)->Place(*lazy, 0, true));
+  EXPECT_CODE(FailedPrecondition, arena->Place(*arena, 0, true));
+  EXPECT_CODE(FailedPrecondition, Arena(64)->Place(*arena, 0, true));
+  EXPECT_CODE(OutOfRange, Make(64)->Place(*arena, 193, true));
+  EXPECT_CODE(OutOfRange, Make(64)->Place(*arena, ~uint64_t{0} - 3, true));
+  EXPECT_CODE(InvalidArgument, Make(64, 64)->Place(*arena, 32, true));
+  EXPECT_CODE(InvalidArgument, Make(64, 1 << 20)->Place(*arena, 0, true));
+  NullAllocator null;
+  const StorageHandle elsewhere = Storage::Make(null, 64, {});
+  EXPECT_CODE(FailedPrecondition, elsewhere->Place(*arena, 0, true));
+  const StorageHandle sealed = Make(64);
+  ASSERT_OK(sealed->Seal());
+  EXPECT_CODE(FailedPrecondition, sealed->Place(*arena, 0, true));
+  const StorageHandle placed = Make(64);
+  ASSERT_OK(placed->Place(*arena, 0, true));
+  EXPECT_CODE(FailedPrecondition, placed->Place(*arena, 64, true));
+  EXPECT_CODE(FailedPrecondition, Make(64)->Unplace());
+}
+
+TEST_F(StorageTest, ArenasInArenasAreFlattened) {
+  const StorageHandle outer = Arena(1024);
+  const StorageHandle inner = Make(512);
+  const StorageHandle a = Make(64);
+  ASSERT_OK(inner->Place(*outer, 256, true));
+  ASSERT_OK(a->Place(*inner, 128, true));
+  EXPECT_EQ(a->root_offset(), 384u);
+  EXPECT_EQ(&a->root_storage(), outer.get());
+}
+
+TEST_F(StorageTest, SealingBytesThatAPlanSharesIsRefused) {
+  const StorageHandle arena = Arena(256);
+  const StorageHandle shared = Make(64), alone = Make(64);
+  ASSERT_OK(shared->Place(*arena, 0, false));
+  ASSERT_OK(alone->Place(*arena, 64, true));
+  EXPECT_CODE(FailedPrecondition, shared->Seal());
+  ASSERT_OK(alone->Seal());
+  EXPECT_CODE(FailedPrecondition, alone->Unplace());
+}
+
+TEST_F(StorageTest, OneOfManyThreadsPlaces) {
+  for (int round = 0; round < 50; ++round) {
+    const StorageHandle arena = Arena(4096);
+    const StorageHandle storage = Make(64);
+    std::atomic<int> placed{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&, t] { placed += storage->Place(*arena, 64 * t, true).ok() ? 1 : 0; });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(placed.load(), 1);
+  }
+}
+
+}  // namespace
+}  // namespace tenure

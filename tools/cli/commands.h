@@ -1,0 +1,34 @@
+// The subcommands of `tenure`. Each takes what stands behind its name and returns the exit status.
+
+#ifndef TENURE_TOOLS_CLI_COMMANDS_H_
+#define TENURE_TOOLS_CLI_COMMANDS_H_
+
+#include <string>
+#include <string_view>
+
+#include "absl/types/span.h"
+#include "tenure/tools/cli/flags.h"
+
+namespace tenure::cli {
+
+using Args = absl::Span<const std::string>;
+
+int RunCommand(Args args);
+int PlanCommand(Args args);
+int PackCommand(Args args);
+int RenderCommand(Args args);
+int DevicesCommand(Args args);
+
+struct Command {
+  std::string_view name;
+  int (*run)(Args args);
+};
+inline constexpr Command kCommands[] = {{"run", RunCommand},
+                                        {"plan", PlanCommand},
+                                        {"pack", PackCommand},
+                                        {"render", RenderCommand},
+                                        {"devices", DevicesCommand}};
+
+}  // namespace tenure::cli
+
+#endif  // TENURE_TOOLS_CLI_COMMANDS_H_

@@ -1,0 +1,82 @@
+// tenure devices: the memory spaces of this machine.
+
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+#include "tenure/allocator/registry.h"
+#include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/report.h"
+#include "tenure/tools/render/render.h"
+
+namespace tenure::cli {
+namespace {
+
+// A space of every kind: the first device of those that have devices. Files are spaces of their
+// own, so any readable one stands for them.
+std::vector<MemorySpace> Spaces() {
+  std::vector<MemorySpace> spaces;
+  for (int kind = 0; kind < kSpaceKindCount; ++kind) {
+    if (static_cast<SpaceKind>(kind) == SpaceKind::kDisk) {
+      spaces.push_back(MemorySpace::Disk("/proc/self/exe"));
+    } else {
+      spaces.push_back(MemorySpace::Device(static_cast<SpaceKind>(kind), 0));
+    }
+  }
+  return spaces;
+}
+
+nlohmann::ordered_json Limit(uint64_t bytes) {
+  return bytes == SpaceTraits::kUnlimited ? nlohmann::ordered_json(nullptr)
+                                          : nlohmann::ordered_json(bytes);
+}
+
+}  // namespace
+
+int DevicesCommand(Args args) {
+  bool json = false;
+  FlagSet set("devices",
+              "lists the memory spaces that buffers can live in, what each can do, and why it "
+              "can't be used here.");
+  set.Add("json", "", "one JSON object on stdout", &json);
+  if (std::optional<int> code = set.Parse(args)) return *code;
+
+  nlohmann::ordered_json out;
+  out["host_memory_bytes"] =
+      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  out["spaces"] = nlohmann::ordered_json::array();
+  std::string text = absl::StrFormat("%-18s %-10s %s\n", "space", "available", "");
+  for (const MemorySpace& space : Spaces()) {
+    const std::string name = space.kind() == SpaceKind::kDisk ? "disk:/path" : space.ToString();
+    absl::StatusOr<Allocator*> allocator = Registry::Default().Get(space);
+    nlohmann::ordered_json entry;
+    entry["space"] = name;
+    entry["available"] = allocator.ok();
+    std::string note;
+    if (allocator.ok()) {
+      const SpaceTraits& traits = (*allocator)->traits();
+      entry["has_bytes"] = traits.has_bytes;
+      entry["host_readable"] = traits.host_readable;
+      entry["host_writable"] = traits.host_writable;
+      entry["min_alignment_bytes"] = traits.min_alignment_bytes;
+      entry["max_allocation_bytes"] = Limit(traits.max_allocation_bytes);
+      note = !traits.has_bytes ? "sizes and ids, no bytes: for planning"
+             : traits.host_writable
+                 ? absl::StrCat("read and written by the host; ",
+                                HumanBytes(out["host_memory_bytes"].get<uint64_t>()))
+                 : "read-only windows of files";
+    } else {
+      entry["why_not"] = allocator.status().message();
+      note = allocator.status().message();
+    }
+    out["spaces"].push_back(std::move(entry));
+    absl::StrAppendFormat(&text, "%-18s %-10s %s\n", name, allocator.ok() ? "yes" : "no", note);
+  }
+  return Print(
+      "devices",
+      json ? out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
+           : text);
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,34 @@
+// A text file's content, decompressed if it is gzip; bounded, and with one clear line for what goes
+// wrong.
+//
+// Thread safety: free functions without state. Ownership: results are owned by the caller.
+
+#ifndef TENURE_TOOLS_TRACE_TEXT_FILE_H_
+#define TENURE_TOOLS_TRACE_TEXT_FILE_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace tenure::internal_trace {
+
+// `text` with control characters replaced and cut to `limit` bytes, so that a message stays one
+// readable line.
+std::string OneLine(std::string_view text, size_t limit = 200);
+
+// The bytes of the file as they are; at most `max_bytes` of them.
+absl::StatusOr<std::string> ReadWholeFile(const std::string& path, uint64_t max_bytes);
+
+// By content: the two magic bytes.
+bool IsGzip(std::string_view content);
+
+// All members of a gzip file, one after the other. Truncation, damage and bytes after the last
+// member are errors.
+absl::StatusOr<std::string> Gunzip(std::string_view content, std::string_view name,
+                                   uint64_t max_bytes);
+
+}  // namespace tenure::internal_trace
+
+#endif  // TENURE_TOOLS_TRACE_TEXT_FILE_H_
