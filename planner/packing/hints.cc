@@ -13,6 +13,9 @@
 namespace tenure::packing {
 namespace {
 
+// Constructions spent on honouring more hints.
+constexpr int kAttempts = 8;
+
 // Free bodies that have a hint, the largest first: they are the hardest to move elsewhere.
 std::vector<uint32_t> Hinted(const Bodies& bodies) {
   std::vector<uint32_t> hinted;
@@ -92,8 +95,9 @@ void PreferHints(Task& task, Packing& packing) {
     fit.Place(b, arenas[b], before[b]);
   }
   std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return before[a] != before[b] ? before[a] < before[b] : a < b; });
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    return before[a] != before[b] ? before[a] < before[b] : a < b;
+  });
   // One item leaves the place that another one wants: two passes.
   for (int pass = 0; pass < 2; ++pass) {
     for (uint32_t b : hinted) {
@@ -109,11 +113,21 @@ void PreferHints(Task& task, Packing& packing) {
   const std::vector<uint64_t> moved = fit.placement().offsets;
   const size_t honoured = Honoured(bodies, moved);
   if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted()) {
-    // From the other side: hints first, the rest around them, at no more than the height.
-    if (PackAround(bodies, hinted, order, packing.height, packing.height, 1, task.budget, fit) &&
-        Honoured(bodies, fit.placement().offsets) > honoured) {
-      Write(task.problem, bodies, fit.placement(), packing);
-      return;
+    // From the other side: hints first, the rest around them, at no more than the height. Hints
+    // beside a body that then fits nowhere are let go.
+    std::vector<uint32_t> wanted = hinted;
+    for (int attempt = 0; attempt < kAttempts && !wanted.empty(); ++attempt) {
+      if (PackAround(bodies, wanted, order, packing.height, packing.height, 1, task.budget, fit)) {
+        if (Honoured(bodies, fit.placement().offsets) <= honoured) break;
+        Write(task.problem, bodies, fit.placement(), packing);
+        return;
+      }
+      if (fit.stuck() == ~uint32_t{0}) break;  // the budget ended
+      const SectionRange hull = bodies.bodies[fit.stuck()].hull;
+      std::erase_if(wanted, [&](uint32_t b) {
+        const SectionRange mine = bodies.bodies[b].hull;
+        return mine.begin < hull.end && hull.begin < mine.end;
+      });
     }
   }
   Placement placement;

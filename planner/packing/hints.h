@@ -1,13 +1,14 @@
 // Hints: places that items would like to have.
 //
-// Why: a plan that is made anew after a small change should move little, and what lies where it lay needs no
-// copy, no new graph capture and no new descriptor.
+// Why: a plan that is made anew after a small change should move little, and what lies where it lay
+// needs no copy, no new graph capture and no new descriptor.
 //
 //   prefer   after packing, items move to their hints where the height stays what it is
-//   keep     items lie at their hints wherever these agree with each other, and the rest is packed around them
+//   keep     items lie at their hints wherever these agree with each other, and the rest is packed
+//   around them
 //
-// Cost: one or two general constructions (first_fit.h). Thread safety: single-threaded. Ownership: borrows.
-// Errors: none.
+// Cost: one or two general constructions (first_fit.h). Thread safety: single-threaded. Ownership:
+// borrows. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_HINTS_H_
 #define TENURE_PLANNER_PACKING_HINTS_H_

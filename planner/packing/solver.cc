@@ -42,8 +42,8 @@ bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t ca
   return false;
 }
 
-// Time that must be left for checking the answer (and, if the work was cut short, for completing it), so that
-// the deadline holds.
+// Time that must be left for checking the answer (and, if the work was cut short, for completing
+// it), so that the deadline holds.
 absl::Duration Reserve(const Problem& problem, const SolveOptions& options) {
   const absl::Duration reserve =
       absl::Microseconds(100) + absl::Nanoseconds(200) * static_cast<double>(problem.items.size());
