@@ -3,29 +3,30 @@
 //
 // Memory is lazy: creating, viewing and dropping touch none; whoever first needs the bytes
 // allocates them, unless a plan has placed the storage in an arena before. Copying a handle keeps
-// its id (the same logical buffer); View, Slice and Reinterpret mint a new one.
+// its id (the same logical buffer); View, Slice and Reinterpret mint a new one, and are flattened.
 //
 //   storage   |--------------------------------------------|   storage_id(), total_size()
 //   buffer a  |--------------------------------------------|   id 1, offset 0
-//   a.View(64, 128)   |------------|                           id 2, offset 64; views of views are
-//   flattened
+//   a.View(64, 128)   |------------|                           id 2, offset 64
 //
 // Example:
 //   ASSIGN_OR_RETURN(Buffer x, Buffer::Create(*cpu, DType::kFloat32, shape));
 //   RETURN_IF_ERROR(x.CopyIn(values.data(), values.size() * sizeof(float)));
 //   ASSIGN_OR_RETURN(absl::Span<const float> xs, x.As<float>());
 //
+// What is read before it was written, and was not promised to be zeroed, is undefined; reading
+// allocates too.
+//
 // Cost: creation 20-30 ns, a view or copy one atomic increment, the allocated check one acquire
-// load; 112 bytes a handle. Thread safety: handles are thread-compatible values, what they share is
-// thread-safe. Two threads that write the same bytes race, as with any memory. Ownership: shares
-// its storage; borrows the allocator. Spans and pointers are valid while a handle (or mapping)
-// lives; for a placed storage, as long as the
-//   plan gives it the bytes.
+// load; 112 bytes a handle.
+// Thread safety: handles are thread-compatible values, what they share is thread-safe. Two threads
+// that write the same bytes race, as with any memory.
+// Ownership: shares its storage; borrows the allocator. Spans and pointers are valid while a handle
+// (or mapping) lives; for a placed storage, as long as the plan gives it the bytes.
 // Errors: InvalidArgument (sizes, shapes, dtypes that do not fit), OutOfRange (windows),
-// FailedPrecondition (sealed, null handle),
-//   ResourceExhausted, Unimplemented (no such access in this space), DeadlineExceeded (waiting for
-//   a device), DataLoss (a file shrank).
-// Host access waits for the recorded uses that it conflicts with, and only those.
+// FailedPrecondition (sealed, null handle), ResourceExhausted, Unimplemented (no such access in
+// this space), DeadlineExceeded (waiting for a device), DataLoss (a file shrank). Host access waits
+// for the recorded uses that it conflicts with, and only those.
 
 #ifndef TENURE_RUNTIME_BUFFER_H_
 #define TENURE_RUNTIME_BUFFER_H_
@@ -45,6 +46,7 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/checked.h"
 #include "tenure/allocator/ids.h"
+#include "tenure/runtime/buffer_options.h"  // IWYU pragma: export
 #include "tenure/runtime/dtype.h"
 #include "tenure/runtime/host_span.h"
 #include "tenure/runtime/shape.h"
@@ -53,27 +55,6 @@
 namespace tenure {
 
 class Mapping;
-
-struct BufferOptions {
-  std::string name = {};         // for errors, logs and pictures
-  uint64_t alignment_bytes = 0;  // a power of two; 0: the space's default
-  bool zeroed = false;           // reads as zeros until written
-  bool immediate = false;        // allocate now
-};
-
-struct BufferSpec {
-  DType dtype = DType::kUInt8;
-  Shape shape = {};
-  BufferOptions options = {};
-};
-
-// How a transfer with host memory, or between buffers, goes about it.
-struct TransferOptions {
-  absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
-  int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off
-};
-
-enum class Hazard { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAfterWrite };
 
 class Buffer {
  private:
@@ -107,7 +88,7 @@ class Buffer {
   Buffer() = default;  // null: every call but the destructor, copies and is_null is
                        // FailedPrecondition or zero
 
-  // --- Creation -------------------------------------------------------------------------------
+  // --- Creation
   static absl::StatusOr<Buffer> Create(Allocator& allocator, DType dtype, const Shape& shape,
                                        const BufferOptions& options = {});
   // All or none.
@@ -140,7 +121,7 @@ class Buffer {
                   Shape::Vector(storage.size_bytes()));
   }
 
-  // --- Identity and geometry --------------------------------------------------------------------
+  // --- Identity and geometry
   bool is_null() const { return !storage_; }
   BufferId id() const { return id_; }
   StorageId storage_id() const { return storage_ ? storage_->id() : StorageId(); }
@@ -169,14 +150,14 @@ class Buffer {
                                                        Contents contents,
                                                        const TransferOptions& options = {});
 
-  // --- Memory ---------------------------------------------------------------------------------
+  // --- Memory
   bool is_allocated() const { return storage_ && storage_->is_allocated(); }
   absl::Status EnsureAllocated() const;
   // One-way, for the whole storage: every later host write through any handle is refused.
   absl::Status Seal() const;
   bool is_sealed() const { return storage_ && storage_->sealed(); }
 
-  // --- For kernels ------------------------------------------------------------------------------
+  // --- For kernels
   // Allocate if needed. Wait for nothing and record nothing: the launch is the caller's, who calls
   // RecordUse afterwards. The two kinds are kept apart: writable ones are refused for sealed
   // storages and read-only memory. Host pointers need a space with host access.
@@ -206,7 +187,6 @@ class Buffer {
                               Access second_access);
 
   // --- Host access without a copy (host_span.h)
-  // ------------------------------------------------------
   template <typename T>
   absl::StatusOr<absl::Span<const T>> As() const;
   template <typename T>
@@ -225,8 +205,9 @@ class Buffer {
   absl::StatusOr<Mapping> Map(Access access,
                               absl::Duration timeout = absl::InfiniteDuration()) const;
 
-  // --- Elements; these copy, so they work in any space
-  // ---------------------------------------------------- The value of a one-element tensor.
+  // --- Elements: these copy, so they work in any space. Setting one that is packed rewrites its
+  // byte: threads that set its neighbours must take turns.
+  // The value of a one-element tensor.
   template <typename T>
   absl::StatusOr<T> Item() const;
   template <typename T>
@@ -242,9 +223,8 @@ class Buffer {
     return Set<T>(absl::MakeConstSpan(index.begin(), index.size()), value);
   }
 
-  // --- Copies (buffer_copy.cc; routes in runtime/copy)
-  // ----------------------------------------------------- The whole window: size_bytes must equal
-  // size().
+  // --- Copies (routes: runtime/copy). Whoever asks for too much is told before a byte is moved.
+  // The whole window: size_bytes must equal size().
   absl::Status CopyIn(const void* from, uint64_t size_bytes,
                       const TransferOptions& options = {}) const;
   absl::Status CopyOut(void* to, uint64_t size_bytes, const TransferOptions& options = {}) const;
@@ -265,9 +245,10 @@ class Buffer {
   absl::Status FillWith(T value, const TransferOptions& options = {}) const {
     return Fill({reinterpret_cast<const std::byte*>(&value), sizeof(T)}, options);
   }
-  // As above, without waiting: work that has to wait for a use is queued behind it, and `from`/`to`
-  // stay as they are until the fence, which also gives the copy's error. Buffers are kept alive and
-  // the uses recorded.
+  // As above, without waiting: work that has to wait for a use is queued behind it, `from` and `to`
+  // are the copy's until the fence, which also gives its error. Buffers are kept alive (and those
+  // to be written, unsealed), and the uses recorded; a timeout ends the copy and not what it waited
+  // for.
   absl::StatusOr<Fence> CopyInAsync(const void* from, uint64_t size_bytes,
                                     const TransferOptions& options = {}) const;
   absl::StatusOr<Fence> CopyOutAsync(void* to, uint64_t size_bytes,
@@ -289,6 +270,12 @@ class Buffer {
                                            const BufferOptions& options);
   absl::Status CheckWritable() const;
   absl::Status ViewError(uint64_t offset_bytes, uint64_t size_bytes) const;
+  // Whether an access to any bytes of the window needs no check and no wait: the common case.
+  bool IsFree(Access access) const {
+    Storage* s = storage_.get();
+    return s != nullptr && s->is_allocated() && !s->has_uses() &&
+           (access == Access::kRead || (!s->sealed() && !s->root().read_only));
+  }
   // Whether [offset, offset + size) of the window may be used so.
   absl::Status CheckAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes) const;
   // The same, and allocates (unless size is 0).

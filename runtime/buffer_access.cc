@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/buffer_errors.h"
@@ -85,6 +86,9 @@ absl::Status Buffer::PrepareAccess(Access access, uint64_t offset_bytes,
 
 absl::Status Buffer::BeginAccess(Access access, uint64_t offset_bytes, uint64_t size_bytes,
                                  absl::Time deadline) const {
+  if (ABSL_PREDICT_TRUE(IsFree(access) && WindowFits(offset_bytes, size_bytes, size_))) {
+    return absl::OkStatus();
+  }
   absl::Status status = PrepareAccess(access, offset_bytes, size_bytes);
   if (!status.ok() || size_bytes == 0) return status;
   const uint64_t begin = offset_ + offset_bytes;
@@ -92,8 +96,10 @@ absl::Status Buffer::BeginAccess(Access access, uint64_t offset_bytes, uint64_t 
 }
 
 absl::StatusOr<std::byte*> Buffer::HostAccess(Access access, absl::Time deadline) const {
-  if (absl::Status status = BeginAccess(access, 0, size_, deadline); !status.ok()) return status;
-  if (size_ == 0) return static_cast<std::byte*>(nullptr);
+  if (ABSL_PREDICT_FALSE(!IsFree(access))) {
+    if (absl::Status status = BeginAccess(access, 0, size_, deadline); !status.ok()) return status;
+  }
+  if (ABSL_PREDICT_FALSE(size_ == 0)) return static_cast<std::byte*>(nullptr);
   const Allocation& root = storage_->root();
   if (root.host == nullptr) {
     const MemorySpace& space = allocator().space();

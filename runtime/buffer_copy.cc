@@ -272,18 +272,26 @@ absl::Status Buffer::CopyRegionFrom(const Buffer& source, uint64_t source_offset
                                     uint64_t offset_bytes, uint64_t size_bytes,
                                     const TransferOptions& options) const {
   if (absl::Status s = CheckTransfer(this, size_bytes, options); !s.ok()) return s;
-  // Both are checked before either is allocated, and allocated before either is waited for.
-  absl::Status status = CheckAccess(Access::kWrite, offset_bytes, size_bytes);
-  if (status.ok()) status = source.PrepareAccess(Access::kRead, source_offset_bytes, size_bytes);
-  if (status.ok()) status = PrepareAccess(Access::kWrite, offset_bytes, size_bytes);
-  if (!status.ok() || size_bytes == 0) return status;
-  const absl::Time deadline = DeadlineOf(options);
-  const uint64_t to = offset_ + offset_bytes, from = source.offset_ + source_offset_bytes;
-  status = source.storage_->WaitForUses(from, from + size_bytes, Access::kRead, deadline);
-  if (status.ok()) {
-    status = storage_->WaitForUses(to, to + size_bytes, Access::kWrite, deadline);
+  absl::Status status;
+  const bool free = IsFree(Access::kWrite) && source.IsFree(Access::kRead) &&
+                    WindowFits(offset_bytes, size_bytes, size_) &&
+                    WindowFits(source_offset_bytes, size_bytes, source.size_);
+  if (!free) {
+    // Both are checked before either is allocated, and allocated before either is waited for.
+    status = CheckAccess(Access::kWrite, offset_bytes, size_bytes);
+    if (status.ok()) status = source.PrepareAccess(Access::kRead, source_offset_bytes, size_bytes);
+    if (status.ok()) status = PrepareAccess(Access::kWrite, offset_bytes, size_bytes);
   }
-  if (!status.ok()) return status;
+  if (!status.ok() || size_bytes == 0) return status;
+  if (!free) {
+    const absl::Time deadline = DeadlineOf(options);
+    const uint64_t to = offset_ + offset_bytes, from = source.offset_ + source_offset_bytes;
+    status = source.storage_->WaitForUses(from, from + size_bytes, Access::kRead, deadline);
+    if (status.ok()) {
+      status = storage_->WaitForUses(to, to + size_bytes, Access::kWrite, deadline);
+    }
+    if (!status.ok()) return status;
+  }
   return WaitFor(MoveBetween{storage_.get(),
                              Region(offset_bytes, size_bytes),
                              source.storage_.get(),

@@ -134,6 +134,8 @@ class Storage {
     if (ABSL_PREDICT_TRUE(uses == nullptr)) return absl::OkStatus();
     return uses->Wait(root_offset_ + begin, root_offset_ + end, access, deadline);
   }
+  // Whether any use was ever recorded of the allocation that holds its bytes.
+  bool has_uses() { return root_storage().uses_.load(std::memory_order_acquire) != nullptr; }
   std::vector<Fence> ConflictingUses(uint64_t begin, uint64_t end, Access access);
 
  private:

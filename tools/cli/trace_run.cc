@@ -122,8 +122,7 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
     if (!p.ok()) return p.status();
     placed = *std::move(p);
   }
-  std::vector<Step> steps = options.planned ? std::vector<Step>() : job->schedule.TakeSteps();
-  const std::vector<Step>& run = options.planned ? job->schedule.steps() : steps;
+  std::vector<Step> steps = job->schedule.TakeSteps();
   result.read_chain.resize(trace.ops.size());
   size_t fill = 0;
   const absl::Time start = absl::Now();
@@ -135,12 +134,12 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
         return Annotate(status, where);
     }
     if (absl::Status status =
-            RunOp(trace, number, run[number], options.threads, result.read_chain[number]);
+            RunOp(trace, number, steps[number], options.threads, result.read_chain[number]);
         !status.ok()) {
       return Annotate(status, where);
     }
-    // Unplanned, a storage goes with the last step that holds it.
-    if (!options.planned) steps[number] = Step();
+    // A storage that is not placed goes with the last step that holds it.
+    steps[number] = Step();
     if (options.progress) options.progress(number + 1, trace.ops.size());
   }
   result.seconds = absl::ToDoubleSeconds(absl::Now() - start);

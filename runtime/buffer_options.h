@@ -1,0 +1,42 @@
+// What can be said when buffers are made and when bytes are moved.
+//
+// Example: x.CopyIn(data, size, {.timeout = absl::Seconds(1), .max_threads = 2});
+//
+// Thread safety: thread-compatible values.
+
+#ifndef TENURE_RUNTIME_BUFFER_OPTIONS_H_
+#define TENURE_RUNTIME_BUFFER_OPTIONS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+#include "tenure/runtime/dtype.h"
+#include "tenure/runtime/shape.h"
+
+namespace tenure {
+
+struct BufferOptions {
+  std::string name = {};         // for errors, logs and pictures
+  uint64_t alignment_bytes = 0;  // a power of two; 0: the space's default
+  bool zeroed = false;           // reads as zeros until written
+  bool immediate = false;        // allocate now
+};
+
+struct BufferSpec {
+  DType dtype = DType::kUInt8;
+  Shape shape = {};
+  BufferOptions options = {};
+};
+
+// How a transfer with host memory, or between buffers, goes about it.
+struct TransferOptions {
+  absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
+  int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off
+};
+
+enum class Hazard { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAfterWrite };
+
+}  // namespace tenure
+
+#endif  // TENURE_RUNTIME_BUFFER_OPTIONS_H_
