@@ -78,5 +78,140 @@ INSTANTIATE_TEST_SUITE_P(
                                   150}),
     [](const auto& param) { return std::string(param.param.name); });
 
+Problem Random(int n, uint32_t seed) {
+  std::mt19937 g(seed);
+  Problem problem;
+  for (int i = 0; i < n; ++i) {
+    const Time first = g() % static_cast<uint32_t>(n);
+    problem.items.push_back(
+        {.first = first, .last = first + 1 + static_cast<Time>(g() % 50), .size = 1 + g() % 1000});
+  }
+  return problem;
+}
+
+TEST(Solver, EmptyProblemsAndEmptyItems) {
+  Problem problem;
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    EXPECT_EQ(MustSolve(problem, {.effort = effort}).outcome, Outcome::kOptimal);
+  }
+  problem.items.push_back({.first = 0, .last = 1, .size = 0, .alignment = 64});
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+  EXPECT_EQ(packing.height, 0u);
+  problem.items.push_back({.first = 0, .last = 1, .size = 5, .fixed = 3});
+  EXPECT_EQ(MustSolve(problem, {}).height, 8u);
+}
+
+TEST(Solver, RefusesNonsense) {
+  Problem problem;
+  problem.items.push_back({.first = 3, .last = 3, .size = 1});
+  EXPECT_EQ(Solve(problem).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0] = {.first = 3, .last = 4, .size = ~uint64_t{0}};
+  EXPECT_EQ(Solve(problem).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0].size = 1;
+  EXPECT_EQ(Solve(problem, {.max_threads = 0}).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0] = {.first = INT64_MIN, .last = INT64_MAX, .size = 7};
+  EXPECT_EQ(MustSolve(problem, {}).height, 7u);
+}
+
+TEST(Solver, SaysInfeasibleOnlyWithProof) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 2, .size = 6}, {.first = 1, .last = 3, .size = 6}};
+  EXPECT_EQ(MustSolve(problem, {.capacity = 11}).outcome, Outcome::kInfeasible);
+  EXPECT_TRUE(MustSolve(problem, {.capacity = 12}).has_offsets());
+  problem.capacity = 11;
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+  problem.capacity = kUnlimited;
+  problem.items[0].fixed = 0;
+  problem.items[1].fixed = 5;
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+  problem.items[1].fixed = kNoOffset;
+  problem.arenas = {{.limit = 5}, {.limit = 100}};
+  problem.bindings = {{1, 0}};
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+}
+
+TEST(Solver, ArenasThatShareNothingArePackedApart) {
+  Problem problem;
+  problem.arenas = {{.limit = 10}, {}};
+  problem.items.resize(4, {.first = 0, .last = 2, .size = 5});
+  problem.bindings = {{0, 0}, {1, 1}, {2, 0}, {3, 1}};
+  const Packing packing = MustSolve(problem, {.effort = Effort::kFast});
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+  EXPECT_EQ(packing.heights, (std::vector<uint64_t>{10, 10}));
+  EXPECT_EQ(MustSolve(problem, {.capacity = 19}).outcome, Outcome::kInfeasible);
+}
+
+TEST(Solver, SameAnswerForTheSameQuestion) {
+  for (Effort effort : {Effort::kFast, Effort::kBalanced}) {
+    const Problem problem = Random(300, 7);
+    const Packing a = MustSolve(problem, {.effort = effort});
+    const Packing b = MustSolve(problem, {.effort = effort, .max_threads = 2});
+    EXPECT_EQ(a.offsets, b.offsets);
+  }
+}
+
+TEST(Solver, LowerEffortIsNeverBetter) {
+  for (uint32_t seed = 0; seed < 5; ++seed) {
+    const Problem problem = Random(200, seed);
+    EXPECT_LE(MustSolve(problem, {.effort = Effort::kBalanced}).height,
+              MustSolve(problem, {.effort = Effort::kFast}).height);
+  }
+}
+
+TEST(Solver, ADeadlineInThePastStillGivesAPacking) {
+  const Problem problem = Random(3000, 1);
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Packing packing =
+        MustSolve(problem, {.effort = effort, .deadline = absl::InfinitePast()});
+    EXPECT_TRUE(packing.deadline_hit);
+    EXPECT_TRUE(packing.has_offsets());
+  }
+  const std::atomic<bool> cancel = true;
+  const Packing packing = MustSolve(problem, {.cancel = &cancel});
+  EXPECT_TRUE(packing.deadline_hit);
+  EXPECT_TRUE(packing.has_offsets());
+}
+
+TEST(Solver, AlignmentCountsAtTheGrain) {
+  Problem problem;
+  problem.items.resize(3, {.first = 0, .last = 1, .size = 10, .alignment = 64});
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.height, 138u);
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+}
+
+TEST(Hints, AreUsedWhereTheyCostNothing) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 2, .size = 10},
+                   {.first = 0, .last = 2, .size = 4, .hint = 2},
+                   {.first = 3, .last = 4, .size = 4, .hint = 7},
+                   {.first = 3, .last = 4, .size = 4, .hint = 100}};
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.height, 14u);
+  EXPECT_EQ(packing.offsets[2], 7u);
+  EXPECT_NE(packing.offsets[3], 100u);
+}
+
+TEST(Hints, APackingIsKeptWhenItIsPackedAgain) {
+  Problem problem = Random(200, 3);
+  const Packing before = MustSolve(problem, {.effort = Effort::kFast});
+  for (size_t i = 0; i < problem.items.size(); ++i) problem.items[i].hint = before.offsets[i];
+  const Packing same = MustSolve(problem, {.effort = Effort::kFast, .hints = HintPolicy::kKeep});
+  EXPECT_EQ(same.offsets, before.offsets);
+  // One item grows: the rest need not move.
+  problem.items[17].size += 100;
+  const Packing after = MustSolve(problem, {.effort = Effort::kFast, .hints = HintPolicy::kKeep});
+  size_t kept = 0;
+  for (size_t i = 0; i < problem.items.size(); ++i) kept += after.offsets[i] == before.offsets[i];
+  EXPECT_GT(kept, problem.items.size() * 9 / 10);
+  // A capacity goes before hints.
+  for (Item& item : problem.items) item.hint += before.height;
+  const Packing low = MustSolve(
+      problem,
+      {.effort = Effort::kFast, .capacity = before.height * 2, .hints = HintPolicy::kKeep});
+  EXPECT_TRUE(low.has_offsets());
+}
+
 }  // namespace
 }  // namespace tenure::packing
