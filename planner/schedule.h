@@ -52,14 +52,14 @@ struct InPlace {
 };
 
 struct Step {
-  std::string name;
-  std::vector<Buffer> reads;
-  std::vector<Buffer> writes;
-  std::vector<uint32_t>
-      after;          // earlier steps that must be over; only with OrderKind::kDependencies
-  uint32_t lane = 0;  // copy and compute queues: storages that are first touched on different lanes
-                      // get arenas of their own
-  std::vector<InPlace> in_place;
+  std::string name = {};
+  std::vector<Buffer> reads = {};
+  std::vector<Buffer> writes = {};
+  // Earlier steps that must be over; only with OrderKind::kDependencies.
+  std::vector<uint32_t> after = {};
+  // Copy and compute queues: storages first touched on different lanes get arenas of their own.
+  uint32_t lane = 0;
+  std::vector<InPlace> in_place = {};
 };
 
 class Schedule {
