@@ -78,8 +78,10 @@ int DevicesCommand(Args args) {
                  ? absl::StrCat("host memory; this machine has ", HumanBytes(host_bytes))
                  : "memory of a device";
     } else {
-      entry["why_not"] = allocator.status().message();
-      note = allocator.status().message();
+      note = absl::IsUnimplemented(allocator.status())
+                 ? "not built yet; 'tenure plan' can plan for it"
+                 : std::string(allocator.status().message());
+      entry["why_not"] = note;
     }
     out["spaces"].push_back(std::move(entry));
     absl::StrAppendFormat(&text, "%-18s %-4s %s\n", name, allocator.ok() ? "yes" : "no", note);

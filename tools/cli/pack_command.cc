@@ -8,6 +8,7 @@
 #include "nlohmann/json.hpp"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
 #include "tenure/tools/render/render.h"

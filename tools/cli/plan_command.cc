@@ -6,6 +6,7 @@
 #include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/plan_json.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
 
 namespace tenure::cli {

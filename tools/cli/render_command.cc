@@ -10,6 +10,7 @@
 #include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
 #include "tenure/tools/render/render.h"
@@ -114,8 +115,7 @@ int RenderCommand(Args args) {
   flags.AddMaxAllocationTo(set);
   flags.AddPlanFileTo(set);
   set.Add("input", "FILE",
-          "a packing problem, as 'tenure pack' reads it; if it has offsets, those are drawn",
-          &input);
+          "a packing problem, as 'tenure pack' reads it; offsets that it has are drawn", &input);
   set.Add("output", "FILE", "the picture; .html can be zoomed and searched, .svg goes anywhere",
           &output, FlagSet::kRequired);
   set.AddExample("tenure render --trace=resnet50_infer.json.gz --output=resnet50.html");

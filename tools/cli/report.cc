@@ -68,8 +68,10 @@ int DefaultThreads() {
 }
 
 void PlanFlags::AddTo(FlagSet& set, FlagSet::Need trace_need) {
-  set.Add("trace", "FILE", "the recorded schedule: tensor-trace-1 as JSON, plain or .gz", &trace,
-          trace_need);
+  set.Add("trace", "FILE",
+          absl::StrCat("the recorded schedule: tensor-trace-1 as JSON, plain or .gz",
+                       trace_need == FlagSet::kRequired ? "" : "; this or --input"),
+          &trace, trace_need);
   set.Add("space", "SPACE", "where the buffers live, for example cpu, null or cuda:0", &space);
   set.Add("planner", "",
           "arena: pack buffers of all sizes into one arena; remap: reuse whole storages of equal "
@@ -232,8 +234,8 @@ std::string PlanText(const PlannedTrace& planned) {
   if (!reasons.empty()) absl::StrAppend(&text, "; not planned: ", absl::StrJoin(reasons, ", "));
   text += "\n";
   auto line = [&text, &plan](std::string_view what, uint64_t bytes, std::string_view note) {
-    absl::StrAppendFormat(&text, "  %-34s %14d  %10s  %6s  %s\n", what, bytes, HumanBytes(bytes),
-                          Ratio(bytes, plan.lower_bound_bytes), note);
+    absl::StrAppendFormat(&text, "  %-34s %14d  %10s  %6s%s%s\n", what, bytes, HumanBytes(bytes),
+                          Ratio(bytes, plan.lower_bound_bytes), note.empty() ? "" : "  ", note);
   };
   absl::StrAppendFormat(&text, "  %-34s %14s  %10s  %6s\n", "", "bytes", "", "ratio");
   line("every storage on its own", plan.unplanned_bytes, "");

@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "tenure/allocator/registry.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
 #include "tenure/tools/cli/trace_run.h"
 
@@ -105,7 +107,13 @@ int RunCommand(Args args) {
   }
 
   absl::StatusOr<Allocator*> allocator = Registry::Default().Get(flags.plan.space);
-  if (!allocator.ok()) return Fail("run", allocator.status());
+  if (!allocator.ok()) {
+    const absl::Status& why = allocator.status();
+    return Fail("run",
+                absl::Status(why.code(),
+                             absl::StrCat(why.message(), "; 'tenure plan --space=",
+                                          flags.plan.space.ToString(), "' needs no such memory")));
+  }
   if (absl::Status status = CheckHostCanRun(**allocator); !status.ok()) return Fail("run", status);
   absl::StatusOr<PlannedTrace> planned = PlanTrace(flags.plan);
   if (!planned.ok()) return Fail("run", planned.status());
