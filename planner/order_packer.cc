@@ -8,6 +8,8 @@
 #include <queue>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace tenure {
 namespace {
 
@@ -23,6 +25,7 @@ struct Range {
 // Ranges cover [0, height) without holes.
 struct PackedArena {
   std::map<uint64_t, Range> ranges;  // by begin
+  uint64_t used = 0;  // the end of the highest group; above it only what was reserved
   uint64_t height() const { return ranges.empty() ? 0 : ranges.rbegin()->second.end; }
 };
 
@@ -34,8 +37,8 @@ struct Place {
 class OrderPacker {
  public:
   OrderPacker(const StepOrder& order, const std::vector<StorageGroup>& groups,
-              const std::vector<uint32_t>& members, uint64_t limit)
-      : order_(order), groups_(groups), members_(members), limit_(limit) {}
+              const std::vector<uint32_t>& members, uint64_t limit, bool reserve)
+      : order_(order), groups_(groups), members_(members), limit_(limit), reserve_(reserve) {}
 
   OrderPacking Run() {
     OrderPacking result;
@@ -60,7 +63,7 @@ class OrderPacker {
       Give(place, m);
       busy.emplace(Group(m).last_step, m);
     }
-    for (const PackedArena& arena : arenas_) result.height += arena.height();
+    for (const PackedArena& arena : arenas_) result.height += arena.used;
     return result;
   }
 
@@ -136,6 +139,18 @@ class OrderPacker {
     Cut(place.arena, end);
     ranges.erase(ranges.lower_bound(begin), ranges.lower_bound(end));
     ranges[begin] = {end, m};
+    arenas_[place.arena].used = std::max(arenas_[place.arena].used, end);
+    if (reserve_ && end > height) Reserve(place.arena, end, m);
+  }
+  // Leaves room above for those who come after m on its chain: as much as the chain has had so far,
+  // so that it has its bytes in few pieces.
+  void Reserve(uint32_t arena, uint64_t begin, uint32_t m) {
+    uint64_t& taken = taken_[order_.Chain(Group(m).ends.earliest[0])];
+    const uint64_t room = std::min(taken, limit_ - begin);
+    taken += Group(m).size_bytes + room;
+    if (room == 0) return;
+    arenas_[arena].ranges[begin] = {begin + room, m};
+    over_.push_back({{arena, begin}, m});
   }
   // Afterwards no range goes across `at`. The upper part may be over as well as the lower one.
   void Cut(uint32_t arena, uint64_t at) {
@@ -153,6 +168,8 @@ class OrderPacker {
   const std::vector<StorageGroup>& groups_;
   const std::vector<uint32_t>& members_;
   const uint64_t limit_;
+  const bool reserve_;
+  absl::flat_hash_map<uint32_t, uint64_t> taken_;  // bytes at the top that went to each chain
   std::vector<PackedArena> arenas_;
   // Where ranges begin whose tenant's last step is over, and the tenant; given on since, perhaps.
   struct Over {
@@ -167,7 +184,10 @@ class OrderPacker {
 
 OrderPacking PackInOrder(const StepOrder& order, const std::vector<StorageGroup>& groups,
                          const std::vector<uint32_t>& members, uint64_t arena_limit_bytes) {
-  return OrderPacker(order, groups, members, arena_limit_bytes).Run();
+  OrderPacking tight = OrderPacker(order, groups, members, arena_limit_bytes, false).Run();
+  if (order.total()) return tight;
+  OrderPacking roomy = OrderPacker(order, groups, members, arena_limit_bytes, true).Run();
+  return roomy.height < tight.height ? roomy : tight;
 }
 
 }  // namespace tenure

@@ -16,9 +16,10 @@ constexpr size_t kFewTouches = 8;
 // From here on one of the ends stands for all.
 constexpr size_t kManyEnds = 8;
 
+// A window without bytes has none, wherever it lies.
 bool Hazard(const Touch& a, const Touch& b) {
   return a.step != b.step && (a.access == Access::kWrite || b.access == Access::kWrite) &&
-         a.begin < b.end && b.begin < a.end;
+         std::max(a.begin, b.begin) < std::min(a.end, b.end);
 }
 
 // Adds the steps that have a touch without a hazard towards any that was given before. `touches` go

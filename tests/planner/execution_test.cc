@@ -86,7 +86,7 @@ void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
 
 TEST(ExecutionTest, TotalOrder) {
   Tally tally;
-  for (uint64_t seed = 0; seed < 250 && !HasFatalFailure(); ++seed)
+  for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
     CheckAllModes(seed, false, tally);
   // The random schedules are worth something.
   EXPECT_GT(tally.shared, tally.plans / 4);
@@ -97,7 +97,7 @@ TEST(ExecutionTest, TotalOrder) {
 
 TEST(ExecutionTest, Dependencies) {
   Tally tally;
-  for (uint64_t seed = 0; seed < 250 && !HasFatalFailure(); ++seed)
+  for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
     CheckAllModes(seed, true, tally);
   EXPECT_GT(tally.shared, tally.plans / 8);
   EXPECT_GT(tally.taken_over, 50);

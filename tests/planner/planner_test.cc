@@ -645,7 +645,7 @@ TEST(PlannerOrderTest, UnorderedConflictsAreRefused) {
 // --- large ones
 // -----------------------------------------------------------------------------------
 
-constexpr int kMany = 20000;
+constexpr int kMany = 6000;
 
 TEST(PlannerLargeTest, WideAndDeepAndTouchedByAll) {
   for (OrderKind kind : {OrderKind::kTotal, OrderKind::kDependencies}) {

@@ -57,6 +57,17 @@ TEST(ReuseEdgesTest, WindowsApartAreEndsOfTheirOwn) {
   EXPECT_EQ(PlanOf(sketch).reuse_edges, (Edges{{0, 2}, {0, 3}, {1, 2}, {1, 3}}));
 }
 
+TEST(ReuseEdgesTest, AnEmptyWindowWithinAnotherOrdersNothing) {
+  Sketch sketch;
+  sketch.Add("a", 64);
+  sketch.Add("b", 64);
+  sketch.Step("write a", {}, {"a"});
+  sketch.Step("nothing", {"a[32:32]"}, {});
+  sketch.Step("write b", {}, {"b"});
+  const Plan plan = PlanOf(sketch);
+  EXPECT_EQ(std::count(plan.reuse_edges.begin(), plan.reuse_edges.end(), ReuseEdge{0, 2}), 1);
+}
+
 TEST(ReuseEdgesTest, EarlierTenantsAreReachedThroughLaterOnes) {
   Sketch sketch;
   for (const char* name : {"a", "b", "c"}) {
