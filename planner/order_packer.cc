@@ -8,6 +8,8 @@
 #include <queue>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace tenure {
 namespace {
 
@@ -23,6 +25,7 @@ struct Range {
 // Ranges cover [0, height) without holes.
 struct PackedArena {
   std::map<uint64_t, Range> ranges;  // by begin
+  uint64_t used = 0;  // the end of the highest group; above it only what was reserved
   uint64_t height() const { return ranges.empty() ? 0 : ranges.rbegin()->second.end; }
 };
 
@@ -34,8 +37,8 @@ struct Place {
 class OrderPacker {
  public:
   OrderPacker(const StepOrder& order, const std::vector<StorageGroup>& groups,
-              const std::vector<uint32_t>& members, uint64_t limit)
-      : order_(order), groups_(groups), members_(members), limit_(limit) {}
+              const std::vector<uint32_t>& members, uint64_t limit, bool reserve)
+      : order_(order), groups_(groups), members_(members), limit_(limit), reserve_(reserve) {}
 
   OrderPacking Run() {
     OrderPacking result;
@@ -51,7 +54,7 @@ class OrderPacker {
     for (uint32_t m : by_start) {
       for (; !busy.empty() && busy.top().first < Group(m).first_step; busy.pop()) {
         const uint32_t over = busy.top().second;
-        over_.push_back({result.arenas[over], result.offsets[over]});
+        over_.push_back({{result.arenas[over], result.offsets[over]}, over});
       }
       const Place place = Group(m).size_bytes == 0 ? Place{0, 0} : FindPlace(m);
       result.arenas[m] = place.arena;
@@ -60,14 +63,14 @@ class OrderPacker {
       Give(place, m);
       busy.emplace(Group(m).last_step, m);
     }
-    for (const PackedArena& arena : arenas_) result.height += arena.height();
+    for (const PackedArena& arena : arenas_) result.height += arena.used;
     return result;
   }
 
  private:
   const StorageGroup& Group(uint32_t m) const { return groups_[members_[m]]; }
-  bool Free(const Range& range, uint32_t m) const {
-    return range.tenant == kNobody || order_.SurelyPrecede(Group(range.tenant).ends, Group(m).ends);
+  bool FreeOf(uint32_t tenant, uint32_t m) const {
+    return tenant == kNobody || order_.SurelyPrecede(Group(tenant).ends, Group(m).ends);
   }
   static uint64_t AlignUp(uint64_t offset, uint64_t alignment) {
     return (offset + alignment - 1) & ~(alignment - 1);
@@ -79,11 +82,12 @@ class OrderPacker {
     const StorageGroup& group = Group(m);
     size_t tried = 0, kept = over_.size();
     for (size_t i = over_.size(); i-- > 0 && tried < kMaxTried; ++tried) {
-      const Place at = over_[i];
+      const auto [at, tenant] = over_[i];
+      if (!FreeOf(tenant, m)) continue;
       auto& ranges = arenas_[at.arena].ranges;
       const auto it = ranges.find(at.offset);
-      if (it == ranges.end() || Young(it->second, group)) {
-        over_[i].arena = kNobody;  // given on since
+      if (it == ranges.end() || it->second.tenant != tenant) {
+        over_[i].at.arena = kNobody;  // given on since
         kept = i;
         continue;
       }
@@ -96,7 +100,7 @@ class OrderPacker {
     }
     if (kept < over_.size()) {
       over_.erase(std::remove_if(over_.begin() + static_cast<ptrdiff_t>(kept), over_.end(),
-                                 [](const Place& p) { return p.arena == kNobody; }),
+                                 [](const Over& o) { return o.at.arena == kNobody; }),
                   over_.end());
     }
     if (best.arena != kNobody) return best;
@@ -111,11 +115,6 @@ class OrderPacker {
     return {static_cast<uint32_t>(arenas_.size() - 1), 0};
   }
 
-  // Its tenant is not over yet: not the one for whom the range was noted.
-  bool Young(const Range& range, const StorageGroup& group) const {
-    return range.tenant != kNobody && Group(range.tenant).last_step >= group.first_step;
-  }
-
   // Whether m may have the bytes from `offset` on, which begin in `it`: free ranges, or what lies
   // above the arena's height.
   bool Fits(uint32_t arena, std::map<uint64_t, Range>::const_iterator it, uint64_t offset,
@@ -126,7 +125,7 @@ class OrderPacker {
     const uint64_t end = offset + size;
     for (size_t joined = 0; it != ranges.end() && it->first < end; ++it) {
       if (it->second.end <= offset) continue;  // skipped for alignment
-      if (++joined > kMaxJoined || !Free(it->second, m)) return false;
+      if (++joined > kMaxJoined || !FreeOf(it->second.tenant, m)) return false;
     }
     return true;
   }
@@ -140,6 +139,18 @@ class OrderPacker {
     Cut(place.arena, end);
     ranges.erase(ranges.lower_bound(begin), ranges.lower_bound(end));
     ranges[begin] = {end, m};
+    arenas_[place.arena].used = std::max(arenas_[place.arena].used, end);
+    if (reserve_ && end > height) Reserve(place.arena, end, m);
+  }
+  // Leaves room above for those who come after m on its chain: as much as the chain has had so far,
+  // so that it has its bytes in few pieces.
+  void Reserve(uint32_t arena, uint64_t begin, uint32_t m) {
+    uint64_t& taken = taken_[order_.Chain(Group(m).ends.earliest[0])];
+    const uint64_t room = std::min(taken, limit_ - begin);
+    taken += Group(m).size_bytes + room;
+    if (room == 0) return;
+    arenas_[arena].ranges[begin] = {begin + room, m};
+    over_.push_back({{arena, begin}, m});
   }
   // Afterwards no range goes across `at`. The upper part may be over as well as the lower one.
   void Cut(uint32_t arena, uint64_t at) {
@@ -150,15 +161,22 @@ class OrderPacker {
     if (it->first == at || it->second.end <= at) return;
     ranges[at] = it->second;
     it->second.end = at;
-    over_.push_back({arena, at});
+    over_.push_back({{arena, at}, it->second.tenant});
   }
 
   const StepOrder& order_;
   const std::vector<StorageGroup>& groups_;
   const std::vector<uint32_t>& members_;
   const uint64_t limit_;
+  const bool reserve_;
+  absl::flat_hash_map<uint32_t, uint64_t> taken_;  // bytes at the top that went to each chain
   std::vector<PackedArena> arenas_;
-  std::vector<Place> over_;  // begins of ranges whose tenants' last steps are over
+  // Where ranges begin whose tenant's last step is over, and the tenant; given on since, perhaps.
+  struct Over {
+    Place at;
+    uint32_t tenant;
+  };
+  std::vector<Over> over_;
   uint32_t first_with_room_ = 0;
 };
 
@@ -166,7 +184,10 @@ class OrderPacker {
 
 OrderPacking PackInOrder(const StepOrder& order, const std::vector<StorageGroup>& groups,
                          const std::vector<uint32_t>& members, uint64_t arena_limit_bytes) {
-  return OrderPacker(order, groups, members, arena_limit_bytes).Run();
+  OrderPacking tight = OrderPacker(order, groups, members, arena_limit_bytes, false).Run();
+  if (order.total()) return tight;
+  OrderPacking roomy = OrderPacker(order, groups, members, arena_limit_bytes, true).Run();
+  return roomy.height < tight.height ? roomy : tight;
 }
 
 }  // namespace tenure

@@ -14,6 +14,10 @@
 //     taken
 //     +-----------------------+
 //
+// Branches that run side by side would soon cut each other's ranges to pieces. So it is done twice,
+// the second time leaving room behind each group for those that come after it on its chain of
+// steps, and the lower result counts.
+//
 // Cost: O(n log n) and at most some hundred questions to the order for each group; linear memory.
 // Deterministic. Thread safety: pure function.
 

@@ -130,7 +130,7 @@ class CachingAllocator final : public Decorator {
 
   const Options options_;
   const std::unique_ptr<Shard[]> shards_;
-  alignas(64) std::atomic<uint64_t> cached_bytes_{0};
+  std::atomic<uint64_t> cached_bytes_{0};
   std::atomic<uint64_t> misses_{0};
   bool closing_ = false;  // in the destructor
   StatsCounters counters_;

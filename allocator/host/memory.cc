@@ -123,7 +123,7 @@ void FillBytes(void* to, uint64_t size_bytes, const FillPattern& pattern, int ma
   }
   // Every valid pattern goes into 64 bytes a whole number of times, and pieces
   // begin at multiples of 64: repetitions run on across both.
-  alignas(64) std::byte block[64];
+  std::byte block[64];
   for (size_t i = 0; i < sizeof(block); ++i) block[i] = pattern.bytes[i % pattern.size_bytes];
   auto fill = [target, &block](uint64_t offset, uint64_t size) {
     uint64_t i = 0;

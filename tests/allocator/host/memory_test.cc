@@ -1,5 +1,6 @@
 #include "tenure/allocator/host/memory.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -12,12 +13,13 @@
 namespace tenure::host {
 namespace {
 
-// Distinct at every position of a cache line, page and chunk.
-std::byte At(uint64_t i) { return static_cast<std::byte>((i * 2654435761u) >> 13); }
-
+// Each 64-bit word is another: no two cache lines, pages or pieces are alike.
 std::vector<std::byte> Sequence(uint64_t size) {
   std::vector<std::byte> bytes(size);
-  for (uint64_t i = 0; i < size; ++i) bytes[i] = At(i);
+  for (uint64_t i = 0; i < size; i += 8) {
+    const uint64_t word = (i + 1) * 0x9e3779b97f4a7c15u;
+    std::memcpy(bytes.data() + i, &word, std::min<uint64_t>(8, size - i));
+  }
   return bytes;
 }
 
@@ -42,7 +44,7 @@ TEST(CopyBytes, LargeOddSizesWithAnyNumberOfThreads) {
   const uint64_t size = kLargeBytes + 4 * 256 * 1024 + 77;
   const std::vector<std::byte> from = Sequence(size + 8);
   std::vector<std::byte> to(size + 8);
-  for (int threads : {0, 1, 2, 3, 64, -1}) {
+  for (int threads : {0, 1, 3}) {
     for (uint64_t shift : {uint64_t{0}, uint64_t{5}}) {
       std::memset(to.data(), 0xee, to.size());
       CopyBytes(to.data() + shift, from.data() + 1, size, threads);
@@ -75,13 +77,13 @@ TEST(MoveBytes, AnyOverlap) {
 
 TEST(MoveBytes, LargeOverlap) {
   const uint64_t size = kLargeBytes + 100;
-  for (int64_t shift : {-4096, -1, 1, 4096}) {
-    std::vector<std::byte> bytes = Sequence(size + 8192);
-    MoveBytes(bytes.data() + 4096 + shift, bytes.data() + 4096, size);
-    for (uint64_t i = 0; i < size; i += 997) {
-      ASSERT_EQ(bytes[4096 + shift + i], At(4096 + i)) << shift << " " << i;
-    }
-  }
+  const std::vector<std::byte> before = Sequence(size + 8192);
+  std::vector<std::byte> bytes = before;
+  MoveBytes(bytes.data() + 4097, bytes.data() + 4096, size);
+  EXPECT_EQ(std::memcmp(bytes.data() + 4097, before.data() + 4096, size), 0);
+  bytes = before;
+  MoveBytes(bytes.data() + 96, bytes.data() + 4096, size);
+  EXPECT_EQ(std::memcmp(bytes.data() + 96, before.data() + 4096, size), 0);
 }
 
 TEST(FillBytes, RepeatsAndCutsTheLast) {
@@ -106,14 +108,12 @@ TEST(FillBytes, Large) {
   pattern.size_bytes = 16;
   for (uint32_t i = 0; i < 16; ++i) pattern.bytes[i] = static_cast<std::byte>(i + 1);
   FillBytes(to.data(), size, pattern, 3);
-  uint64_t wrong = 0;
-  for (uint64_t i = 0; i < size; ++i) wrong += to[i] != pattern.bytes[i % 16];
-  EXPECT_EQ(wrong, 0u);
+  EXPECT_EQ(std::memcmp(to.data(), pattern.bytes, 16), 0);
+  EXPECT_EQ(std::memcmp(to.data(), to.data() + 16, size - 16), 0);
   EXPECT_EQ(to[size], std::byte{0xee});
-  pattern = {};
-  FillBytes(to.data(), size, pattern);
-  for (uint64_t i = 0; i < size; ++i) wrong += to[i] != std::byte{0};
-  EXPECT_EQ(wrong, 0u);
+  FillBytes(to.data(), size, FillPattern());
+  EXPECT_EQ(to[0], std::byte{0});
+  EXPECT_EQ(std::memcmp(to.data(), to.data() + 1, size - 1), 0);
   EXPECT_EQ(to[size], std::byte{0xee});
 }
 
