@@ -79,7 +79,8 @@ class Pool {
     return error == 0;
   }
 
-  Pool* const abandoned_;  // the parent process's, kept reachable for leak checkers
+  [[maybe_unused]] Pool* const
+      abandoned_;  // the parent process's, kept reachable for leak checkers
   const int most_helpers_ = UsableCpus() - 1;
   absl::Mutex mutex_;
   absl::CondVar work_;
