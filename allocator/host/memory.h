@@ -3,12 +3,12 @@
 //
 // Below 32 MiB a copy is memcpy, which nothing beats while the data is near a
 // cache. From there on the destination would only push everything else out of
-// the caches, so it is written past them, in pieces that several threads claim
-// (host/workers.h).
+// the caches, so it is written past them; from 128 MiB on in pieces that several
+// threads claim (host/workers.h).
 //
-// Cost: below the threshold one comparison more than memcpy. Measured on 2
-// cores (Zen 4, both busy otherwise), GB/s of memcpy and of this: 16 MiB 24
-// and 24, 32 MiB 13 and 22, 256 MiB 4 and 13, 1 GiB 7 and 12.
+// Cost: below the threshold one comparison more than memcpy. GB/s of memcpy and
+// of this on a busy machine of two cores (Zen 4): 16 MiB 20 and 20, 32 MiB 15
+// and 23, 256 MiB 5 and 9, 1 GiB 5 and 9.
 // Thread safety: thread-safe as memcpy is. Ownership: borrows the memory for
 // the call. Errors: none; sizes of 0 are fine with any pointers, null included.
 

@@ -55,11 +55,21 @@ TEST(CopyBytes, LargeOddSizesWithAnyNumberOfThreads) {
   }
 }
 
-TEST(CopyBytes, LargeCopiesOfSeveralThreadsShareTheHelpers) {
+TEST(CopyBytes, InPiecesOfSeveralThreads) {
+  const uint64_t size = 4 * kLargeBytes + 12345;
+  std::vector<std::byte> from(size, std::byte{1});
+  for (uint64_t i = 0; i < size; i += 4096)
+    std::memcpy(&from[i], &i, std::min<uint64_t>(8, size - i));
+  std::vector<std::byte> to(size);
+  CopyBytes(to.data(), from.data(), size, 2);
+  EXPECT_EQ(std::memcmp(to.data(), from.data(), size), 0);
+}
+
+TEST(CopyBytes, LargeCopiesOfSeveralCallers) {
   const uint64_t size = kLargeBytes + 1;
   const std::vector<std::byte> from = Sequence(size);
   std::vector<std::thread> threads;
-  std::vector<std::vector<std::byte>> to(4, std::vector<std::byte>(size));
+  std::vector<std::vector<std::byte>> to(3, std::vector<std::byte>(size));
   for (auto& t : to)
     threads.emplace_back([&from, &t] { CopyBytes(t.data(), from.data(), t.size()); });
   for (std::thread& thread : threads) thread.join();
