@@ -1,5 +1,7 @@
 #include "tenure/allocator/host/memory.h"
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -62,6 +64,67 @@ TEST(CopyBytes, LargeCopiesOfSeveralThreadsShareTheHelpers) {
     threads.emplace_back([&from, &t] { CopyBytes(t.data(), from.data(), t.size()); });
   for (std::thread& thread : threads) thread.join();
   for (auto& t : to) EXPECT_EQ(std::memcmp(t.data(), from.data(), size), 0);
+}
+
+// Memory that nobody has touched, at an address as odd as wanted.
+class FreshMemory {
+ public:
+  FreshMemory(uint64_t size, uint64_t skew) : all_(size + skew) {
+    mapped_ = mmap(nullptr, all_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT_NE(mapped_, MAP_FAILED);
+    data = static_cast<std::byte*>(mapped_) + skew;
+  }
+  ~FreshMemory() { munmap(mapped_, all_); }
+  FreshMemory(const FreshMemory&) = delete;
+  FreshMemory& operator=(const FreshMemory&) = delete;
+  std::byte* data;
+
+ private:
+  uint64_t all_;
+  void* mapped_;
+};
+
+TEST(CopyBytes, UntouchedMemoryAndTouchedWithAndWithoutHelpers) {
+  const uint64_t size = (uint64_t{5} << 20) + 4099;
+  const std::vector<std::byte> from = Sequence(size);
+  for (int threads : {1, 2, 3}) {
+    for (bool streaming : {false, true}) {
+      for (uint64_t skew : {0, 1, 64, 70000}) {
+        FreshMemory to(size + 1, skew);
+        for (int touched : {0, 1}) {
+          to.data[size] = std::byte{0xee};
+          internal::CopyOnThreads(to.data, from.data(), size, threads, streaming);
+          ASSERT_EQ(std::memcmp(to.data, from.data(), size), 0)
+              << threads << " " << streaming << " " << skew << " " << touched;
+          ASSERT_EQ(to.data[size], std::byte{0xee});
+          std::memset(to.data, 0, size);
+        }
+      }
+    }
+  }
+}
+
+TEST(FillBytes, UntouchedMemoryAndTouchedWithAndWithoutHelpers) {
+  const uint64_t size = (uint64_t{5} << 20) + 4099;
+  for (uint32_t width : {1u, 4u, 16u}) {
+    FillPattern pattern;
+    pattern.size_bytes = width;
+    for (uint32_t i = 0; i < width; ++i) pattern.bytes[i] = static_cast<std::byte>(i + 1);
+    for (int threads : {1, 2}) {
+      for (uint64_t skew : {0, 3, 64}) {
+        FreshMemory to(size + 1, skew);
+        for (int touched : {0, 1}) {
+          to.data[size] = std::byte{0xee};
+          internal::FillOnThreads(to.data, size, pattern, threads);
+          uint64_t wrong = 0;
+          for (uint64_t i = 0; i < size; ++i) wrong += to.data[i] != pattern.bytes[i % width];
+          ASSERT_EQ(wrong, 0u) << width << " " << threads << " " << skew << " " << touched;
+          ASSERT_EQ(to.data[size], std::byte{0xee});
+          std::memset(to.data, 0, size);
+        }
+      }
+    }
+  }
 }
 
 TEST(MoveBytes, AnyOverlap) {
