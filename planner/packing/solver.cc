@@ -21,6 +21,9 @@
 namespace tenure::packing {
 namespace {
 
+// Up to here exact search has the first word.
+constexpr size_t kSmall = 2000;
+
 uint64_t SaturatingAdd(uint64_t a, uint64_t b) { return a > kUnlimited - b ? kUnlimited : a + b; }
 
 // No packing exists for a reason that can be seen at once.
@@ -91,8 +94,9 @@ uint64_t CapacityOf(const Problem& problem, uint64_t capacity) {
 
 // Offsets that are no better than the capacity are dropped.
 void Conclude(const Problem& problem, uint64_t capacity, Packing& packing) {
-  if (packing.outcome == Outcome::kInfeasible) return;
-  if (!packing.offsets.empty() || problem.items.empty()) {
+  if (packing.lower_bound > capacity) packing.outcome = Outcome::kInfeasible;
+  const bool infeasible = packing.outcome == Outcome::kInfeasible;
+  if (!infeasible && (!packing.offsets.empty() || problem.items.empty())) {
     UpdateHeights(problem, packing);
     if (packing.height <= capacity) {
       packing.outcome =
@@ -104,7 +108,38 @@ void Conclude(const Problem& problem, uint64_t capacity, Packing& packing) {
   packing.arena_of.clear();
   packing.heights.clear();
   packing.height = 0;
-  packing.outcome = Outcome::kNone;
+  packing.outcome = infeasible ? Outcome::kInfeasible : Outcome::kNone;
+}
+
+bool Done(const Task& task, Packing& packing) {
+  if (packing.outcome == Outcome::kInfeasible || task.budget.Interrupted()) return true;
+  if (packing.offsets.size() < task.problem.items.size()) return false;
+  UpdateHeights(task.problem, packing);
+  return packing.height <= std::max(packing.lower_bound, task.Target());
+}
+
+// From the cheap to the dear, until one is good enough.
+void RunStages(Task& task, Packing& packing) {
+  const Effort effort = task.options.effort;
+  const bool optimal = effort == Effort::kOptimal;
+  if (!IsPlain(task.problem)) {
+    SolveGeneral(task, packing);
+    if (effort != Effort::kFast && !Done(task, packing)) SolveExact(task, !optimal, packing);
+    return;
+  }
+  if (task.problem.items.size() > kSmall || effort == Effort::kFast) {
+    SolvePlain(task, effort == Effort::kFast ? effort : Effort::kBalanced, packing);
+    if (effort != Effort::kFast && !Done(task, packing)) SolveExact(task, !optimal, packing);
+    return;
+  }
+  // What is small is mostly solved by a short exact search: it comes before long repair.
+  SolvePlain(task, Effort::kFast, packing);
+  if (Done(task, packing)) return;
+  if (!optimal || task.capacity == kUnlimited) {
+    SolveExact(task, /*limited=*/true, packing);
+    if (!Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
+  }
+  if (optimal && !Done(task, packing)) SolveExact(task, /*limited=*/false, packing);
 }
 
 void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capacity,
@@ -118,13 +153,7 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
   Task task{problem, options, capacity, packing.lower_bound, budget};
   const bool hints = options.hints != HintPolicy::kIgnore && HasHints(problem);
   if (hints && options.hints == HintPolicy::kKeep) KeepHints(task, packing);
-  if (packing.offsets.empty()) {
-    if (IsPlain(problem)) {
-      SolvePlain(task, packing);
-    } else {
-      SolveGeneral(task, packing);
-    }
-  }
+  if (packing.offsets.empty()) RunStages(task, packing);
   packing.deadline_hit = budget.Interrupted();
   Conclude(problem, capacity, packing);
   if (hints && packing.has_offsets() && !packing.deadline_hit) {

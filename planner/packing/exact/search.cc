@@ -23,7 +23,7 @@ class Schedule {
   Schedule(const Model& model, const SearchOptions& options)
       : restarts_(options.rules.restarts),
         left_(options.node_limit),
-        limit_(model.items() + model.items() / 2 + 128) {}
+        limit_(model.items() + model.items() / 4 + 64) {}
 
   // The limit of the next run; 0: the node limit is spent.
   uint64_t Next() {

@@ -19,10 +19,10 @@ constexpr Key kA = Key::kArea;
 constexpr Key kS = Key::kSize;
 
 constexpr Strategy kStrategies[] = {
-    {Choice::kFewest, {kT, kW, kA}},  {Choice::kFullest, {kT, kW, kA}},
-    {Choice::kHardest, {kT, kW, kA}}, {Choice::kFewest, {kA, kT, kW}},
-    {Choice::kTight, {kT, kA, kW}},   {Choice::kTight, {kT, kW, kA}},
-    {Choice::kFewest, {kT, kA, kW}},  {Choice::kFirst, {kT, kW, kA}},
+    {Choice::kTight, {kT, kW, kA}},   {Choice::kFewest, {kT, kW, kA}},
+    {Choice::kFullest, {kT, kW, kA}}, {Choice::kHardest, {kT, kW, kA}},
+    {Choice::kFewest, {kA, kT, kW}},  {Choice::kTight, {kT, kA, kW}},
+    {Choice::kFirst, {kT, kW, kA}},   {Choice::kFewest, {kT, kA, kW}},
     {Choice::kHardest, {kS, kT, kW}}, {Choice::kFullest, {kT, kA, kW}},
     {Choice::kItem, {kT, kW, kA}},    {Choice::kFewest, {kS, kT, kW}},
 };

@@ -69,11 +69,20 @@ void Tree::Renumber(const Model& model) {
   }
   members_.begin = model.members.begin;
   members_.values.resize(model.members.values.size());
+  member_span_.resize(members_.values.size());
+  member_at_.resize(members_.values.size());
   std::vector<uint32_t> end(members_.begin.begin(), members_.begin.end() - 1);
-  for (uint32_t i = 0; i < n; ++i) {  // so members are in order, too
-    for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) {
-      members_.values[end[*t]++] = i;
+  for (uint32_t i = 0; i < n; ++i) {
+    for (uint32_t s = spans_.begin[i]; s < spans_.begin[i + 1]; ++s) {
+      const uint32_t at = end[spans_.values[s]]++;
+      members_.values[at] = i;
+      member_span_[at] = s;
+      member_at_[s] = at;
     }
+  }
+  open_count_.resize(model.sections);
+  for (size_t t = 0; t < model.sections; ++t) {
+    open_count_[t] = members_.begin[t + 1] - members_.begin[t];
   }
 }
 
@@ -232,10 +241,10 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
     if (strategy_.choice == Choice::kItem) {
       if (!OutOfOrder(spot.item, spot.floor)) lists_.push_back(spot.item);
     } else {
-      for (const uint32_t* i = members_.first(spot.section); i != members_.last(spot.section);
-           ++i) {
+      for (const uint32_t* i = OpenBegin(spot.section); i != OpenEnd(spot.section); ++i) {
         if (key_[*i] == spot.floor) lists_.push_back(*i);
       }
+      std::sort(lists_.begin() + list, lists_.end());
     }
     const size_t ways = lists_.size() - list;
     if (ways == 1 && !spot.nothing) {

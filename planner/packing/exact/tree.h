@@ -101,6 +101,11 @@ class Tree {
   Units LowestOther(uint32_t item) const;  // the lowest offset of an open item in its sections
   Units LowestSupport(uint32_t item);
   bool OutOfOrder(uint32_t item, Units offset) const;
+  void TakeOut(uint32_t section, uint32_t span);
+  const uint32_t* OpenBegin(uint32_t section) const { return members_.first(section); }
+  const uint32_t* OpenEnd(uint32_t section) const {
+    return members_.first(section) + open_count_[section];
+  }
   bool IsOpen(uint32_t item) const { return key_[item] != kNoUnits; }
   void Blame(uint32_t section) { weight_[section] += 1; }
 
@@ -123,20 +128,27 @@ class Tree {
 
   std::vector<Units> size_, alignment_, fixed_;
   std::vector<uint32_t> first_section_, last_section_;
-  Rows spans_, members_, conflicts_;
+  Rows spans_, conflicts_;
   bool whole_ = true;                                      // no item has a gap
   std::vector<uint32_t> next_sibling_, previous_sibling_;  // or the number of items
   std::vector<uint32_t> group_;                            // items of equal spans
   Rows groups_;
 
+  // Of each section: the items in it, the open ones first. Taking an item out exchanges it with the
+  // last open one, so putting it back is only counting it again.
+  Rows members_;
+  std::vector<uint32_t> member_span_;  // of each entry of members_: its entry of spans_
+  std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
+
   // The state; every change is on the trail.
-  std::vector<Units> geometric_;  // lowest offset over what is placed
-  std::vector<Units> low_;        // lowest offset by all that is known; the offset once placed
-  std::vector<Units> key_;        // low_, kNoUnits once placed
-  std::vector<Units> total_;      // of each section: open sizes
-  std::vector<Units> floor_;      // of each section: lowest key
-  std::vector<Units> second_;     // of each section: lowest key but one, the same if twice
-  std::vector<Units> crossing_;   // of each section: open items that are in the one before, too
+  std::vector<Units> open_count_;  // of each section
+  std::vector<Units> geometric_;   // lowest offset over what is placed
+  std::vector<Units> low_;         // lowest offset by all that is known; the offset once placed
+  std::vector<Units> key_;         // low_, kNoUnits once placed
+  std::vector<Units> total_;       // of each section: open sizes
+  std::vector<Units> floor_;       // of each section: lowest key
+  std::vector<Units> second_;      // of each section: lowest key but one, the same if twice
+  std::vector<Units> crossing_;    // of each section: open items that are in the one before, too
   std::vector<Undo> trail_;
 
   std::vector<double> weight_;  // failures of each section

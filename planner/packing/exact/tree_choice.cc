@@ -60,7 +60,7 @@ bool Tree::Look(uint32_t section, Spot& spot, double& value) {
   const Units floor = floor_[section];
   Units above = kNoUnits;
   size_t ways = 0;
-  for (const uint32_t* i = members_.first(section); i != members_.last(section); ++i) {
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
     const Units key = key_[*i];
     if (key != floor) {
       above = std::min(above, key);
@@ -116,11 +116,11 @@ bool Tree::MayStayEmpty(uint32_t section, Units floor, Units above) {
   const Units room = capacity_ - total_[section];
   if (!rules_.section_floors) return true;
   if (floor + 1 > room) return false;
-  for (const uint32_t* i = members_.first(section); i != members_.last(section); ++i) {
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
     if (key_[*i] == floor && fixed_[*i] >= 0) return false;
   }
   if (above <= room) return true;
-  for (const uint32_t* i = members_.first(section); i != members_.last(section); ++i) {
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
     if (key_[*i] != floor) continue;
     if (support_node_[*i] != step_) {
       support_node_[*i] = step_;

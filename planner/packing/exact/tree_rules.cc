@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/tree.h"
@@ -28,13 +29,25 @@ void Tree::ClearTouched() {
   touched_.clear();
 }
 
+void Tree::TakeOut(uint32_t section, uint32_t span) {
+  Set(open_count_[section], open_count_[section] - 1);
+  const uint32_t at = member_at_[span];
+  const auto last = members_.begin[section] + static_cast<uint32_t>(open_count_[section]);
+  std::swap(members_.values[at], members_.values[last]);
+  std::swap(member_span_[at], member_span_[last]);
+  member_at_[member_span_[at]] = at;
+  member_at_[span] = last;
+}
+
 bool Tree::Place(uint32_t item) {
   ++step_;
   const Units top = low_[item] + size_[item];
   Set(key_[item], kNoUnits);
-  for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
-    Set(total_[*t], total_[*t] - size_[item]);
-    Touch(*t);
+  for (uint32_t s = spans_.begin[item]; s < spans_.begin[item + 1]; ++s) {
+    const uint32_t t = spans_.values[s];
+    Set(total_[t], total_[t] - size_[item]);
+    TakeOut(t, s);
+    Touch(t);
   }
   for (uint32_t t = first_section_[item] + 1; t <= last_section_[item]; ++t) {
     Set(crossing_[t], crossing_[t] - 1);
@@ -99,9 +112,8 @@ bool Tree::CheckSection(uint32_t section) {
   Units floor = kNoUnits;
   Units second = kNoUnits;
   Units above = 0;
-  for (const uint32_t* i = members_.first(section); i != members_.last(section); ++i) {
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
     const Units key = key_[*i];
-    if (key == kNoUnits) continue;
     second = std::min(second, std::max(floor, key));
     floor = std::min(floor, key);
     above += key >= probe_ ? size_[*i] : 0;

@@ -30,20 +30,32 @@ struct NamedFeatures {
 
 class Agreement : public testing::TestWithParam<NamedFeatures> {};
 
+// Exact search takes everything but these.
+bool ExactTakes(const Problem& problem) {
+  for (const Gap& gap : problem.gaps) {
+    if (gap.window_begin != gap.window_end) return false;
+  }
+  return problem.arenas.size() < 2 && problem.adjacent.empty() && problem.order.steps == 0;
+}
+
 // Every answer is checked against every packing there is.
 TEST_P(Agreement, WithBruteForce) {
+  constexpr uint64_t kMost = 18;
   int lowest = 0, solved = 0;
   for (int k = 0; k < GetParam().problems; ++k) {
     const Problem problem = RandomProblem(GetParam().features, static_cast<uint32_t>(k));
     ASSERT_TRUE(CheckProblem(problem).ok()) << CheckProblem(problem);
-    const std::optional<uint64_t> best = BruteForce(problem, 18);
+    const std::optional<uint64_t> best = BruteForce(problem, kMost);
     for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
       const Packing packing = MustSolve(problem, {.effort = effort});
       SCOPED_TRACE(testing::Message() << "problem " << k << " effort " << EffortName(effort));
       EXPECT_FALSE(packing.outcome == Outcome::kInfeasible && best.has_value());
+      if (effort == Effort::kOptimal && ExactTakes(problem)) {
+        EXPECT_TRUE(!best.has_value() || packing.outcome == Outcome::kOptimal);
+        if (packing.outcome == Outcome::kNone) ADD_FAILURE() << "neither packed nor refuted";
+      }
       if (!best.has_value()) continue;
       EXPECT_LE(packing.lower_bound, *best);
-      ASSERT_NE(packing.outcome, Outcome::kInfeasible);
       if (!packing.has_offsets()) continue;
       EXPECT_TRUE(Validate(problem, packing).ok());
       EXPECT_GE(packing.height, *best);
@@ -51,6 +63,12 @@ TEST_P(Agreement, WithBruteForce) {
       if (packing.height == *best) ++lowest;
       EXPECT_TRUE(packing.outcome != Outcome::kOptimal || packing.height == *best);
     }
+    if (!best.has_value() || *best == 0 || !ExactTakes(problem)) continue;
+    // Just enough, and one byte too little.
+    EXPECT_TRUE(MustSolve(problem, {.effort = Effort::kOptimal, .capacity = *best}).has_offsets());
+    EXPECT_EQ(MustSolve(problem, {.effort = Effort::kOptimal, .capacity = *best - 1}).outcome,
+              Outcome::kInfeasible)
+        << k;
   }
   // Heuristics are good on small problems; a drop here is a loss of quality.
   EXPECT_GT(lowest, solved * 9 / 10);
@@ -58,10 +76,10 @@ TEST_P(Agreement, WithBruteForce) {
 
 INSTANTIATE_TEST_SUITE_P(
     Features, Agreement,
-    testing::Values(NamedFeatures{"Plain", {.items = 7}, 500},
-                    NamedFeatures{"Alignment", {.items = 6, .alignment = true}, 300},
-                    NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 300},
-                    NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 300},
+    testing::Values(NamedFeatures{"Plain", {.items = 7}, 1000},
+                    NamedFeatures{"Alignment", {.items = 6, .alignment = true}, 500},
+                    NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 500},
+                    NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 500},
                     NamedFeatures{"Windows", {.items = 5, .gaps = true, .windows = true}, 300},
                     NamedFeatures{"Arenas", {.items = 5, .largest_size = 3, .arenas = true}, 150},
                     NamedFeatures{"Adjacency", {.items = 6, .adjacency = true}, 300},
@@ -76,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(
                                    .arenas = true,
                                    .adjacency = true},
                                   150}),
-    [](const auto& param) { return std::string(param.param.name); });
+    [](const auto& named) { return std::string(named.param.name); });
 
 Problem Random(int n, uint32_t seed) {
   std::mt19937 g(seed);
@@ -143,10 +161,10 @@ TEST(Solver, ArenasThatShareNothingArePackedApart) {
 }
 
 TEST(Solver, SameAnswerForTheSameQuestion) {
-  for (Effort effort : {Effort::kFast, Effort::kBalanced}) {
-    const Problem problem = Random(300, 7);
-    const Packing a = MustSolve(problem, {.effort = effort});
-    const Packing b = MustSolve(problem, {.effort = effort, .max_threads = 2});
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Problem problem = Random(100, 7);
+    const Packing a = MustSolve(problem, {.effort = effort, .max_nodes = 3000});
+    const Packing b = MustSolve(problem, {.effort = effort, .max_threads = 2, .max_nodes = 3000});
     EXPECT_EQ(a.offsets, b.offsets);
   }
 }
