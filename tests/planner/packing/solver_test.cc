@@ -76,10 +76,10 @@ TEST_P(Agreement, WithBruteForce) {
 
 INSTANTIATE_TEST_SUITE_P(
     Features, Agreement,
-    testing::Values(NamedFeatures{"Plain", {.items = 7}, 1000},
-                    NamedFeatures{"Alignment", {.items = 6, .alignment = true}, 500},
-                    NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 500},
-                    NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 500},
+    testing::Values(NamedFeatures{"Plain", {.items = 7}, 600},
+                    NamedFeatures{"Alignment", {.items = 6, .alignment = true}, 300},
+                    NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 300},
+                    NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 300},
                     NamedFeatures{"Windows", {.items = 5, .gaps = true, .windows = true}, 300},
                     NamedFeatures{"Arenas", {.items = 5, .largest_size = 3, .arenas = true}, 150},
                     NamedFeatures{"Adjacency", {.items = 6, .adjacency = true}, 300},
