@@ -14,8 +14,6 @@
 namespace tenure::packing {
 namespace {
 
-constexpr uint32_t kNobody = ~uint32_t{0};
-
 // Bytes of an item during a part of its life: a rectangle of addresses and time.
 struct Piece {
   uint64_t begin, end;  // addresses
