@@ -232,6 +232,7 @@ absl::Status CheckIntervals(const std::vector<Piece>& pieces) {
     const size_t l = clock.Index(piece.first), r = clock.Index(piece.last);
     if (!floor.Lay(l, r, piece.begin, piece.end)) {
       std::vector<uint32_t> order;
+      order.reserve(places.size());
       for (const Place& place : places) order.push_back(place.piece);
       return Overlap(pieces, order, k);
     }
@@ -416,7 +417,7 @@ absl::Status Validate(const Problem& problem, const Packing& packing) {
   if (absl::Status s = CheckPlaces(problem, packing); !s.ok()) return s;
   if (absl::Status s = CheckHeights(problem, packing); !s.ok()) return s;
   std::vector<Piece> pieces = MakePieces(problem, packing);
-  if (problem.order.steps > 0) return CheckOrdered(problem, std::move(pieces));
+  if (problem.order.steps > 0) return CheckOrdered(problem, pieces);
   return CheckIntervals(std::move(pieces));
 }
 
