@@ -112,8 +112,11 @@ BENCHMARK(BM_FloorSharedAtomicIncrementDecrement)->Apply(AllThreads);
 
 void BM_SharedViewAndDrop(benchmark::State& state) {
   static const auto* const buffer = new Buffer(MakeBuffer());
+  uint64_t offset = 256, size = 1024;
   for (auto _ : state) {
-    absl::StatusOr<Buffer> view = buffer->View(256, 1024);
+    benchmark::DoNotOptimize(offset);
+    benchmark::DoNotOptimize(size);
+    absl::StatusOr<Buffer> view = buffer->View(offset, size);
     benchmark::DoNotOptimize(view);
   }
 }
