@@ -83,7 +83,7 @@ class OrderCheck {
   }
   // What comes after the later of two readers on one chain comes after both.
   void AddReader(Range& range, uint32_t step) {
-    if (!range.readers.empty() && order_.OnOneChain(range.readers.back(), step)) {
+    if (!range.readers.empty() && order_.Chain(range.readers.back()) == order_.Chain(step)) {
       range.readers.back() = step;
     } else {
       range.readers.push_back(step);

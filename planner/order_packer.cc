@@ -8,6 +8,8 @@
 #include <queue>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace tenure {
 namespace {
 
@@ -31,6 +33,12 @@ struct Place {
   uint64_t offset = 0;
 };
 
+// Where a range begins whose tenant's last step is over, and the tenant; given on since, perhaps.
+struct Over {
+  Place at;
+  uint32_t tenant;
+};
+
 class OrderPacker {
  public:
   OrderPacker(const StepOrder& order, const std::vector<StorageGroup>& groups,
@@ -51,7 +59,7 @@ class OrderPacker {
     for (uint32_t m : by_start) {
       for (; !busy.empty() && busy.top().first < Group(m).first_step; busy.pop()) {
         const uint32_t over = busy.top().second;
-        over_.push_back({result.arenas[over], result.offsets[over]});
+        Note({result.arenas[over], result.offsets[over]}, over);
       }
       const Place place = Group(m).size_bytes == 0 ? Place{0, 0} : FindPlace(m);
       result.arenas[m] = place.arena;
@@ -66,39 +74,53 @@ class OrderPacker {
 
  private:
   const StorageGroup& Group(uint32_t m) const { return groups_[members_[m]]; }
-  bool Free(const Range& range, uint32_t m) const {
-    return range.tenant == kNobody || order_.SurelyPrecede(Group(range.tenant).ends, Group(m).ends);
+  bool FreeOf(uint32_t tenant, uint32_t m) const {
+    return tenant == kNobody || order_.SurelyPrecede(Group(tenant).ends, Group(m).ends);
   }
   static uint64_t AlignUp(uint64_t offset, uint64_t alignment) {
     return (offset + alignment - 1) & ~(alignment - 1);
   }
 
-  // The lowest fit that begins in one of the ranges tried, or on top of the first arena with room.
-  Place FindPlace(uint32_t m) {
-    Place best;
-    const StorageGroup& group = Group(m);
-    size_t tried = 0, kept = over_.size();
-    for (size_t i = over_.size(); i-- > 0 && tried < kMaxTried; ++tried) {
-      const Place at = over_[i];
+  void Note(Place at, uint32_t tenant) {
+    over_.push_back({at, tenant});
+    if (tenant != kNobody) {
+      over_on_[order_.Chain(Group(tenant).ends.latest.back())].push_back({at, tenant});
+    }
+  }
+
+  // The lowest fit that begins in one of the latest of these ranges.
+  void Try(std::vector<Over>& over, uint32_t m, Place& best) {
+    const uint64_t alignment = Group(m).alignment_bytes;
+    size_t tried = 0, kept = over.size();
+    for (size_t i = over.size(); i-- > 0 && tried < kMaxTried; ++tried) {
+      const auto [at, tenant] = over[i];
+      if (!FreeOf(tenant, m)) continue;
       auto& ranges = arenas_[at.arena].ranges;
       const auto it = ranges.find(at.offset);
-      if (it == ranges.end() || Young(it->second, group)) {
-        over_[i].arena = kNobody;  // given on since
+      if (it == ranges.end() || it->second.tenant != tenant) {
+        over[i].at.arena = kNobody;  // given on since
         kept = i;
         continue;
       }
-      const Place found{at.arena, AlignUp(at.offset, group.alignment_bytes)};
+      const Place found{at.arena, AlignUp(at.offset, alignment)};
       if (best.arena != kNobody &&
           std::pair(best.arena, best.offset) < std::pair(found.arena, found.offset)) {
         continue;
       }
       if (Fits(at.arena, it, found.offset, m)) best = found;
     }
-    if (kept < over_.size()) {
-      over_.erase(std::remove_if(over_.begin() + static_cast<ptrdiff_t>(kept), over_.end(),
-                                 [](const Place& p) { return p.arena == kNobody; }),
-                  over_.end());
-    }
+    over.erase(std::remove_if(over.begin() + static_cast<ptrdiff_t>(kept), over.end(),
+                              [](const Over& o) { return o.at.arena == kNobody; }),
+               over.end());
+  }
+
+  // Among the ranges whose latest users were on the chain of m, which never run out of what m may
+  // have, and those of anybody; else on top of the first arena with room.
+  Place FindPlace(uint32_t m) {
+    Place best;
+    const StorageGroup& group = Group(m);
+    Try(over_on_[order_.Chain(group.ends.earliest[0])], m, best);
+    Try(over_, m, best);
     if (best.arena != kNobody) return best;
     for (; first_with_room_ < arenas_.size(); ++first_with_room_) {
       const uint64_t offset = AlignUp(arenas_[first_with_room_].height(), group.alignment_bytes);
@@ -111,11 +133,6 @@ class OrderPacker {
     return {static_cast<uint32_t>(arenas_.size() - 1), 0};
   }
 
-  // Its tenant is not over yet: not the one for whom the range was noted.
-  bool Young(const Range& range, const StorageGroup& group) const {
-    return range.tenant != kNobody && Group(range.tenant).last_step >= group.first_step;
-  }
-
   // Whether m may have the bytes from `offset` on, which begin in `it`: free ranges, or what lies
   // above the arena's height.
   bool Fits(uint32_t arena, std::map<uint64_t, Range>::const_iterator it, uint64_t offset,
@@ -126,7 +143,7 @@ class OrderPacker {
     const uint64_t end = offset + size;
     for (size_t joined = 0; it != ranges.end() && it->first < end; ++it) {
       if (it->second.end <= offset) continue;  // skipped for alignment
-      if (++joined > kMaxJoined || !Free(it->second, m)) return false;
+      if (++joined > kMaxJoined || !FreeOf(it->second.tenant, m)) return false;
     }
     return true;
   }
@@ -150,7 +167,7 @@ class OrderPacker {
     if (it->first == at || it->second.end <= at) return;
     ranges[at] = it->second;
     it->second.end = at;
-    over_.push_back({arena, at});
+    Note({arena, at}, it->second.tenant);
   }
 
   const StepOrder& order_;
@@ -158,7 +175,8 @@ class OrderPacker {
   const std::vector<uint32_t>& members_;
   const uint64_t limit_;
   std::vector<PackedArena> arenas_;
-  std::vector<Place> over_;  // begins of ranges whose tenants' last steps are over
+  std::vector<Over> over_;
+  absl::flat_hash_map<uint32_t, std::vector<Over>> over_on_;  // the same, by chain of the last step
   uint32_t first_with_room_ = 0;
 };
 

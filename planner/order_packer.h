@@ -14,6 +14,9 @@
 //     taken
 //     +-----------------------+
 //
+// The ranges tried are those whose users were on the chain of steps of the new group, and the
+// latest of all: branches that run side by side do not hide each other's bytes.
+//
 // Cost: O(n log n) and at most some hundred questions to the order for each group; linear memory.
 // Deterministic. Thread safety: pure function.
 

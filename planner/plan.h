@@ -40,7 +40,7 @@ std::string_view PlanModeName(PlanMode mode);  // "none", "remap", "arena"
 absl::StatusOr<PlanMode> ParsePlanMode(std::string_view name);
 
 struct PlanArena {
-  MemorySpace space;
+  MemorySpace space = {};
   uint32_t lane = 0;
   uint64_t size_bytes = 0;
   uint64_t alignment_bytes = 1;
@@ -60,10 +60,10 @@ struct Placement {
 
 struct NotPlanned {
   uint32_t storage = 0;
-  std::string name;
+  std::string name = {};
   uint64_t size_bytes = 0;
   PlanReason reason = PlanReason::kHeld;
-  std::string detail;
+  std::string detail = {};
   friend bool operator==(const NotPlanned&, const NotPlanned&) = default;
 };
 

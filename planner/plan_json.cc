@@ -1,8 +1,10 @@
 #include "tenure/planner/plan_json.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -164,8 +166,9 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
   }
   in.String("name", plan.name);
   in.String("fingerprint", fingerprint);
-  if (status.ok() &&
-      (fingerprint.size() != 16 || !absl::SimpleHexAtoi(fingerprint, &plan.fingerprint))) {
+  if (status.ok() && (fingerprint.size() != 16 ||
+                      !std::all_of(fingerprint.begin(), fingerprint.end(), absl::ascii_isxdigit) ||
+                      !absl::SimpleHexAtoi(fingerprint, &plan.fingerprint))) {
     in.Fail("fingerprint", "16 hex digits");
   }
   in.String("mode", mode);

@@ -16,9 +16,10 @@ constexpr size_t kFewTouches = 8;
 // From here on one of the ends stands for all.
 constexpr size_t kManyEnds = 8;
 
+// A window without bytes has none, wherever it lies.
 bool Hazard(const Touch& a, const Touch& b) {
   return a.step != b.step && (a.access == Access::kWrite || b.access == Access::kWrite) &&
-         a.begin < b.end && b.begin < a.end;
+         std::max(a.begin, b.begin) < std::min(a.end, b.end);
 }
 
 // Adds the steps that have a touch without a hazard towards any that was given before. `touches` go
@@ -121,10 +122,14 @@ class EdgeMaker {
 std::vector<ReuseEdge> ReuseEdges(const Plan& plan, const Liveness& liveness) {
   EdgeMaker edges(liveness);
   std::vector<const Placement*> by_time;
+  by_time.reserve(plan.placements.size());
   for (const Placement& p : plan.placements) by_time.push_back(&p);
-  std::sort(by_time.begin(), by_time.end(), [](const Placement* a, const Placement* b) {
+  // Storages are numbered by first touch, and plans list them so: this is rarely any work.
+  auto earlier = [](const Placement* a, const Placement* b) {
     return std::tie(a->first_step, a->storage) < std::tie(b->first_step, b->storage);
-  });
+  };
+  if (!std::is_sorted(by_time.begin(), by_time.end(), earlier))
+    std::sort(by_time.begin(), by_time.end(), earlier);
   // Who comes after the latest tenant of a byte comes after all earlier ones.
   std::vector<Tenants> tenants(plan.arenas.size());
   for (const Placement* p : by_time) {

@@ -4,17 +4,17 @@
 // together), and the storage's reference count tells whether anybody outside the schedule still
 // holds it. So hand your handles over: what you keep is "held" and not planned.
 //
-//   step 0   embed    reads: tokens (input), table        writes: h0
-//   step 1   matmul   reads: h0, w1                       writes: h1
-//   step 2   add      reads: h0, h1   in_place: {{1, 0}}  writes: out (output)      write 0 may
-//   take over read 1's bytes
+//   step 0   embed    reads: tokens (input), table      writes: h0
+//   step 1   matmul   reads: h0, w1                     writes: h1
+//   step 2   add      reads: h0, h1                     writes: out (output)
+//                     in_place: {{1, 0}}                write 0 may take over read 1's bytes
 //
 // Example:
 //   Schedule schedule("decoder");
 //   schedule.MarkInput(tokens);
 //   schedule.MarkOutput(out);
-//   RETURN_IF_ERROR(schedule.AddStep({.name = "embed", .reads = {tokens, table}, .writes =
-//   {h0}}).status());
+//   RETURN_IF_ERROR(schedule.AddStep({.name = "embed", .reads = {tokens, table},
+//                                     .writes = {h0}}).status());
 //   ... drop h0, h1 ...
 //   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));     // planner.h
 //
@@ -22,8 +22,9 @@
 // concurrent executor honours hazards and adds Plan::reuse_edges). With kDependencies only `after`
 // orders steps: the rest may run at the same time, and the plan needs no further edges.
 //
+// Cost: moving the handles; linear in what a step says.
 // Thread safety: thread-compatible. Ownership: owns the handles it was given. Errors:
-// InvalidArgument, naming step and buffer.
+// InvalidArgument, naming the step and what is wrong with it.
 
 #ifndef TENURE_PLANNER_SCHEDULE_H_
 #define TENURE_PLANNER_SCHEDULE_H_
@@ -51,15 +52,17 @@ struct InPlace {
   uint32_t write = 0;
 };
 
+// Members have initializers so that designated ones may be left out.
 struct Step {
-  std::string name;
-  std::vector<Buffer> reads;
-  std::vector<Buffer> writes;
-  std::vector<uint32_t>
-      after;          // earlier steps that must be over; only with OrderKind::kDependencies
-  uint32_t lane = 0;  // copy and compute queues: storages that are first touched on different lanes
-                      // get arenas of their own
-  std::vector<InPlace> in_place;
+  std::string name = {};
+  std::vector<Buffer> reads = {};
+  std::vector<Buffer> writes = {};
+  // Earlier steps that must be over; only with OrderKind::kDependencies.
+  std::vector<uint32_t> after = {};
+  // Copy and compute queues: storages that are first touched on different lanes get arenas of their
+  // own.
+  uint32_t lane = 0;
+  std::vector<InPlace> in_place = {};
 };
 
 class Schedule {

@@ -24,28 +24,49 @@ StepOrder::StepOrder(const Schedule& schedule, size_t max_table_entries)
     : steps_(&schedule.steps()) {
   if (schedule.order() == OrderKind::kTotal || steps_->empty()) return;
   const uint32_t chains = FindChains();
+  if (chains == 1) {  // as good as in total order
+    chain_.clear();
+    return;
+  }
   FindStages();
   if (chains <= max_table_entries / steps_->size()) FillTable(chains);
 }
 
-// Greedily: a step extends the chain of a dependency that is still the last of its chain.
+// Greedily: a step continues a chain whose last step precedes it. Those are its dependencies, and
+// what they pass on: ends of chains that precede them and that nobody has continued yet.
 uint32_t StepOrder::FindChains() {
+  constexpr size_t kMaxPassed = 32;
+  struct End {
+    uint32_t chain, step;
+  };
   const uint32_t n = static_cast<uint32_t>(steps_->size());
   chain_.assign(n, kNever);
   position_.assign(n, 0);
   std::vector<uint32_t> last;  // of each chain
+  std::vector<absl::InlinedVector<End, 1>> passed(n);
+  std::vector<End> ends;
   for (uint32_t step = 0; step < n; ++step) {
+    ends.clear();
+    auto add = [&](End end) {
+      if (last[end.chain] != end.step || ends.size() > kMaxPassed) return;
+      for (const End& other : ends) {
+        if (other.chain == end.chain) return;
+      }
+      ends.push_back(end);
+    };
+    for (uint32_t before : (*steps_)[step].after) add({chain_[before], before});
     for (uint32_t before : (*steps_)[step].after) {
-      if (last[chain_[before]] != before) continue;
-      chain_[step] = chain_[before];
-      position_[step] = position_[before] + 1;
-      break;
+      for (const End& end : passed[before]) add(end);
     }
-    if (chain_[step] == kNever) {
+    if (ends.empty()) {
       chain_[step] = static_cast<uint32_t>(last.size());
       last.push_back(step);
+      continue;
     }
+    chain_[step] = ends[0].chain;
+    position_[step] = position_[ends[0].step] + 1;
     last[chain_[step]] = step;
+    passed[step].assign(ends.begin() + 1, ends.end());
   }
   return static_cast<uint32_t>(last.size());
 }

@@ -55,8 +55,8 @@ class StepOrder {
   bool SurelyPrecede(const StepEnds& before, const StepEnds& after) const;
   bool Precede(const StepEnds& before, const StepEnds& after) const;
 
-  // Whether both lie on one chain, so that the earlier one precedes the later.
-  bool OnOneChain(uint32_t a, uint32_t b) const { return total() || chain_[a] == chain_[b]; }
+  // Of two steps on one chain the earlier precedes the later.
+  uint32_t Chain(uint32_t step) const { return total() ? 0 : chain_[step]; }
 
  private:
   bool has_table() const { return !after_.empty(); }

@@ -39,7 +39,6 @@ class Validator {
     if (status.ok()) status = CheckTakenOver();
     if (status.ok()) status = CheckArenas();
     if (status.ok()) status = CheckOverlaps();
-    if (status.ok()) status = CheckEdges();
     return status;
   }
 
@@ -202,9 +201,11 @@ class Validator {
     std::vector<const Placement*> by_time;
     by_time.reserve(plan_.placements.size());
     for (const Placement& p : plan_.placements) by_time.push_back(&p);
-    std::sort(by_time.begin(), by_time.end(), [](const Placement* a, const Placement* b) {
+    auto earlier = [](const Placement* a, const Placement* b) {
       return std::tie(a->first_step, a->storage) < std::tie(b->first_step, b->storage);
-    });
+    };
+    if (!std::is_sorted(by_time.begin(), by_time.end(), earlier))
+      std::sort(by_time.begin(), by_time.end(), earlier);
     std::vector<StepEnds> ends(order_.total() ? 0 : placement_of_.size());
     if (!order_.total()) {
       for (const Placement& p : plan_.placements)
@@ -237,15 +238,6 @@ class Validator {
     return absl::OkStatus();
   }
 
-  absl::Status CheckEdges() {
-    if (schedule_.order() == OrderKind::kDependencies) {
-      if (!plan_.reuse_edges.empty()) return Wrong("with dependencies there are no reuse edges");
-    } else if (ReuseEdges(plan_, liveness_) != plan_.reuse_edges) {
-      return Wrong("its reuse edges are not those of its placements");
-    }
-    return absl::OkStatus();
-  }
-
   const Plan& plan_;
   const Schedule& schedule_;
   const StepOrder& order_;
@@ -268,7 +260,14 @@ absl::Status internal::ValidateLoaded(const Plan& plan, const Schedule& schedule
         absl::StrCat("the plan '", plan.name, "' was made for another schedule than '",
                      schedule.name(), "' (fingerprints differ); plan again"));
   }
-  return ValidateAgainst(plan, schedule, order, liveness);
+  if (absl::Status status = ValidateAgainst(plan, schedule, order, liveness); !status.ok())
+    return status;
+  if (schedule.order() == OrderKind::kDependencies) {
+    if (!plan.reuse_edges.empty()) return Wrong("with dependencies there are no reuse edges");
+  } else if (ReuseEdges(plan, liveness) != plan.reuse_edges) {
+    return Wrong("its reuse edges are not those of its placements");
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ValidatePlan(const Plan& plan, const Schedule& schedule) {

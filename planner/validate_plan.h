@@ -14,12 +14,12 @@ namespace tenure::internal {
 // Fingerprint (plan.h), with the storages numbered already.
 uint64_t Fingerprint(const Schedule& schedule, const Liveness& liveness);
 
-// Takes the lives as they are (their reasons included) and that the fingerprint is the schedule's,
-// and checks everything else.
+// Takes the lives as they are, their reasons included, and checks all but what MakePlan would only
+// compute a second time: the fingerprint and the reuse edges.
 absl::Status ValidateAgainst(const Plan& plan, const Schedule& schedule, const StepOrder& order,
                              const Liveness& liveness);
 
-// The same and the fingerprint: for plans that come from elsewhere.
+// Checks everything: for plans that come from elsewhere.
 absl::Status ValidateLoaded(const Plan& plan, const Schedule& schedule, const StepOrder& order,
                             const Liveness& liveness);
 

@@ -39,7 +39,12 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
         absl::StrCat("alignment ", options.alignment_bytes, " is not a power of two"));
   }
   // Made in place: a handle that is moved on its way out would cost as much as the storage.
-  return absl::StatusOr<Buffer>(absl::in_place, FreshTag(), allocator, size, dtype, shape, options);
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(),
+                                Storage::Make(allocator, size,
+                                              {.alignment_bytes = options.alignment_bytes,
+                                               .zeroed = options.zeroed,
+                                               .name = options.name}),
+                                uint64_t{0}, size, dtype, shape);
 }
 
 absl::StatusOr<Buffer> Buffer::Create(Allocator& allocator, DType dtype, const Shape& shape,
@@ -137,7 +142,8 @@ absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, DType dtype, const Sh
   absl::StatusOr<uint64_t> size = ByteSize(dtype, shape.elements());
   if (!size.ok()) return size.status();
   if (is_null() || !WindowFits(offset_bytes, *size, size_)) return ViewError(offset_bytes, *size);
-  return absl::StatusOr<Buffer>(Buffer(storage_, offset_ + offset_bytes, *size, dtype, shape));
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_ + offset_bytes, *size,
+                                dtype, shape);
 }
 
 absl::StatusOr<Buffer> Buffer::Slice(int64_t begin, int64_t end) const {
@@ -159,8 +165,8 @@ absl::StatusOr<Buffer> Buffer::Slice(int64_t begin, int64_t end) const {
   if (IsByteSized(dtype_)) {
     const uint64_t row_bytes = row_elements * ItemSize(dtype_);
     return absl::StatusOr<Buffer>(
-        Buffer(storage_, offset_ + static_cast<uint64_t>(begin) * row_bytes,
-               rows == 0 ? 0 : static_cast<uint64_t>(end - begin) * row_bytes, dtype_, shape));
+        absl::in_place, Tag(), storage_, offset_ + static_cast<uint64_t>(begin) * row_bytes,
+        rows == 0 ? 0 : static_cast<uint64_t>(end - begin) * row_bytes, dtype_, shape);
   }
   const uint64_t per_byte = 8 / BitWidth(dtype_);
   const uint64_t first = static_cast<uint64_t>(begin) * row_elements;
@@ -170,8 +176,8 @@ absl::StatusOr<Buffer> Buffer::Slice(int64_t begin, int64_t end) const {
                                                    Name(dtype_), " does not begin at a byte"));
   }
   const uint64_t size = count / per_byte + (count % per_byte != 0 ? 1 : 0);
-  return absl::StatusOr<Buffer>(
-      Buffer(storage_, offset_ + (count == 0 ? 0 : first / per_byte), size, dtype_, shape));
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_,
+                                offset_ + (count == 0 ? 0 : first / per_byte), size, dtype_, shape);
 }
 
 absl::StatusOr<Buffer> Buffer::Reinterpret(DType dtype, const Shape& shape) const {
@@ -183,7 +189,7 @@ absl::StatusOr<Buffer> Buffer::Reinterpret(DType dtype, const Shape& shape) cons
                                                    " bytes can't be seen as ", Name(dtype),
                                                    shape.ToString(), ", which takes ", *size));
   }
-  return absl::StatusOr<Buffer>(Buffer(storage_, offset_, size_, dtype, shape));
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_, size_, dtype, shape);
 }
 
 absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> buffers,
@@ -203,12 +209,13 @@ absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> b
       // What has no bytes yet has no contents: the fork starts as the original does.
       if (contents == Contents::kCopied && old.is_allocated()) {
         const Shape whole = Shape::Vector(old.size_bytes());
-        const Buffer from(buffer.storage_, 0, old.size_bytes(), DType::kUInt8, whole);
-        const Buffer to(storage, 0, old.size_bytes(), DType::kUInt8, whole);
+        const Buffer from(Tag(), buffer.storage_, 0, old.size_bytes(), DType::kUInt8, whole);
+        const Buffer to(Tag(), storage, 0, old.size_bytes(), DType::kUInt8, whole);
         if (absl::Status status = to.CopyFrom(from, options); !status.ok()) return status;
       }
     }
-    forks.push_back(Buffer(storage, buffer.offset_, buffer.size_, buffer.dtype_, buffer.shape_));
+    forks.push_back(
+        Buffer(Tag(), storage, buffer.offset_, buffer.size_, buffer.dtype_, buffer.shape_));
   }
   return forks;
 }

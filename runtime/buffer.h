@@ -58,33 +58,28 @@ class Mapping;
 
 class Buffer {
  private:
-  struct ViewTag {
-    explicit ViewTag() = default;
-  };
-  struct FreshTag {
-    explicit FreshTag() = default;
+  struct Tag {
+    explicit Tag() = default;
   };
 
  public:
-  // A view, made in place by View: private by its tag.
-  Buffer(ViewTag, const Buffer& of, uint64_t offset, uint64_t size, uint64_t elements)
+  // Made in place by the functions below, which have checked everything: private by its tag.
+  Buffer(Tag, StorageHandle storage, uint64_t offset, uint64_t size, DType dtype,
+         const Shape& shape)
+      : storage_(std::move(storage)),
+        id_(BufferId::Mint()),
+        offset_(offset),
+        size_(size),
+        dtype_(dtype),
+        shape_(shape) {}
+  // A vector of `of`'s elements, its shape made in place: copying one here would double the cost.
+  Buffer(Tag, const Buffer& of, uint64_t offset, uint64_t size, uint64_t elements)
       : storage_(of.storage_),
         id_(BufferId::Mint()),
         offset_(offset),
         size_(size),
         dtype_(of.dtype_),
         shape_(Shape::Vector(elements)) {}
-  // A fresh storage, made in place by Create.
-  Buffer(FreshTag, Allocator& allocator, uint64_t size, DType dtype, const Shape& shape,
-         const BufferOptions& options)
-      : storage_(Storage::Make(allocator, size,
-                               {.alignment_bytes = options.alignment_bytes,
-                                .zeroed = options.zeroed,
-                                .name = options.name})),
-        id_(BufferId::Mint()),
-        size_(size),
-        dtype_(dtype),
-        shape_(shape) {}
   Buffer() = default;  // null: every call but the destructor, copies and is_null is
                        // FailedPrecondition or zero
 
@@ -117,7 +112,7 @@ class Buffer {
   // All bytes of a storage, as uint8. For planners and executors, who know storages by other
   // buffers.
   static Buffer OfStorage(Storage& storage) {
-    return Buffer(StorageHandle(&storage), 0, storage.size_bytes(), DType::kUInt8,
+    return Buffer(Tag(), StorageHandle(&storage), 0, storage.size_bytes(), DType::kUInt8,
                   Shape::Vector(storage.size_bytes()));
   }
 
@@ -259,13 +254,6 @@ class Buffer {
                                   const TransferOptions& options = {}) const;
 
  private:
-  Buffer(StorageHandle storage, uint64_t offset, uint64_t size, DType dtype, const Shape& shape)
-      : storage_(std::move(storage)),
-        id_(BufferId::Mint()),
-        offset_(offset),
-        size_(size),
-        dtype_(dtype),
-        shape_(shape) {}
   static absl::StatusOr<Buffer> CreateLazy(Allocator& allocator, DType dtype, const Shape& shape,
                                            const BufferOptions& options);
   absl::Status CheckWritable() const;

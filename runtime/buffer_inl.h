@@ -46,8 +46,8 @@ ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::StatusOr<Buffer> Buffer::View(uint64_t
   if (ABSL_PREDICT_FALSE(is_null() || !WindowFits(offset_bytes, size_bytes, size_) || !whole)) {
     return ViewError(offset_bytes, size_bytes);
   }
-  return absl::StatusOr<Buffer>(absl::in_place, Buffer::ViewTag(), *this, offset_ + offset_bytes,
-                                size_bytes, elements);
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(), *this, offset_ + offset_bytes, size_bytes,
+                                elements);
 }
 
 template <typename T>

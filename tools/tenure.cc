@@ -1,43 +1,48 @@
 // The command `tenure`: one subcommand a file in tools/cli.
 
-#include <cstdio>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
 
 namespace {
 
-constexpr char kHelp[] =
-    "tenure: plans, packs and runs the tensor memory of compiled models.\n"
-    "\n"
-    "  tenure run --trace=FILE        runs a recorded schedule, planned into arenas, and checks it "
-    "against the unplanned run\n"
-    "  tenure plan --trace=FILE       shows where a schedule's buffers would go, without running "
-    "it\n"
-    "  tenure pack --input=FILE.csv   packs buffers with lifetimes: how little memory do they "
-    "need, or do they fit?\n"
-    "  tenure render --trace=FILE --output=plan.html\n"
-    "                                 draws address over time, as .svg or .html\n"
-    "  tenure devices                 lists the memory spaces of this machine\n"
-    "\n"
-    "'tenure COMMAND --help' explains each, with examples. Results go to stdout (--json: for "
-    "machines), messages to stderr.\n"
-    "Exit status: 0 done, 1 failed, 2 usage, 3 proven infeasible, 4 a deadline or budget ended "
-    "without an answer.\n";
+constexpr std::string_view kHelp =
+    R"(tenure: plans, packs and runs the tensor memory of compiled models.
+
+  tenure plan --trace=FILE       where do the buffers of a recorded schedule go, and how
+                                 much memory does that take?
+  tenure run --trace=FILE        run the schedule, planned, and check every result against
+                                 the same run unplanned
+  tenure pack --input=FILE.csv   pack buffers with lifetimes: how little memory do they
+                                 need, or do they fit?
+  tenure render --trace=FILE --output=plan.html
+                                 draw address over time, as .html or .svg
+  tenure devices                 list the memory spaces of this machine
+
+'tenure COMMAND --help' explains each, with examples. A schedule to begin with is
+tools/demo_schedules/tiny_transformer.json.gz. Results go to stdout (with --json for
+machines), messages to stderr. Sizes are in bytes, and may be written 64K, 16MiB, 2G.
+
+)";
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> args(argv + 1, argv + argc);
-  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
-    std::fputs(kHelp, args.empty() ? stderr : stdout);
-    return args.empty() ? tenure::cli::kUsage : tenure::cli::kDone;
+  std::vector<std::string> args(argv + 1, argv + argc);
+  const std::string help = absl::StrCat(kHelp, tenure::cli::kExitStatusHelp);
+  if (args.empty()) {
+    return tenure::cli::FailUsage("", "which command? 'tenure --help' lists what there is");
+  }
+  if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    if (args.size() == 1 || args[0] != "help") return tenure::cli::Print("", help);
+    args = {args[1], "--help"};
   }
   for (const tenure::cli::Command& command : tenure::cli::kCommands) {
     if (args[0] == command.name) return command.run({args.data() + 1, args.size() - 1});
   }
-  std::fprintf(stderr, "tenure: there is no command '%s'; 'tenure --help' lists what there is\n",
-               args[0].c_str());
-  return tenure::cli::kUsage;
+  return tenure::cli::FailUsage(
+      "", absl::StrCat("there is no command '", args[0], "'; 'tenure --help' lists what there is"));
 }

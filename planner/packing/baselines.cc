@@ -153,19 +153,25 @@ class Tlsf {
 void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
                       std::vector<uint64_t>& offsets) {
   offsets.resize(blocks.size(), kNoOffset);
-  std::vector<uint32_t> starts;
-  for (uint32_t b = 0; b < blocks.size(); ++b) {
-    if (offsets[b] == kNoOffset) starts.push_back(b);
+  // Blocks by begin and by end: sections are small numbers, so they are counted.
+  uint32_t sections = 0;
+  for (const Block& block : blocks) {
+    sections = std::max(sections, block.range.end);
   }
-  std::vector<uint32_t> ends = starts;
-  std::sort(starts.begin(), starts.end(), [&](uint32_t a, uint32_t b) {
-    const uint32_t x = blocks[a].range.begin, y = blocks[b].range.begin;
-    return x != y ? x < y : a < b;
-  });
-  std::sort(ends.begin(), ends.end(), [&](uint32_t a, uint32_t b) {
-    const uint32_t x = blocks[a].range.end, y = blocks[b].range.end;
-    return x != y ? x < y : a < b;
-  });
+  auto sorted = [&](uint32_t SectionRange::*key) {
+    std::vector<uint32_t> next(sections + 2);
+    for (uint32_t b = 0; b < blocks.size(); ++b) {
+      if (offsets[b] == kNoOffset) ++next[blocks[b].range.*key + 1];
+    }
+    for (size_t s = 1; s < next.size(); ++s) next[s] += next[s - 1];
+    std::vector<uint32_t> order(next.back());
+    for (uint32_t b = 0; b < blocks.size(); ++b) {
+      if (offsets[b] == kNoOffset) order[next[blocks[b].range.*key]++] = b;
+    }
+    return order;
+  };
+  const std::vector<uint32_t> starts = sorted(&SectionRange::begin);
+  const std::vector<uint32_t> ends = sorted(&SectionRange::end);
   Tlsf tlsf(base);
   std::vector<uint32_t> span_of(blocks.size());
   size_t e = 0;

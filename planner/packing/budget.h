@@ -47,6 +47,9 @@ class Budget {
     return !Interrupted();
   }
 
+  // The deadline comes too soon for what is next.
+  void Stop() { interrupted_ = true; }
+
   // Looks at the clock and the flag now.
   bool Interrupted() {
     if (interrupted_) return true;
@@ -55,6 +58,12 @@ class Budget {
       interrupted_ = true;
     }
     return interrupted_;
+  }
+
+  // Whether the deadline leaves this much time. Looks at the clock.
+  bool Leaves(absl::Duration time) const {
+    return deadline_nanos_ == kNever ||
+           deadline_nanos_ - absl::GetCurrentTimeNanos() >= absl::ToInt64Nanoseconds(time);
   }
 
   bool has_deadline() const { return deadline_nanos_ != kNever; }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "tenure/planner/packing/baselines.h"
 
 namespace tenure::packing {
@@ -194,15 +195,21 @@ void Constructions::Take(bool complete, std::string_view kind, std::string_view 
 }
 
 bool Constructions::Try(std::string_view ranking, Budget& budget) {
-  if (top_ == kUnlimited && budget.Interrupted()) {
+  // Getting ready takes about this long, and cannot be cut short.
+  const absl::Duration ready = absl::Nanoseconds(250) * static_cast<double>(blocks_.size());
+  if (top_ == kUnlimited && (budget.Interrupted() || !budget.Leaves(ready))) {
     trial_.assign(blocks_.size(), kNoOffset);
     Take(false, "tlsf", "events");
+    budget.Stop();
     return false;
   }
   Prepare();
   Rank(ranking);
   SetOrder();
-  Take(Construct(top_, budget), "greedy", ranking);
+  // Looked at anew: for a large problem all this took its time.
+  const bool cut = top_ == kUnlimited && budget.Interrupted();
+  if (cut) trial_.assign(blocks_.size(), kNoOffset);
+  Take(!cut && Construct(top_, budget), "greedy", ranking);
   return !budget.Interrupted();
 }
 

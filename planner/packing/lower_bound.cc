@@ -140,6 +140,8 @@ std::vector<uint32_t> ItemsAt(const Problem& problem, const Peak& peak) {
 uint64_t LowerBound(const Problem& problem) {
   uint64_t bound = FindPeak(problem).bytes;
   for (const Item& item : problem.items) {
+    // An item lies in its arena whole, gaps or not.
+    bound = std::max(bound, item.size);
     if (item.fixed != kNoOffset && item.size > 0) bound = std::max(bound, item.fixed + item.size);
   }
   return bound;

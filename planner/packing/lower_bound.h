@@ -4,10 +4,10 @@
 //
 //   PeakProfile peak = FindPeak(problem);   // peak.bytes, at time peak.time
 //
-// Two bounds are combined:
+// Three bounds are combined:
 //   the peak       the largest sum of sizes, each rounded up to what alignment costs it for
-//   certain, of the
-//                  items that live (and do not gap) at one moment;
+//                  certain, of the items that live (and do not gap) at one moment;
+//   each item      its size: it lies in its arena whole, gaps or not;
 //   fixed items    the end of the highest fixed item.
 // With a partial order the peak is taken over moments of one legal order of the steps: items that
 // live at once in some legal order conflict pairwise.

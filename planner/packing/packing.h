@@ -61,7 +61,8 @@ struct Packing {
   uint32_t arena(size_t item) const { return arena_of.empty() ? 0 : arena_of[item]; }
 };
 
-// Recomputes heights and height from offsets and arena_of.
+// Recomputes heights and height from offsets and arena_of. What they say of arenas or addresses
+// that do not exist is left out.
 void UpdateHeights(const Problem& problem, Packing& packing);
 
 }  // namespace tenure::packing

@@ -15,24 +15,30 @@ constexpr size_t kFewBlocks = 20000;
 
 }  // namespace
 
-void SolvePlain(Task& task, Packing& packing) {
+void SolvePlain(Task& task, Effort portfolio, Packing& packing) {
   const PlainInstance plain = MakePlain(task.problem);
   // Tops of rounded blocks may exceed the capacity by what rounding added to the topmost ones.
   const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.capacity);
-  PortfolioResult best = RunPortfolio(plain, target, task.options.effort, task.budget);
+  PortfolioResult best = RunPortfolio(plain, target, portfolio, task.budget);
   packing.statistics.constructions += best.constructions;
   packing.statistics.improvements += best.improvements;
-  packing.statistics.winner = std::move(best.winner);
-  packing.offsets.assign(task.problem.items.size(), 0);
+  Packing found;
+  found.offsets.assign(task.problem.items.size(), 0);
   for (size_t b = 0; b < plain.blocks.size(); ++b) {
-    packing.offsets[plain.item_of[b]] = best.offsets[b];
+    found.offsets[plain.item_of[b]] = best.offsets[b];
   }
-  if (plain.mixed_alignment && best.top > target && plain.blocks.size() <= kFewBlocks &&
+  UpdateHeights(task.problem, found);
+  UpdateHeights(task.problem, packing);
+  if (packing.offsets.size() != found.offsets.size() || found.height < packing.height) {
+    packing.offsets = std::move(found.offsets);
+    packing.height = found.height;
+    packing.statistics.winner = std::move(best.winner);
+  }
+  if (plain.mixed_alignment && packing.height > target && plain.blocks.size() <= kFewBlocks &&
       !task.budget.Interrupted()) {
     // Padding leaves holes that the skyline does not see.
     Packing other;
     SolveGeneral(task, other);
-    UpdateHeights(task.problem, packing);
     UpdateHeights(task.problem, other);
     if (!other.offsets.empty() && other.height < packing.height) {
       packing.offsets = std::move(other.offsets);

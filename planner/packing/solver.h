@@ -34,6 +34,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/problem.h"
 
@@ -54,17 +55,7 @@ enum class HintPolicy {
 };
 
 // Rules of exact search, each a switch so that a table can show what it brings. All on by default.
-struct SearchRules {
-  bool section_inference = true;   // forced floors from sections that one item must fill
-  bool canonical = true;           // only solutions in canonical order
-  bool dominance = true;           // skip offsets that another item could fill first
-  bool symmetric_siblings = true;  // skip items equal to one already tried
-  bool unallocated_floor = true;   // floors count only where items are still to come
-  bool decomposition = true;       // split in time where nothing crosses
-  bool capacity_check = true;      // cut off where a section's total cannot fit any more
-  bool dynamic_order = true;       // items by lowest feasible offset
-  bool restarts = true;            // race several branching orders
-};
+using SearchRules = exact::Rules;
 
 struct SolveOptions {
   Effort effort = Effort::kBalanced;

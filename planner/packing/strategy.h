@@ -30,9 +30,18 @@ struct Task {
   uint64_t Target() const { return capacity == kUnlimited ? lower_bound : capacity; }
 };
 
-// Both leave `packing.offsets` empty if nothing at most as high as the capacity was found.
-void SolvePlain(Task& task, Packing& packing);
+// What the packing has is kept unless something lower is found; the offsets stay empty if nothing
+// is known.
+
+// Skyline portfolio and repair, with the budget of placements of that effort. Plain problems only.
+void SolvePlain(Task& task, Effort portfolio, Packing& packing);
+
+// First fit over bodies. Says kInfeasible where fixed offsets contradict each other.
 void SolveGeneral(Task& task, Packing& packing);
+
+// Improves the packing or proves that it cannot be improved. `limited`: with the node budget of
+// balanced effort. Does nothing for what exact search does not take.
+void SolveExact(Task& task, bool limited, Packing& packing);
 
 }  // namespace tenure::packing
 

@@ -1,6 +1,7 @@
 #include "tenure/planner/packing/validator.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -66,53 +67,92 @@ std::vector<Piece> MakePieces(const Problem& problem, const Packing& packing) {
   return pieces;
 }
 
-// The highest byte so far at each moment: a segment tree over compressed time.
-// Tops only grow, so a mark on a node is never pushed down.
+// The highest byte so far at each moment, as a step function: a set of the
+// moments at which it changes (bits, with summaries for finding the next one)
+// and a value for each. A piece that is laid on top replaces the steps beneath
+// it, so every step is looked at once.
 class Floor {
  public:
-  explicit Floor(size_t moments) : count_(moments), nodes_(2 * std::max<size_t>(moments, 1)) {}
-
-  uint64_t Highest(size_t l, size_t r) const {
-    uint64_t top = 0;
-    for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
-      if ((a & 1) != 0) top = std::max(top, nodes_[a++].highest);
-      if ((b & 1) != 0) top = std::max(top, nodes_[--b].highest);
+  explicit Floor(size_t moments) : count_(moments), value_(moments) {
+    for (size_t size = moments;; size = words_.back().size()) {
+      words_.emplace_back((size + 63) / 64);
+      if (words_.back().size() <= 1) break;
     }
-    // Marks above the two ends cover them whole.
-    for (size_t a = (l + count_) / 2; a >= 1; a /= 2) {
-      top = std::max(top, nodes_[a].mark);
-    }
-    for (size_t b = (r - 1 + count_) / 2; b >= 1; b /= 2) {
-      top = std::max(top, nodes_[b].mark);
-    }
-    return top;
+    Insert(0);
   }
 
-  void Raise(size_t l, size_t r, uint64_t top) {
-    auto mark = [&](Node& node) {
-      node.highest = std::max(node.highest, top);
-      node.mark = std::max(node.mark, top);
-    };
-    for (size_t a = l + count_, b = r + count_; a < b; a /= 2, b /= 2) {
-      if ((a & 1) != 0) mark(nodes_[a++]);
-      if ((b & 1) != 0) mark(nodes_[--b]);
+  // Lays [begin, end) on the floor over the moments [l, r). False if the floor
+  // is above `begin` somewhere.
+  bool Lay(size_t l, size_t r, uint64_t begin, uint64_t end) {
+    const size_t first = AtOrBefore(l);
+    if (value_[first] > begin) return false;
+    uint64_t last_value = value_[first];
+    for (size_t step = After(first); step < r; step = After(step)) {
+      if (value_[step] > begin) return false;
+      last_value = value_[step];
+      Erase(step);
     }
-    // Nodes that are as high already have ancestors that are.
-    for (size_t a = (l + count_) / 2; a >= 1 && nodes_[a].highest < top; a /= 2) {
-      nodes_[a].highest = top;
+    if (r < count_ && !Contains(r)) {
+      Insert(r);
+      value_[r] = last_value;
     }
-    for (size_t b = (r - 1 + count_) / 2; b >= 1 && nodes_[b].highest < top; b /= 2) {
-      nodes_[b].highest = top;
-    }
+    if (first != l) Insert(l);
+    value_[l] = end;
+    return true;
   }
 
  private:
-  struct Node {
-    uint64_t highest = 0;  // beneath or at the node
-    uint64_t mark = 0;     // over the whole of the node
-  };
+  bool Contains(size_t x) const { return ((words_[0][x / 64] >> (x % 64)) & 1) != 0; }
+  void Insert(size_t x) {
+    for (std::vector<uint64_t>& level : words_) {
+      level[x / 64] |= uint64_t{1} << (x % 64);
+      x /= 64;
+    }
+  }
+  void Erase(size_t x) {
+    for (std::vector<uint64_t>& level : words_) {
+      level[x / 64] &= ~(uint64_t{1} << (x % 64));
+      if (level[x / 64] != 0) return;
+      x /= 64;
+    }
+  }
+  // Zero is always there.
+  size_t AtOrBefore(size_t x) const {
+    for (size_t k = 0; k < words_.size(); ++k) {
+      const uint64_t bits = words_[k][x / 64] << (63 - x % 64);
+      if (bits != 0) {
+        x -= static_cast<size_t>(std::countl_zero(bits));
+        while (k-- > 0) {
+          x = x * 64 + 63 - static_cast<size_t>(std::countl_zero(words_[k][x]));
+        }
+        return x;
+      }
+      if (x / 64 == 0) break;
+      x = x / 64 - 1;
+    }
+    return 0;
+  }
+  // count_ if there is none.
+  size_t After(size_t x) const {
+    ++x;
+    for (size_t k = 0; k < words_.size(); ++k) {
+      if (x / 64 >= words_[k].size()) return count_;
+      const uint64_t bits = words_[k][x / 64] >> (x % 64);
+      if (bits != 0) {
+        x += static_cast<size_t>(std::countr_zero(bits));
+        while (k-- > 0) {
+          x = x * 64 + static_cast<size_t>(std::countr_zero(words_[k][x]));
+        }
+        return x;
+      }
+      x = x / 64 + 1;
+    }
+    return count_;
+  }
+
   size_t count_;
-  std::vector<Node> nodes_;
+  std::vector<uint64_t> value_;               // of each step
+  std::vector<std::vector<uint64_t>> words_;  // the steps; above: words in use
 };
 
 // Moments at which something begins or ends, ascending. Dense times are used as they are.
@@ -124,7 +164,7 @@ class Clock {
       low = std::min(low, p.first);
       high = std::max(high, p.last);
     }
-    if (static_cast<uint64_t>(high) - static_cast<uint64_t>(low) <= 2 * pieces.size()) {
+    if (static_cast<uint64_t>(high) - static_cast<uint64_t>(low) <= 8 * pieces.size()) {
       low_ = low;
       count_ = static_cast<size_t>(high - low);
       return;
@@ -192,12 +232,11 @@ absl::Status CheckIntervals(const std::vector<Piece>& pieces) {
       arena = piece.arena;
     }
     const size_t l = clock.Index(piece.first), r = clock.Index(piece.last);
-    if (floor.Highest(l, r) > piece.begin) {
+    if (!floor.Lay(l, r, piece.begin, piece.end)) {
       std::vector<uint32_t> order;
       for (const Place& place : places) order.push_back(place.piece);
       return Overlap(pieces, order, k);
     }
-    floor.Raise(l, r, piece.end);
   }
   return absl::OkStatus();
 }

@@ -65,7 +65,8 @@ class HostQueue {
   // Does the job, or gives it up, if it is time for one of them; false if it must wait.
   static bool TryJob(Job& job);
 
-  HostQueue* const abandoned_;  // the parent process's, kept reachable for leak checkers
+  [[maybe_unused]] HostQueue* const
+      abandoned_;  // the parent process's, kept reachable for leak checkers
   absl::Mutex mutex_;
   std::vector<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
   bool running_ ABSL_GUARDED_BY(mutex_) = false;

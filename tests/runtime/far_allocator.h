@@ -43,18 +43,18 @@ class FarAllocator final : public RootAllocator {
   }
 
   absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from, const CopyOptions&) override {
-    return Do([=, this] { std::memcpy(At(to), from, to.size_bytes); });
+    return Do([=] { std::memcpy(At(to), from, to.size_bytes); });
   }
   absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from, const CopyOptions&) override {
-    return Do([=, this] { std::memcpy(to, At(from), from.size_bytes); });
+    return Do([=] { std::memcpy(to, At(from), from.size_bytes); });
   }
   absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
                                    const CopyOptions&) override {
-    return Do([=, this] { std::memmove(At(to), At(from), from.size_bytes); });
+    return Do([=] { std::memmove(At(to), At(from), from.size_bytes); });
   }
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions&) override {
-    return Do([=, this] { host::FillBytes(At(to), to.size_bytes, pattern, 1); });
+    return Do([=] { host::FillBytes(At(to), to.size_bytes, pattern, 1); });
   }
 
  protected:

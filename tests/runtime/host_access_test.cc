@@ -276,7 +276,8 @@ TEST_F(HostAccessTest, ManyThreadsThatNeedItAllocateOnce) {
     }
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(cpu_.Stats().allocation_count, before + 1);
-    for (int32_t value : *x.As<int32_t>()) EXPECT_EQ(value, 1);
+    const absl::Span<const int32_t> values = *x.As<int32_t>();
+    for (int32_t value : values) EXPECT_EQ(value, 1);
   }
 }
 

@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "absl/types/span.h"
-#include "tenure/tools/cli/flags.h"
 
 namespace tenure::cli {
 

@@ -2,12 +2,17 @@
 
 #include <unistd.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "tenure/allocator/registry.h"
 #include "tenure/tools/cli/commands.h"
-#include "tenure/tools/cli/report.h"
+#include "tenure/tools/cli/flags.h"
+#include "tenure/tools/cli/output.h"
 #include "tenure/tools/render/render.h"
 
 namespace tenure::cli {
@@ -37,16 +42,22 @@ nlohmann::ordered_json Limit(uint64_t bytes) {
 int DevicesCommand(Args args) {
   bool json = false;
   FlagSet set("devices",
-              "lists the memory spaces that buffers can live in, what each can do, and why it "
-              "can't be used here.");
-  set.Add("json", "", "one JSON object on stdout", &json);
+              "Lists the memory spaces that buffers can live in: what each can do here, or why it "
+              "can't be used. Any of them can be given to 'tenure plan --space'.");
+  set.Add("json", "", "print one JSON object instead of text", &json);
+  set.AddJsonKey("host_memory_bytes", "what the host has");
+  set.AddJsonKey("spaces",
+                 "for each: space, available, and either has_bytes, host_readable, host_writable, "
+                 "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not");
+  set.AddExample("tenure devices --json");
   if (std::optional<int> code = set.Parse(args)) return *code;
 
-  nlohmann::ordered_json out;
-  out["host_memory_bytes"] =
+  const uint64_t host_bytes =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  nlohmann::ordered_json out;
+  out["host_memory_bytes"] = host_bytes;
   out["spaces"] = nlohmann::ordered_json::array();
-  std::string text = absl::StrFormat("%-18s %-10s %s\n", "space", "available", "");
+  std::string text;
   for (const MemorySpace& space : Spaces()) {
     const std::string name = space.kind() == SpaceKind::kDisk ? "disk:/path" : space.ToString();
     absl::StatusOr<Allocator*> allocator = Registry::Default().Get(space);
@@ -61,22 +72,21 @@ int DevicesCommand(Args args) {
       entry["host_writable"] = traits.host_writable;
       entry["min_alignment_bytes"] = traits.min_alignment_bytes;
       entry["max_allocation_bytes"] = Limit(traits.max_allocation_bytes);
-      note = !traits.has_bytes ? "sizes and ids, no bytes: for planning"
-             : traits.host_writable
-                 ? absl::StrCat("read and written by the host; ",
-                                HumanBytes(out["host_memory_bytes"].get<uint64_t>()))
-                 : "read-only windows of files";
+      note = !traits.has_bytes                  ? "sizes and ids, no bytes: for planning"
+             : space.kind() == SpaceKind::kDisk ? "read-only windows of a file"
+             : space.kind() == SpaceKind::kCpu
+                 ? absl::StrCat("host memory; this machine has ", HumanBytes(host_bytes))
+                 : "memory of a device";
     } else {
-      entry["why_not"] = allocator.status().message();
-      note = allocator.status().message();
+      note = absl::IsUnimplemented(allocator.status())
+                 ? "not built yet; 'tenure plan' can plan for it"
+                 : std::string(allocator.status().message());
+      entry["why_not"] = note;
     }
     out["spaces"].push_back(std::move(entry));
-    absl::StrAppendFormat(&text, "%-18s %-10s %s\n", name, allocator.ok() ? "yes" : "no", note);
+    absl::StrAppendFormat(&text, "%-18s %-4s %s\n", name, allocator.ok() ? "yes" : "no", note);
   }
-  return Print(
-      "devices",
-      json ? out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n"
-           : text);
+  return Print("devices", json ? JsonLine(out) : text);
 }
 
 }  // namespace tenure::cli

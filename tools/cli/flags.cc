@@ -1,8 +1,7 @@
 #include "tenure/tools/cli/flags.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <limits>
+#include <type_traits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -10,19 +9,25 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "tenure/allocator/checked.h"
+#include "tenure/tools/cli/output.h"
 
 namespace tenure::cli {
 namespace {
 
-// Breaks text at spaces into lines of at most `width`, each after the first indented.
-std::string Wrapped(std::string_view text, size_t indent, size_t width) {
+constexpr size_t kWidth = 90;
+constexpr size_t kFlagColumn = 28;
+constexpr size_t kKeyColumn = 26;
+
+// Breaks text at spaces into lines that end before column kWidth; those after the first begin at
+// column `indent`, where the first one stands already.
+std::string Wrapped(std::string_view text, size_t indent) {
   std::string out;
-  size_t column = 0;
+  size_t column = indent;
   for (std::string_view word : absl::StrSplit(text, ' ')) {
-    if (column > 0 && column + 1 + word.size() > width) {
+    if (column > indent && column + 1 + word.size() > kWidth) {
       absl::StrAppend(&out, "\n", std::string(indent, ' '));
-      column = 0;
-    } else if (column > 0) {
+      column = indent;
+    } else if (column > indent) {
       out += ' ';
       ++column;
     }
@@ -32,32 +37,86 @@ std::string Wrapped(std::string_view text, size_t indent, size_t width) {
   return out;
 }
 
+// A row of two columns; the second goes to the next line where the first is too long.
+std::string Row(std::string_view left, std::string_view right, size_t column) {
+  const bool fits = left.size() + 2 <= column;
+  return absl::StrCat(left, fits ? "" : "\n",
+                      std::string(fits ? column - left.size() : column, ' '),
+                      Wrapped(right, column), "\n");
+}
+
 std::string DefaultText(const FlagSet::Target& target) {
   struct {
-    std::string operator()(std::string* s) const { return *s; }
-    std::string operator()(bool*) const { return ""; }
-    std::string operator()(int* i) const { return absl::StrCat(*i); }
-    std::string operator()(Bytes* b) const { return absl::StrCat(b->value); }
-    std::string operator()(std::optional<Bytes>*) const { return ""; }
-    std::string operator()(std::optional<absl::Duration>*) const { return ""; }
+    std::string operator()(const std::string* s) const { return *s; }
+    std::string operator()(const bool*) const { return ""; }
+    std::string operator()(const int* i) const { return absl::StrCat(*i); }
+    std::string operator()(const Bytes* b) const { return absl::StrCat(b->value); }
+    std::string operator()(const std::optional<Bytes>*) const { return ""; }
+    std::string operator()(const PowerOfTwo* p) const { return absl::StrCat(p->value); }
+    std::string operator()(const std::optional<absl::Duration>*) const { return ""; }
+    std::string operator()(const MemorySpace* s) const { return s->ToString(); }
   } visitor;
   return std::visit(visitor, target);
+}
+
+// How values are read: an error is a sentence without the flag's name.
+absl::Status Read(const std::string& text, std::string* out) {
+  if (text.empty()) return absl::InvalidArgumentError("a value is missing");
+  *out = text;
+  return absl::OkStatus();
+}
+absl::Status Read(const std::string& text, bool* out) {
+  return absl::SimpleAtob(text, out) ? absl::OkStatus()
+                                     : absl::InvalidArgumentError("say true or false");
+}
+absl::Status Read(const std::string& text, int* out) {
+  return absl::SimpleAtoi(text, out) && *out >= 1
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError("this is no whole number of 1 or more");
+}
+absl::Status Read(const std::string& text, Bytes* out) {
+  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
+  if (bytes.ok()) out->value = *bytes;
+  return bytes.status();
+}
+absl::Status Read(const std::string& text, PowerOfTwo* out) {
+  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
+  if (!bytes.ok()) return bytes.status();
+  out->value = *bytes;
+  return IsPowerOfTwo(*bytes) ? absl::OkStatus()
+                              : absl::InvalidArgumentError("this is no power of two");
+}
+absl::Status Read(const std::string& text, absl::Duration* out) {
+  return absl::ParseDuration(text, out) && *out >= absl::ZeroDuration()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError("this is no length of time; write 10s, 250ms, 1m30s");
+}
+absl::Status Read(const std::string& text, MemorySpace* out) {
+  absl::StatusOr<MemorySpace> space = MemorySpace::Parse(text);
+  if (space.ok()) *out = *std::move(space);
+  return space.status();
+}
+template <typename T>
+absl::Status Read(const std::string& text, std::optional<T>* out) {
+  return Read(text, &out->emplace());
 }
 
 }  // namespace
 
 absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
-  std::string_view digits = text.substr(0, text.find_first_not_of("0123456789"));
+  const std::string_view digits = text.substr(0, text.find_first_not_of("0123456789"));
   std::string unit = absl::AsciiStrToUpper(text.substr(digits.size()));
   if (!unit.empty() && unit.back() == 'B') unit.pop_back();
   if (unit.size() == 2 && unit.back() == 'I') unit.pop_back();
-  uint64_t value = 0;
   const size_t power = unit.empty() ? 0 : std::string_view("KMGT").find(unit) + 1;
-  if (digits.empty() || unit.size() > 1 || power > 4 || (!unit.empty() && power == 0) ||
-      !absl::SimpleAtoi(digits, &value) ||
-      !CheckedMul(value, uint64_t{1} << (10 * power), &value)) {
+  uint64_t value = 0;
+  if (digits.empty() || unit.size() > 1 || (!unit.empty() && power == 0)) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", text, "' is no number of bytes; write 4096, 64K, 16MiB, 2G"));
+  }
+  if (!absl::SimpleAtoi(digits, &value) ||
+      !CheckedMul(value, uint64_t{1} << (10 * power), &value)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is more than 2^64 - 1 bytes"));
   }
   return value;
 }
@@ -74,39 +133,24 @@ FlagSet::Flag* FlagSet::Find(std::string_view name) {
   return it == flags_.end() ? nullptr : &*it;
 }
 
+bool FlagSet::Given(std::string_view name) const {
+  return std::any_of(flags_.begin(), flags_.end(),
+                     [name](const Flag& f) { return f.name == name && f.given; });
+}
+
 absl::Status FlagSet::Set(Flag& flag, const std::string& value) {
-  auto wrong = [&](std::string_view why) {
-    return absl::InvalidArgumentError(absl::StrCat("--", flag.name, "=", value, ": ", why));
-  };
+  absl::Status status;
   if (!flag.choices.empty() &&
       std::find(flag.choices.begin(), flag.choices.end(), value) == flag.choices.end()) {
-    return wrong(absl::StrCat("choose one of ", absl::StrJoin(flag.choices, ", ")));
-  }
-  if (auto* s = std::get_if<std::string*>(&flag.target)) {
-    if (value.empty()) return wrong("a value is missing");
-    **s = value;
-  } else if (auto* b = std::get_if<bool*>(&flag.target)) {
-    if (!absl::SimpleAtob(value, *b)) return wrong("say true or false");
-  } else if (auto* i = std::get_if<int*>(&flag.target)) {
-    if (!absl::SimpleAtoi(value, *i) || **i < 0)
-      return wrong("this is no whole number of 0 or more");
-  } else if (auto* d = std::get_if<std::optional<absl::Duration>*>(&flag.target)) {
-    absl::Duration duration;
-    if (!absl::ParseDuration(value, &duration) || duration < absl::ZeroDuration()) {
-      return wrong("this is no length of time; write 10s, 250ms, 1m30s");
-    }
-    **d = duration;
+    status = absl::InvalidArgumentError(
+        absl::StrCat("choose one of ", absl::StrJoin(flag.choices, ", ")));
   } else {
-    absl::StatusOr<uint64_t> bytes = ParseBytes(value);
-    if (!bytes.ok()) return wrong(bytes.status().message());
-    if (auto* plain = std::get_if<Bytes*>(&flag.target)) {
-      (*plain)->value = *bytes;
-    } else {
-      *std::get<std::optional<Bytes>*>(flag.target) = Bytes{*bytes};
-    }
+    status = std::visit([&value](auto* target) { return Read(value, target); }, flag.target);
   }
   flag.given = true;
-  return absl::OkStatus();
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag.name, "=", value, ": ", status.message()));
 }
 
 absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
@@ -146,44 +190,40 @@ absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
 std::optional<int> FlagSet::Parse(absl::Span<const std::string> args) {
   if (std::find(args.begin(), args.end(), "--help") != args.end() ||
       std::find(args.begin(), args.end(), "-h") != args.end()) {
-    std::fputs(Help().c_str(), stdout);
-    return kDone;
+    return Print(command_, Help());
   }
   const absl::Status status = ParseAll(args);
   if (status.ok()) return std::nullopt;
-  std::fprintf(stderr, "tenure %s: %s\n", command_.c_str(), std::string(status.message()).c_str());
-  return kUsage;
+  return FailUsage(command_, status.message());
 }
 
 std::string FlagSet::Help() const {
-  std::string out =
-      absl::StrCat("tenure ", command_, ": ", Wrapped(purpose_, 0, 96), "\n\nFlags:\n");
+  std::string usage = absl::StrCat("Usage: tenure ", command_);
+  std::string rows;
   for (const Flag& flag : flags_) {
-    std::string left = absl::StrCat("  --", flag.name);
+    std::string left = absl::StrCat("--", flag.name);
     if (!flag.choices.empty()) {
       absl::StrAppend(&left, "=", absl::StrJoin(flag.choices, "|"));
     } else if (!flag.value_name.empty()) {
       absl::StrAppend(&left, "=", flag.value_name);
     }
-    std::string help = flag.help;
-    if (flag.need == kRequired) absl::StrAppend(&help, " (required)");
-    if (!flag.default_text.empty()) absl::StrAppend(&help, " (default: ", flag.default_text, ")");
-    constexpr size_t kColumn = 30;
-    if (left.size() + 2 > kColumn) {
-      absl::StrAppend(&out, left, "\n", std::string(kColumn, ' '));
-    } else {
-      absl::StrAppend(&out, left, std::string(kColumn - left.size(), ' '));
-    }
-    absl::StrAppend(&out, Wrapped(help, kColumn, 68), "\n");
+    if (flag.need == kRequired) absl::StrAppend(&usage, " ", left);
+    std::string right = flag.help;
+    if (flag.need == kRequired) absl::StrAppend(&right, " (required)");
+    if (!flag.default_text.empty()) absl::StrAppend(&right, " (default: ", flag.default_text, ")");
+    absl::StrAppend(&rows, Row("  " + left, right, kFlagColumn));
   }
-  if (!notes_.empty()) absl::StrAppend(&out, "\n", notes_, "\n");
-  if (!examples_.empty())
+  std::string out = absl::StrCat(usage, " [--flag=value ...]\n\n", Wrapped(purpose_, 0), "\n\n");
+  for (const std::string& text : paragraphs_) absl::StrAppend(&out, Wrapped(text, 0), "\n\n");
+  absl::StrAppend(&out, "Flags:\n", rows);
+  if (!json_keys_.empty()) absl::StrAppend(&out, "\nKeys of the JSON object:\n");
+  for (const auto& [key, meaning] : json_keys_) {
+    absl::StrAppend(&out, Row("  " + key, meaning, kKeyColumn));
+  }
+  if (!examples_.empty()) {
     absl::StrAppend(&out, "\nExamples:\n  ", absl::StrJoin(examples_, "\n  "), "\n");
-  absl::StrAppend(&out,
-                  "\nExit status: 0 done, 1 failed, 2 usage, 3 proven infeasible, 4 a deadline or "
-                  "budget ended without an "
-                  "answer.\n");
-  return out;
+  }
+  return absl::StrCat(out, "\n", kExitStatusHelp);
 }
 
 }  // namespace tenure::cli

@@ -1,14 +1,16 @@
 // Flags of one subcommand: declared once, from which parsing, messages and --help are made.
 //
 // Example:
+//   std::string input;
 //   FlagSet flags("pack", "Packs buffers with lifetimes into as little memory as possible.");
 //   flags.Add("input", "FILE", "the problem", &input, FlagSet::kRequired);
-//   if (std::optional<int> exit = flags.Parse(args)) return *exit;      // --help, or a usage error
-//   that was printed
+//   if (std::optional<int> code = flags.Parse(args)) return *code;   // help or an error was
+//   printed
 //
 // Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K,
-// M, G or T (1024-based, "64MiB" and "64M" are the same). Thread safety: thread-compatible.
-// Ownership: borrows the variables.
+// M, G or T (1024-based, "64MiB" and "64M" are the same).
+//
+// Thread safety: thread-compatible. Ownership: borrows the variables (must outlive the set).
 
 #ifndef TENURE_TOOLS_CLI_FLAGS_H_
 #define TENURE_TOOLS_CLI_FLAGS_H_
@@ -17,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -24,20 +27,16 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "tenure/allocator/memory_space.h"
 
 namespace tenure::cli {
 
-// What the process ends with.
-enum ExitCode : int {
-  kDone = 0,
-  kFailed = 1,
-  kUsage = 2,
-  kInfeasible = 3,  // proven
-  kNoAnswer = 4,    // a deadline or budget ended first
-};
-
 struct Bytes {
   uint64_t value = 0;
+};
+// An alignment: a number of bytes that is a power of two.
+struct PowerOfTwo {
+  uint64_t value = 1;
 };
 
 absl::StatusOr<uint64_t> ParseBytes(std::string_view text);
@@ -45,23 +44,28 @@ absl::StatusOr<uint64_t> ParseBytes(std::string_view text);
 class FlagSet {
  public:
   enum Need { kOptional, kRequired };
-  using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*,
-                              std::optional<absl::Duration>*>;
+  // An int is a count of at least 1.
+  using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*, PowerOfTwo*,
+                              std::optional<absl::Duration>*, MemorySpace*>;
 
+  // `purpose` is a sentence or more, for --help.
   FlagSet(std::string command, std::string purpose)
       : command_(std::move(command)), purpose_(std::move(purpose)) {}
 
   // `choices`, if any, are all the values there are. Defaults are what the variables hold now.
   void Add(std::string name, std::string value_name, std::string help, Target target,
            Need need = kOptional, std::vector<std::string> choices = {});
-  // For flags declared by somebody else.
-  void MakeOptional(std::string_view name) { Find(name)->need = kOptional; }
-  // Lines shown at the end of --help.
+  // More for --help, in this order: a paragraph, the keys that --json prints, examples.
+  void AddParagraph(std::string text) { paragraphs_.push_back(std::move(text)); }
+  void AddJsonKey(std::string key, std::string meaning) {
+    json_keys_.emplace_back(std::move(key), std::move(meaning));
+  }
   void AddExample(std::string line) { examples_.push_back(std::move(line)); }
-  void AddNotes(std::string notes) { notes_ = std::move(notes); }
 
   // Sets the variables. An exit code: --help was printed on stdout, or a usage error on stderr.
   std::optional<int> Parse(absl::Span<const std::string> args);
+  // After Parse: whether the command line has the flag.
+  bool Given(std::string_view name) const;
 
   std::string Help() const;
 
@@ -77,9 +81,10 @@ class FlagSet {
   absl::Status Set(Flag& flag, const std::string& value);
   Flag* Find(std::string_view name);
 
-  std::string command_, purpose_, notes_;
+  std::string command_, purpose_;
   std::vector<Flag> flags_;
-  std::vector<std::string> examples_;
+  std::vector<std::string> paragraphs_, examples_;
+  std::vector<std::pair<std::string, std::string>> json_keys_;
 };
 
 }  // namespace tenure::cli

@@ -1,18 +1,15 @@
 // tenure pack: the packing problem alone.
 
 #include <algorithm>
-#include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
-#include "tenure/planner/packing/io/csv.h"
-#include "tenure/planner/packing/io/file.h"
-#include "tenure/planner/packing/io/json.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/output.h"
+#include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
 #include "tenure/tools/render/render.h"
 
@@ -24,41 +21,11 @@ struct PackFlags {
   std::optional<Bytes> capacity;
   std::string effort = "balanced";
   std::optional<absl::Duration> deadline;
-  int threads = 2;
+  int threads = DefaultThreads();
   std::string hints = "prefer";
   std::string output;
   bool json = false;
 };
-
-struct PackInput {
-  std::optional<packing::CsvTable> table;  // of a CSV file
-  packing::Problem problem;
-};
-
-absl::StatusOr<PackInput> ReadInput(const std::string& path) {
-  PackInput input;
-  if (absl::EndsWithIgnoreCase(path, ".json")) {
-    absl::StatusOr<std::string> text = packing::ReadFile(path);
-    if (!text.ok()) return text.status();
-    absl::StatusOr<packing::Problem> problem = packing::ParseProblemJson(*text, path);
-    if (!problem.ok()) return problem.status();
-    input.problem = *std::move(problem);
-  } else {
-    absl::StatusOr<packing::CsvTable> table = packing::ReadCsv(path);
-    if (!table.ok()) return table.status();
-    input.table = *std::move(table);
-  }
-  return input;
-}
-
-absl::Status WriteOutput(const PackFlags& flags, const PackInput& input,
-                         const packing::Packing& packing) {
-  if (flags.output.empty() || !packing.has_offsets()) return absl::OkStatus();
-  if (input.table.has_value() && !absl::EndsWithIgnoreCase(flags.output, ".json")) {
-    return packing::WriteCsv(*input.table, packing, flags.output);
-  }
-  return packing::WriteFile(flags.output, packing::FormatPackingJson(packing) + "\n");
-}
 
 std::string Report(const PackFlags& flags, const packing::Problem& problem,
                    const packing::Packing& packing, double seconds) {
@@ -81,7 +48,7 @@ std::string Report(const PackFlags& flags, const packing::Problem& problem,
     if (packing.heights.size() > 1) out["heights"] = packing.heights;
     out["nodes"] = packing.statistics.nodes;
     out["winner"] = packing.statistics.winner;
-    return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    return JsonLine(out);
   }
   std::string text = absl::StrFormat("%d items: %s", problem.items.size(), status);
   if (packing.has_offsets()) {
@@ -105,69 +72,76 @@ std::string Report(const PackFlags& flags, const packing::Problem& problem,
 int PackCommand(Args args) {
   PackFlags flags;
   FlagSet set("pack",
-              "packs buffers with lifetimes into as little memory as possible, or says whether "
-              "they fit into a capacity. Reads MiniMalloc's CSV: "
-              "id,lower,upper,size in any order, a buffer lives in [lower, upper); optional "
-              "columns alignment, gaps, offset (fixed), hint, and end "
-              "(inclusive) in place of upper. Or the JSON of planner/packing/io/json.h, which can "
-              "say more.");
+              "Packs buffers with known lifetimes into as little memory as possible or, with "
+              "--capacity, says whether they fit. Two buffers may share bytes if their lifetimes "
+              "do not overlap.");
+  set.AddParagraph(
+      "The input is CSV as MiniMalloc reads it: id,lower,upper,size, in any order; a buffer lives "
+      "in [lower, upper). Further columns may be alignment, gaps (times when it needs no or fewer "
+      "bytes), offset (it is fixed there), hint (it would like to be there), arena, and end "
+      "(inclusive) in place of upper; planner/packing/io/csv.h describes them, and io/json.h the "
+      "JSON that can say more.");
   set.Add("input", "FILE", "the problem, .csv or .json", &flags.input, FlagSet::kRequired);
-  set.Add("capacity", "BYTES", "ask whether it fits into this; without it, how low it gets",
+  set.Add("capacity", "BYTES", "ask whether it fits into this; without it: how low it gets",
           &flags.capacity);
   set.Add("effort", "",
-          "fast: greedy, near-linear; balanced: a fixed budget of improvement; optimal: until "
-          "proven or the deadline",
+          "fast: greedy, near-linear; balanced: a fixed amount of search; optimal: until proven or "
+          "the deadline",
           &flags.effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
   set.Add("deadline", "TIME", "end by then with the best so far, for example 10s or 250ms",
           &flags.deadline);
-  set.Add("threads", "N",
-          "the most threads that the search uses; the answer is the same for any number",
+  set.Add("threads", "N", "the most threads to use; the answer is the same for any number",
           &flags.threads);
   set.Add("hints", "",
-          "what the column 'hint' means: ignore it; prefer it where it costs no height; keep it "
+          "the column 'hint': ignore it; prefer it where that costs no height; keep it "
           "(re-planning)",
           &flags.hints, FlagSet::kOptional, {"ignore", "prefer", "keep"});
-  set.Add("output", "FILE", "write the input with an 'offset' column (.json: the packing as JSON)",
+  set.Add("output", "FILE",
+          "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
           &flags.output);
-  set.Add("json", "", "one JSON object on stdout", &flags.json);
-  set.AddNotes(
-      "JSON: status (optimal: height equals a proven bound; feasible; infeasible: proven not to "
-      "fit; none), deadline_hit, height (null without a "
-      "packing),\nlower_bound (proven), items, seconds (of the solver alone), nodes, winner (what "
-      "produced the packing).");
+  set.Add("json", "", "print one JSON object instead of text", &flags.json);
+  set.AddJsonKey("input, effort, capacity", "as asked for");
+  set.AddJsonKey("status",
+                 "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven "
+                 "not to fit; none: neither found nor refuted");
+  set.AddJsonKey("deadline_hit", "whether the deadline cut it short");
+  set.AddJsonKey("height", "bytes that the packing takes; null if there is none");
+  set.AddJsonKey("heights", "of each arena; only if there are several");
+  set.AddJsonKey("lower_bound", "proven: no packing takes less");
+  set.AddJsonKey("items", "how many buffers there are");
+  set.AddJsonKey("seconds", "time of the solver, without reading and writing files");
+  set.AddJsonKey("nodes, winner", "work done by the search; what found the packing");
   set.AddExample("tenure pack --input=A.1048576.csv --effort=fast");
-  set.AddExample(
-      "tenure pack --input=A.1048576.csv --capacity=1MiB --effort=optimal --deadline=10s "
-      "--output=packed.csv");
+  set.AddExample("tenure pack --input=A.1048576.csv --capacity=1MiB --output=packed.csv");
+  set.AddExample("tenure pack --input=A.1048576.csv --effort=optimal --deadline=10s --json");
   if (std::optional<int> code = set.Parse(args)) return *code;
 
   const absl::Time entry = absl::Now();
-  absl::StatusOr<PackInput> input = ReadInput(flags.input);
-  if (!input.ok()) return Fail("pack", input.status());
-  const packing::Problem& problem =
-      input->table.has_value() ? input->table->problem : input->problem;
+  absl::StatusOr<ProblemFile> file = ProblemFile::Read(flags.input);
+  if (!file.ok()) return Fail("pack", file.status());
   packing::SolveOptions options;
   options.effort = *packing::ParseEffort(flags.effort);
-  options.max_threads = std::max(1, flags.threads);
+  options.max_threads = flags.threads;
   options.hints = flags.hints == "ignore" ? packing::HintPolicy::kIgnore
                   : flags.hints == "keep" ? packing::HintPolicy::kKeep
                                           : packing::HintPolicy::kPrefer;
-  if (flags.capacity.has_value()) options.capacity = flags.capacity->value;
+  if (flags.capacity) options.capacity = flags.capacity->value;
   Progress progress("packing");
   options.progress = [&progress](uint64_t height, uint64_t bound) {
     progress.Say(absl::StrCat("best ", height, ", lower bound ", bound));
   };
   const absl::Time start = absl::Now();
-  if (flags.deadline.has_value()) options.deadline = std::max(start, entry + *flags.deadline);
-  absl::StatusOr<packing::Packing> packing = packing::Solve(problem, options);
+  if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
+  absl::StatusOr<packing::Packing> packing = packing::Solve(file->problem(), options);
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   if (!packing.ok()) return Fail("pack", packing.status());
-  if (absl::Status status = WriteOutput(flags, *input, *packing); !status.ok())
-    return Fail("pack", status);
-  int code = kDone;
-  if (packing->outcome == packing::Outcome::kInfeasible) code = kInfeasible;
-  if (packing->outcome == packing::Outcome::kNone) code = kNoAnswer;
-  return Print("pack", Report(flags, problem, *packing, seconds), code);
+  if (!flags.output.empty() && packing->has_offsets()) {
+    if (absl::Status status = file->Write(*packing, flags.output); !status.ok()) {
+      return Fail("pack", status);
+    }
+  }
+  return Print("pack", Report(flags, file->problem(), *packing, seconds),
+               ExitCodeOf(packing->outcome));
 }
 
 }  // namespace tenure::cli

@@ -1,12 +1,9 @@
 #include "tenure/tools/cli/report.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <map>
+#include <string_view>
+#include <thread>  // NOLINT(build/c++11)
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -15,12 +12,18 @@
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/allocator/registry.h"
 #include "tenure/planner/packing/baselines.h"
+#include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/plain.h"
+#include "tenure/planner/plan_json.h"
 #include "tenure/tools/render/render.h"
+#include "tenure/tools/trace/text_file.h"
 
 namespace tenure::cli {
 namespace {
+
+using internal_trace::OneLine;
 
 // GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
 constexpr size_t kMostForGreedyBySize = 20000;
@@ -36,69 +39,115 @@ std::string Ratio(uint64_t bytes, uint64_t bound) {
   return absl::StrFormat("%.3f", static_cast<double>(bytes) / static_cast<double>(bound));
 }
 
-}  // namespace
-
-int Fail(std::string_view command, const absl::Status& status, int code) {
-  std::fprintf(stderr, "tenure %.*s: %.*s\n", static_cast<int>(command.size()), command.data(),
-               static_cast<int>(status.message().size()), status.message().data());
-  return code;
+absl::Status InFile(const std::string& file, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
 }
 
-int Print(std::string_view command, std::string_view text, int code) {
-  const size_t put = std::fwrite(text.data(), 1, text.size(), stdout);
-  if (put == text.size() && std::fflush(stdout) == 0) return code;
-  return Fail(command,
-              absl::DataLossError(absl::StrCat("writing to stdout: ", std::strerror(errno))));
-}
-
-void PlanFlags::AddTo(FlagSet& flags) {
-  flags.Add("trace", "FILE", "the recorded schedule: tensor-trace-1, plain JSON or .gz", &trace,
-            FlagSet::kRequired);
-  flags.Add("space", "SPACE", "memory space of every buffer: cpu, null, cuda:0, ...", &space);
-  flags.Add("planner", "",
-            "arena: pack into one arena; remap: reuse whole storages of equal size; none: no reuse",
-            &planner, FlagSet::kOptional, {"arena", "remap", "none"});
-  flags.Add("alignment", "BYTES", "of every placement, a power of two", &alignment);
-  flags.Add("effort", "", "how hard to pack", &effort, FlagSet::kOptional,
-            {"fast", "balanced", "optimal"});
-  flags.Add("deadline", "TIME", "planning ends by then with the best so far, for example 10s",
-            &deadline);
-  flags.Add("threads", "N", "the most threads that work is spread over", &threads);
-}
-
-absl::StatusOr<PlanOptions> PlanFlags::Options() const {
-  PlanOptions options;
-  absl::StatusOr<PlanMode> mode = ParsePlanMode(planner);
-  if (!mode.ok()) return mode.status();
-  options.mode = *mode;
-  options.alignment_bytes = alignment.value;
-  options.effort = packing::ParseEffort(effort).value_or(packing::Effort::kFast);
-  options.max_threads = std::max(1, threads);
-  options.fill_zeroed = true;
-  if (deadline.has_value()) options.deadline = absl::Now() + *deadline;
-  return options;
-}
-
-absl::StatusOr<std::unique_ptr<Allocator>> PlanningAllocator(const MemorySpace& space,
-                                                             uint64_t max_allocation_bytes) {
+// An allocator that planning may use for `space`: what the space can do, where it is to be had
+// here, and no bytes.
+absl::StatusOr<std::unique_ptr<Allocator>> PlanningAllocator(
+    const MemorySpace& space, const std::optional<Bytes>& max_allocation) {
   if (space.kind() == SpaceKind::kDisk) {
     return absl::InvalidArgumentError(
-        absl::StrCat(space.ToString(), " is read-only; storages that ops write can't live there"));
+        absl::StrCat(space.ToString(), " is read-only: what ops write can't live there"));
   }
   SpaceTraits traits = NullAllocator::DefaultTraits();
-  traits.max_allocation_bytes = max_allocation_bytes;
+  if (absl::StatusOr<Allocator*> real = Registry::Default().Get(space); real.ok()) {
+    traits = (*real)->traits();
+  }
+  if (max_allocation) {
+    traits.max_allocation_bytes = std::min(traits.max_allocation_bytes, max_allocation->value);
+  }
   return std::make_unique<NullAllocator>(traits, space);
 }
 
-absl::StatusOr<PlannedTrace> PlanTrace(const Trace& trace, Allocator& allocator,
-                                       const PlanOptions& options) {
-  absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator);
-  if (!job.ok()) return job.status();
+}  // namespace
+
+int DefaultThreads() {
+  return static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1u, 16u));
+}
+
+void PlanFlags::AddTo(FlagSet& set, FlagSet::Need trace_need) {
+  set.Add("trace", "FILE",
+          absl::StrCat("the recorded schedule: tensor-trace-1 as JSON, plain or .gz",
+                       trace_need == FlagSet::kRequired ? "" : "; this or --input"),
+          &trace, trace_need);
+  set.Add("space", "SPACE", "where the buffers live, for example cpu, null or cuda:0", &space);
+  set.Add("planner", "",
+          "arena: pack buffers of all sizes into one arena; remap: reuse whole storages of equal "
+          "size; none: no reuse",
+          &planner, FlagSet::kOptional, {"arena", "remap", "none"});
+  set.Add("alignment", "BYTES", "of every address, a power of two", &alignment);
+  set.Add("effort", "",
+          "how hard to pack. fast: greedy, enough for most models; balanced: a fixed amount of "
+          "search; optimal: until proven or the deadline",
+          &effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
+  set.Add("deadline", "TIME", "planning ends by then with the best so far, for example 10s",
+          &deadline);
+  set.Add("threads", "N", "the most threads to use", &threads);
+}
+
+void PlanFlags::AddMaxAllocationTo(FlagSet& set) {
+  set.Add("max-allocation", "BYTES",
+          "the largest allocation of the space: what takes more is split into several arenas",
+          &max_allocation);
+}
+
+void PlanFlags::AddPlanFileTo(FlagSet& set) {
+  set.Add("plan", "FILE", "use this plan, as 'tenure plan --output' wrote it, and make none",
+          &plan_file);
+}
+
+absl::Status PlanFlags::Check(const FlagSet& set) const {
+  if (plan_file.empty()) return absl::OkStatus();
+  for (std::string_view name : {"planner", "alignment", "effort", "deadline", "max-allocation"}) {
+    if (!set.Given(name)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--", name, " is for making a plan, and --plan=", plan_file, " is one; leave one out"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
+  PlanOptions options;
+  options.fill_zeroed = true;
+  options.alignment_bytes = flags.alignment.value;
+  options.max_threads = flags.threads;
+  if (flags.deadline) options.deadline = absl::Now() + *flags.deadline;
+  absl::StatusOr<PlanMode> mode = ParsePlanMode(flags.planner);
+  if (!mode.ok()) return mode.status();
+  options.mode = *mode;
+  const std::optional<packing::Effort> effort = packing::ParseEffort(flags.effort);
+  if (!effort) return absl::InvalidArgumentError(absl::StrCat("no effort: ", flags.effort));
+  options.effort = *effort;
+
+  absl::StatusOr<Trace> trace = ReadTrace(flags.trace);
+  if (!trace.ok()) return trace.status();
+  PlannedTrace planned;
+  planned.trace = std::make_unique<const Trace>(*std::move(trace));
+  absl::StatusOr<std::unique_ptr<Allocator>> allocator =
+      PlanningAllocator(flags.space, flags.max_allocation);
+  if (!allocator.ok()) return allocator.status();
+  planned.allocator = *std::move(allocator);
+  absl::StatusOr<TraceJob> job = MakeTraceJob(*planned.trace, *planned.allocator);
+  if (!job.ok()) return InFile(flags.trace, job.status());
+  planned.job = *std::move(job);
+
+  std::string stored;
+  if (!flags.plan_file.empty()) {
+    absl::StatusOr<std::string> text = packing::ReadFile(flags.plan_file);
+    if (!text.ok()) return text.status();
+    stored = *std::move(text);
+  }
   const absl::Time start = absl::Now();
-  absl::StatusOr<Plan> plan = MakePlan(job->schedule, options);
-  if (!plan.ok()) return plan.status();
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  return PlannedTrace{*std::move(job), *std::move(plan), seconds};
+  absl::StatusOr<Plan> plan = flags.plan_file.empty() ? MakePlan(planned.job.schedule, options)
+                                                      : LoadPlan(stored, planned.job.schedule);
+  planned.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  if (!plan.ok()) {
+    return InFile(flags.plan_file.empty() ? flags.trace : flags.plan_file, plan.status());
+  }
+  planned.plan = *std::move(plan);
+  return planned;
 }
 
 Rivals PlanAsOthersDo(const Plan& plan) {
@@ -125,12 +174,15 @@ Rivals PlanAsOthersDo(const Plan& plan) {
   return rivals;
 }
 
-void AddPlanTo(const PlannedTrace& planned, nlohmann::ordered_json& out) {
+void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::ordered_json& out) {
   const Plan& plan = planned.plan;
   const Rivals rivals = PlanAsOthersDo(plan);
+  out["trace"] = planned.trace->name;
+  out["file"] = flags.trace;
+  out["space"] = flags.space.ToString();
   out["planner"] = PlanModeName(plan.mode);
   out["alignment"] = plan.alignment_bytes;
-  out["ops"] = planned.job.trace->ops.size();
+  out["ops"] = planned.trace->ops.size();
   out["storages"] = planned.job.storages;
   out["planned"] = plan.placements.size();
   out["not_planned"] = nlohmann::ordered_json::object();
@@ -149,6 +201,26 @@ void AddPlanTo(const PlannedTrace& planned, nlohmann::ordered_json& out) {
   out["plan_seconds"] = planned.seconds;
 }
 
+void AddPlanKeysTo(FlagSet& set) {
+  constexpr std::pair<const char*, const char*> kKeys[] = {
+      {"trace, file", "the schedule's name, and where it was read"},
+      {"space, planner, alignment", "as asked for, or as the stored plan has it"},
+      {"ops, storages", "how many the schedule has; aliases count with their storage"},
+      {"planned", "storages that the plan places in arenas"},
+      {"not_planned", "how many it leaves alone, by reason"},
+      {"unplanned_bytes", "what the placed storages would take, each on its own"},
+      {"arenas, arena_bytes", "bytes of each arena, and their sum"},
+      {"lower_bound_bytes", "proven: no plan of this mode takes less"},
+      {"optimal, deadline_hit", "whether it is that small; whether the deadline cut it short"},
+      {"tlsf_bytes", "what a TLSF allocator takes, called in the order of the ops"},
+      {"greedy_by_size_bytes", "what placing the largest first takes; 0: not tried, too many"},
+      {"reuse_edges", "edges that an executor of concurrent steps has to add"},
+      {"fills", "storages to be zeroed, right before their first step"},
+      {"plan_seconds", "time to make the plan, or to load and validate it"},
+  };
+  for (const auto& [key, meaning] : kKeys) set.AddJsonKey(key, meaning);
+}
+
 std::string PlanText(const PlannedTrace& planned) {
   const Plan& plan = planned.plan;
   const Rivals rivals = PlanAsOthersDo(plan);
@@ -156,14 +228,14 @@ std::string PlanText(const PlannedTrace& planned) {
   for (const auto& [reason, count] : ReasonCounts(plan))
     reasons.push_back(absl::StrCat(count, " ", reason));
   std::string text =
-      absl::StrFormat("%s: %d ops, %d storages; planned %d in %.2f ms", planned.job.trace->name,
-                      planned.job.trace->ops.size(), planned.job.storages, plan.placements.size(),
-                      planned.seconds * 1e3);
+      absl::StrFormat("%s: %d ops, %d storages; planned %d in %.2f ms",
+                      OneLine(planned.trace->name), planned.trace->ops.size(), planned.job.storages,
+                      plan.placements.size(), planned.seconds * 1e3);
   if (!reasons.empty()) absl::StrAppend(&text, "; not planned: ", absl::StrJoin(reasons, ", "));
   text += "\n";
   auto line = [&text, &plan](std::string_view what, uint64_t bytes, std::string_view note) {
-    absl::StrAppendFormat(&text, "  %-34s %14d  %10s  %6s  %s\n", what, bytes, HumanBytes(bytes),
-                          Ratio(bytes, plan.lower_bound_bytes), note);
+    absl::StrAppendFormat(&text, "  %-34s %14d  %10s  %6s%s%s\n", what, bytes, HumanBytes(bytes),
+                          Ratio(bytes, plan.lower_bound_bytes), note.empty() ? "" : "  ", note);
   };
   absl::StrAppendFormat(&text, "  %-34s %14s  %10s  %6s\n", "", "bytes", "", "ratio");
   line("every storage on its own", plan.unplanned_bytes, "");
@@ -179,35 +251,6 @@ std::string PlanText(const PlannedTrace& planned) {
                            : "");
   line("lower bound", plan.lower_bound_bytes, "");
   return text;
-}
-
-Progress::Progress(std::string what)
-    : what_(std::move(what)),
-      terminal_(isatty(STDERR_FILENO) != 0),
-      start_(absl::Now()),
-      shown_(start_) {}
-
-Progress::~Progress() {
-  if (any_) std::fputs("\r\033[K", stderr);
-}
-
-bool Progress::Due() {
-  if (!terminal_) return false;
-  const absl::Time now = absl::Now();
-  if (now - start_ < absl::Milliseconds(500) || now - shown_ < absl::Milliseconds(100))
-    return false;
-  shown_ = now;
-  return any_ = true;
-}
-
-void Progress::At(uint64_t done, uint64_t total) {
-  if (Due())
-    std::fprintf(stderr, "\r\033[K%s %3d%%", what_.c_str(),
-                 static_cast<int>(total == 0 ? 100 : 100 * done / total));
-}
-
-void Progress::Say(const std::string& text) {
-  if (Due()) std::fprintf(stderr, "\r\033[K%s %s", what_.c_str(), text.c_str());
 }
 
 }  // namespace tenure::cli

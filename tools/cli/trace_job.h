@@ -28,12 +28,9 @@ struct TraceJob {
   const Trace* trace = nullptr;
   // Steps in the trace's order: reads and writes stand as the op names them.
   Schedule schedule;
-  // Whole storages of weights, inputs and outputs, by id. Unallocated; a weight or input that
-  // `own_persistent` said no to is left for the caller to make (mapped from a file) and is null
-  // here.
+  // Whole storages of weights, inputs and outputs, by id; unallocated, unless they were given.
   std::map<uint32_t, Buffer> persistent = {};
-  // Storages the schedule touches or keeps.
-  uint32_t storages = 0;
+  uint32_t storages = 0;  // that the schedule touches or keeps
   std::vector<TraceUse> uses;
 
   // Outputs, and weights and inputs that some op writes: what is compared.

@@ -91,16 +91,21 @@ std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads) {
   return std::make_unique<Copied>(trace, threads);
 }
 
+absl::Status CheckHostCanRun(const Allocator& allocator) {
+  const SpaceTraits& traits = allocator.traits();
+  if (traits.has_bytes && traits.host_readable && traits.host_writable) return absl::OkStatus();
+  const std::string space = allocator.space().ToString();
+  const std::string_view why = !traits.has_bytes       ? "has no bytes"
+                               : !traits.host_writable ? "can't be written by the host"
+                                                       : "can't be read by the host";
+  return absl::UnimplementedError(absl::StrCat(
+      "ops run on the host, and the space ", space, " ", why,
+      "; run with --space=cpu, or look at the plan alone with 'tenure plan --space=", space, "'"));
+}
+
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options) {
-  if (!allocator.traits().has_bytes || !allocator.traits().host_readable ||
-      !allocator.traits().host_writable) {
-    return absl::UnimplementedError(
-        absl::StrCat("the reference kernel runs on the host, which can't reach the bytes of ",
-                     allocator.space().ToString(),
-                     "; run on cpu, or look at the plan alone with 'tenure plan --space=",
-                     allocator.space().ToString(), "'"));
-  }
+  if (absl::Status status = CheckHostCanRun(allocator); !status.ok()) return status;
   absl::StatusOr<std::map<uint32_t, Buffer>> given = weights.Given();
   if (!given.ok()) return given.status();
   absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
@@ -115,7 +120,7 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
 
   RunResult result;
   PlacedPlan placed;
-  if (options.planned) {
+  if (options.plan != nullptr) {
     absl::StatusOr<PlacedPlan> p = options.check_plan
                                        ? PlacePlan(*options.plan, job->schedule)
                                        : internal::PlaceUnchecked(*options.plan, job->schedule);

@@ -1,9 +1,16 @@
-// Runs a TraceJob with the reference kernel, step by step, on host-accessible memory, and compares
-// two runs.
+// Runs a recorded schedule with the reference kernel, step by step, on memory that the host can
+// reach, planned or not, and compares two runs.
 //
-// Thread safety: one run at a time a job. Ownership: borrows what it is given.
-// Errors: what allocation and copies give; Unimplemented where the host can't reach the space's
-// bytes.
+// Example:
+//   std::unique_ptr<WeightSource> weights = CopiedWeights(trace, threads);
+//   ASSIGN_OR_RETURN(RunResult apart, RunTrace(trace, cpu, *weights, {}));
+//   ASSIGN_OR_RETURN(RunResult planned, RunTrace(trace, cpu, *weights, {.plan = &plan}));
+//   RETURN_IF_ERROR(CompareRuns(trace, apart, planned));
+//
+// Thread safety: single-threaded; a run uses as many threads as it may. Ownership: borrows what it
+// is given.
+// Errors: what allocation, placing and copies give, after the op and the buffer; Unimplemented
+// where the host can't reach the space's bytes; DataLoss for runs that differ.
 
 #ifndef TENURE_TOOLS_CLI_TRACE_RUN_H_
 #define TENURE_TOOLS_CLI_TRACE_RUN_H_
@@ -36,27 +43,31 @@ class WeightSource {
 // Computed into host memory and copied in.
 std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads);
 
-// Written to a temporary file once, which is mapped: what no op writes is read in place, the rest
-// is copied. The file goes when the source does.
+// Written to a temporary file (in TMPDIR) that is mapped: what no op writes is read in place, the
+// rest is copied. The file has no name by the time this returns, so nothing is left behind however
+// the process ends.
 absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, Registry& registry,
                                                             int threads);
 
 // What a run left behind.
 struct RunResult {
-  std::map<uint32_t, uint64_t> digests;            // of each result
-  std::map<uint32_t, std::vector<uint8_t>> bytes;  // of each result, copied out
-  std::vector<std::vector<uint64_t>>
-      read_chain;      // after each read of each op: everything read so far, mixed
-  double seconds = 0;  // ops alone
+  // By id of the storage: outputs, and weights and inputs that ops write.
+  std::map<uint32_t, uint64_t> digests;
+  std::map<uint32_t, std::vector<uint8_t>> bytes;
+  // Of each op, after each of its reads: everything it has read so far, mixed.
+  std::vector<std::vector<uint64_t>> read_chain;
+  double seconds = 0;  // of the ops
 };
 
 struct RunOptions {
-  int threads = 2;
-  bool planned = true;         // false: every storage on its own
-  const Plan* plan = nullptr;  // with planned
+  int threads = 1;
+  const Plan* plan = nullptr;  // null: every storage in memory of its own
   bool check_plan = true;      // false only in tests that place a wrong plan
   std::function<void(size_t done, size_t total)> progress = {};
 };
+
+// Unimplemented, and what to do instead, where RunTrace can't run.
+absl::Status CheckHostCanRun(const Allocator& allocator);
 
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options);

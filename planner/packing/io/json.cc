@@ -281,4 +281,17 @@ std::string FormatPackingJson(const Packing& packing) {
   return root.dump();
 }
 
+std::string FormatExplanationJson(const Explanation& why) {
+  Json root = {{"lower_bound", why.lower_bound},
+               {"peak",
+                {{"bytes", why.peak.bytes},
+                 {"first", why.peak.first},
+                 {"last", why.peak.last},
+                 {"items", why.peak_items}}},
+               {"conflict", why.conflict},
+               {"irreducible", why.irreducible}};
+  if (why.capacity != kUnlimited) root["capacity"] = why.capacity;
+  return root.dump();
+}
+
 }  // namespace tenure::packing

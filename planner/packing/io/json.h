@@ -23,6 +23,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+#include "tenure/planner/packing/explain.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/problem.h"
 
@@ -35,6 +36,10 @@ std::string FormatProblemJson(const Problem& problem);
 // A packing read from elsewhere is not yet valid: see validator.h.
 absl::StatusOr<Packing> ParsePackingJson(std::string_view text, std::string_view file);
 std::string FormatPackingJson(const Packing& packing);
+
+// {"capacity": 8, "lower_bound": 10, "peak": {"bytes": 10, "first": 0, "last": 2, "items": [1, 0]},
+//  "conflict": [0, 1], "irreducible": true}
+std::string FormatExplanationJson(const Explanation& explanation);
 
 }  // namespace tenure::packing
 

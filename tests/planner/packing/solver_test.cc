@@ -30,20 +30,32 @@ struct NamedFeatures {
 
 class Agreement : public testing::TestWithParam<NamedFeatures> {};
 
+// Exact search takes everything but these.
+bool ExactTakes(const Problem& problem) {
+  for (const Gap& gap : problem.gaps) {
+    if (gap.window_begin != gap.window_end) return false;
+  }
+  return problem.arenas.size() < 2 && problem.adjacent.empty() && problem.order.steps == 0;
+}
+
 // Every answer is checked against every packing there is.
 TEST_P(Agreement, WithBruteForce) {
+  constexpr uint64_t kMost = 18;
   int lowest = 0, solved = 0;
   for (int k = 0; k < GetParam().problems; ++k) {
     const Problem problem = RandomProblem(GetParam().features, static_cast<uint32_t>(k));
     ASSERT_TRUE(CheckProblem(problem).ok()) << CheckProblem(problem);
-    const std::optional<uint64_t> best = BruteForce(problem, 18);
+    const std::optional<uint64_t> best = BruteForce(problem, kMost);
     for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
       const Packing packing = MustSolve(problem, {.effort = effort});
       SCOPED_TRACE(testing::Message() << "problem " << k << " effort " << EffortName(effort));
       EXPECT_FALSE(packing.outcome == Outcome::kInfeasible && best.has_value());
+      if (effort == Effort::kOptimal && ExactTakes(problem)) {
+        EXPECT_TRUE(!best.has_value() || packing.outcome == Outcome::kOptimal);
+        if (packing.outcome == Outcome::kNone) ADD_FAILURE() << "neither packed nor refuted";
+      }
       if (!best.has_value()) continue;
       EXPECT_LE(packing.lower_bound, *best);
-      ASSERT_NE(packing.outcome, Outcome::kInfeasible);
       if (!packing.has_offsets()) continue;
       EXPECT_TRUE(Validate(problem, packing).ok());
       EXPECT_GE(packing.height, *best);
@@ -51,6 +63,12 @@ TEST_P(Agreement, WithBruteForce) {
       if (packing.height == *best) ++lowest;
       EXPECT_TRUE(packing.outcome != Outcome::kOptimal || packing.height == *best);
     }
+    if (!best.has_value() || *best == 0 || !ExactTakes(problem)) continue;
+    // Just enough, and one byte too little.
+    EXPECT_TRUE(MustSolve(problem, {.effort = Effort::kOptimal, .capacity = *best}).has_offsets());
+    EXPECT_EQ(MustSolve(problem, {.effort = Effort::kOptimal, .capacity = *best - 1}).outcome,
+              Outcome::kInfeasible)
+        << k;
   }
   // Heuristics are good on small problems; a drop here is a loss of quality.
   EXPECT_GT(lowest, solved * 9 / 10);
@@ -58,7 +76,7 @@ TEST_P(Agreement, WithBruteForce) {
 
 INSTANTIATE_TEST_SUITE_P(
     Features, Agreement,
-    testing::Values(NamedFeatures{"Plain", {.items = 7}, 500},
+    testing::Values(NamedFeatures{"Plain", {.items = 7}, 600},
                     NamedFeatures{"Alignment", {.items = 6, .alignment = true}, 300},
                     NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 300},
                     NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 300},
@@ -76,7 +94,142 @@ INSTANTIATE_TEST_SUITE_P(
                                    .arenas = true,
                                    .adjacency = true},
                                   150}),
-    [](const auto& param) { return std::string(param.param.name); });
+    [](const auto& named) { return std::string(named.param.name); });
+
+Problem Random(int n, uint32_t seed) {
+  std::mt19937 g(seed);
+  Problem problem;
+  for (int i = 0; i < n; ++i) {
+    const Time first = g() % static_cast<uint32_t>(n);
+    problem.items.push_back(
+        {.first = first, .last = first + 1 + static_cast<Time>(g() % 50), .size = 1 + g() % 1000});
+  }
+  return problem;
+}
+
+TEST(Solver, EmptyProblemsAndEmptyItems) {
+  Problem problem;
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    EXPECT_EQ(MustSolve(problem, {.effort = effort}).outcome, Outcome::kOptimal);
+  }
+  problem.items.push_back({.first = 0, .last = 1, .size = 0, .alignment = 64});
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+  EXPECT_EQ(packing.height, 0u);
+  problem.items.push_back({.first = 0, .last = 1, .size = 5, .fixed = 3});
+  EXPECT_EQ(MustSolve(problem, {}).height, 8u);
+}
+
+TEST(Solver, RefusesNonsense) {
+  Problem problem;
+  problem.items.push_back({.first = 3, .last = 3, .size = 1});
+  EXPECT_EQ(Solve(problem).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0] = {.first = 3, .last = 4, .size = ~uint64_t{0}};
+  EXPECT_EQ(Solve(problem).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0].size = 1;
+  EXPECT_EQ(Solve(problem, {.max_threads = 0}).status().code(), absl::StatusCode::kInvalidArgument);
+  problem.items[0] = {.first = INT64_MIN, .last = INT64_MAX, .size = 7};
+  EXPECT_EQ(MustSolve(problem, {}).height, 7u);
+}
+
+TEST(Solver, SaysInfeasibleOnlyWithProof) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 2, .size = 6}, {.first = 1, .last = 3, .size = 6}};
+  EXPECT_EQ(MustSolve(problem, {.capacity = 11}).outcome, Outcome::kInfeasible);
+  EXPECT_TRUE(MustSolve(problem, {.capacity = 12}).has_offsets());
+  problem.capacity = 11;
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+  problem.capacity = kUnlimited;
+  problem.items[0].fixed = 0;
+  problem.items[1].fixed = 5;
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+  problem.items[1].fixed = kNoOffset;
+  problem.arenas = {{.limit = 5}, {.limit = 100}};
+  problem.bindings = {{1, 0}};
+  EXPECT_EQ(MustSolve(problem, {}).outcome, Outcome::kInfeasible);
+}
+
+TEST(Solver, ArenasThatShareNothingArePackedApart) {
+  Problem problem;
+  problem.arenas = {{.limit = 10}, {}};
+  problem.items.resize(4, {.first = 0, .last = 2, .size = 5});
+  problem.bindings = {{0, 0}, {1, 1}, {2, 0}, {3, 1}};
+  const Packing packing = MustSolve(problem, {.effort = Effort::kFast});
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+  EXPECT_EQ(packing.heights, (std::vector<uint64_t>{10, 10}));
+  EXPECT_EQ(MustSolve(problem, {.capacity = 19}).outcome, Outcome::kInfeasible);
+}
+
+TEST(Solver, SameAnswerForTheSameQuestion) {
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Problem problem = Random(100, 7);
+    const Packing a = MustSolve(problem, {.effort = effort, .max_nodes = 3000});
+    const Packing b = MustSolve(problem, {.effort = effort, .max_threads = 2, .max_nodes = 3000});
+    EXPECT_EQ(a.offsets, b.offsets);
+  }
+}
+
+TEST(Solver, LowerEffortIsNeverBetter) {
+  for (uint32_t seed = 0; seed < 5; ++seed) {
+    const Problem problem = Random(200, seed);
+    EXPECT_LE(MustSolve(problem, {.effort = Effort::kBalanced}).height,
+              MustSolve(problem, {.effort = Effort::kFast}).height);
+  }
+}
+
+TEST(Solver, ADeadlineInThePastStillGivesAPacking) {
+  const Problem problem = Random(3000, 1);
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Packing packing =
+        MustSolve(problem, {.effort = effort, .deadline = absl::InfinitePast()});
+    EXPECT_TRUE(packing.deadline_hit);
+    EXPECT_TRUE(packing.has_offsets());
+  }
+  const std::atomic<bool> cancel = true;
+  const Packing packing = MustSolve(problem, {.cancel = &cancel});
+  EXPECT_TRUE(packing.deadline_hit);
+  EXPECT_TRUE(packing.has_offsets());
+}
+
+TEST(Solver, AlignmentCountsAtTheGrain) {
+  Problem problem;
+  problem.items.resize(3, {.first = 0, .last = 1, .size = 10, .alignment = 64});
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.height, 138u);
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+}
+
+TEST(Hints, AreUsedWhereTheyCostNothing) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 2, .size = 10},
+                   {.first = 0, .last = 2, .size = 4, .hint = 2},
+                   {.first = 3, .last = 4, .size = 4, .hint = 7},
+                   {.first = 3, .last = 4, .size = 4, .hint = 100}};
+  const Packing packing = MustSolve(problem, {});
+  EXPECT_EQ(packing.height, 14u);
+  EXPECT_EQ(packing.offsets[2], 7u);
+  EXPECT_NE(packing.offsets[3], 100u);
+}
+
+TEST(Hints, APackingIsKeptWhenItIsPackedAgain) {
+  Problem problem = Random(200, 3);
+  const Packing before = MustSolve(problem, {.effort = Effort::kFast});
+  for (size_t i = 0; i < problem.items.size(); ++i) problem.items[i].hint = before.offsets[i];
+  const Packing same = MustSolve(problem, {.effort = Effort::kFast, .hints = HintPolicy::kKeep});
+  EXPECT_EQ(same.offsets, before.offsets);
+  // One item grows: the rest need not move.
+  problem.items[17].size += 100;
+  const Packing after = MustSolve(problem, {.effort = Effort::kFast, .hints = HintPolicy::kKeep});
+  size_t kept = 0;
+  for (size_t i = 0; i < problem.items.size(); ++i) kept += after.offsets[i] == before.offsets[i];
+  EXPECT_GT(kept, problem.items.size() * 9 / 10);
+  // A capacity goes before hints.
+  for (Item& item : problem.items) item.hint += before.height;
+  const Packing low = MustSolve(
+      problem,
+      {.effort = Effort::kFast, .capacity = before.height * 2, .hints = HintPolicy::kKeep});
+  EXPECT_TRUE(low.has_offsets());
+}
 
 }  // namespace
 }  // namespace tenure::packing

@@ -1,0 +1,222 @@
+#include "tenure/planner/packing/exact/model.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/sections.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+// An uninterrupted part of an item's life.
+struct Piece {
+  uint32_t item;
+  Life life;
+};
+
+bool Takes(const Problem& problem) {
+  if (problem.arenas.size() > 1 || !problem.bindings.empty()) return false;
+  if (!problem.adjacent.empty() || problem.order.steps > 0) return false;
+  return std::all_of(problem.gaps.begin(), problem.gaps.end(),
+                     [](const Gap& gap) { return gap.window_begin == gap.window_end; });
+}
+
+// Pieces in order of (item, time).
+std::vector<Piece> CutAtGaps(const Problem& problem, const std::vector<uint32_t>& item_of) {
+  std::vector<Gap> gaps = problem.gaps;
+  std::sort(gaps.begin(), gaps.end(), [](const Gap& a, const Gap& b) {
+    return std::pair(a.item, a.first) < std::pair(b.item, b.first);
+  });
+  std::vector<Piece> pieces;
+  pieces.reserve(item_of.size() + gaps.size());
+  size_t g = 0;
+  for (uint32_t i = 0; i < item_of.size(); ++i) {
+    const Item& item = problem.items[item_of[i]];
+    Time from = item.first;
+    while (g < gaps.size() && gaps[g].item < item_of[i]) ++g;
+    for (; g < gaps.size() && gaps[g].item == item_of[i]; ++g) {
+      if (from < gaps[g].first) pieces.push_back({i, {from, gaps[g].first}});
+      from = gaps[g].last;
+    }
+    if (from < item.last) pieces.push_back({i, {from, item.last}});
+  }
+  return pieces;
+}
+
+// The largest number that divides the sizes and fixed offsets, and that each alignment divides or
+// is divided by.
+uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) {
+  uint64_t unit = 0;
+  for (uint32_t i : item_of) {
+    unit = std::gcd(unit, problem.items[i].size);
+    if (problem.items[i].fixed != kNoOffset) unit = std::gcd(unit, problem.items[i].fixed);
+  }
+  if (unit == 0) return 1;
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (uint32_t i : item_of) {
+      const uint64_t alignment = problem.items[i].alignment;
+      const uint64_t common = std::gcd(unit, alignment);
+      if (common != unit && common != alignment) {
+        unit = common;
+        changed = true;
+      }
+    }
+  }
+  return unit;
+}
+
+// Fills members, conflicts, totals and the bound from spans, sizes and fixed offsets.
+bool Finish(Model& model, const ModelLimits& limits) {
+  const size_t n = model.items();
+  model.first_section.resize(n);
+  model.last_section.resize(n);
+  model.total.assign(model.sections, 0);
+  model.members.begin.assign(size_t{model.sections} + 1, 0);
+  for (size_t i = 0; i < n; ++i) {
+    model.first_section[i] = *model.spans.first(i);
+    model.last_section[i] = *(model.spans.last(i) - 1);
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      ++model.members.begin[*t + 1];
+      model.total[*t] += model.size[i];
+    }
+    if (model.fixed[i] >= 0) model.bound = std::max(model.bound, model.fixed[i] + model.size[i]);
+  }
+  for (Units total : model.total) model.bound = std::max(model.bound, total);
+  for (size_t t = 0; t < model.sections; ++t) {
+    model.members.begin[t + 1] += model.members.begin[t];
+  }
+  model.members.values.resize(model.members.begin.back());
+  std::vector<uint32_t> end(model.members.begin.begin(), model.members.begin.end() - 1);
+  for (uint32_t i = 0; i < n; ++i) {
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      model.members.values[end[*t]++] = i;
+    }
+  }
+  // Items that are in a section and not in the one before: all that a run of sections adds.
+  Rows starters;
+  starters.begin.assign(1, 0);
+  for (uint32_t t = 0; t < model.sections; ++t) {
+    for (const uint32_t* j = model.members.first(t); j != model.members.last(t); ++j) {
+      const uint32_t* at = std::lower_bound(model.spans.first(*j), model.spans.last(*j), t);
+      if (at == model.spans.first(*j) || *(at - 1) + 1 != t) starters.values.push_back(*j);
+    }
+    starters.begin.push_back(static_cast<uint32_t>(starters.values.size()));
+  }
+  model.conflicts.begin.assign(1, 0);
+  std::vector<uint32_t> seen(n, 0);
+  for (uint32_t i = 0; i < n; ++i) {
+    if (i % 64 == 0 && limits.interrupted && limits.interrupted()) return false;
+    const size_t row = model.conflicts.values.size();
+    seen[i] = i + 1;
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      const bool follows = t != model.spans.first(i) && *(t - 1) + 1 == *t;
+      const Rows& rows = follows ? starters : model.members;
+      for (const uint32_t* j = rows.first(*t); j != rows.last(*t); ++j) {
+        if (seen[*j] == i + 1) continue;
+        seen[*j] = i + 1;
+        model.conflicts.values.push_back(*j);
+      }
+    }
+    if (model.conflicts.values.size() > limits.entries) return false;
+    std::sort(model.conflicts.values.begin() + static_cast<ptrdiff_t>(row),
+              model.conflicts.values.end());
+    model.conflicts.begin.push_back(static_cast<uint32_t>(model.conflicts.values.size()));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits) {
+  if (!Takes(problem)) return std::nullopt;
+  Model model;
+  std::vector<uint32_t> sized;
+  for (uint32_t i = 0; i < problem.items.size(); ++i) {
+    if (problem.items[i].size > 0) sized.push_back(i);
+  }
+  model.unit = FindUnit(problem, sized);
+  model.problem_item = sized;
+  std::vector<Piece> pieces = CutAtGaps(problem, model.problem_item);
+  // An item that is a gap throughout holds no bytes at all, and still counts for the height.
+  std::vector<uint32_t> holding;
+  for (size_t p = 0; p < pieces.size(); ++p) {
+    const uint32_t original = model.problem_item[pieces[p].item];
+    if (holding.empty() || holding.back() != original) holding.push_back(original);
+    pieces[p].item = static_cast<uint32_t>(holding.size() - 1);
+  }
+  model.problem_item = std::move(holding);
+
+  std::vector<Life> lives(pieces.size());
+  for (size_t p = 0; p < pieces.size(); ++p) lives[p] = pieces[p].life;
+  const Sections sections = FindSections(lives);
+  model.sections = sections.count;
+  uint64_t entries = 0;
+  for (const SectionRange& range : sections.ranges) entries += range.end - range.begin;
+  if (entries > limits.entries) return std::nullopt;
+
+  size_t h = 0;
+  for (uint32_t i : sized) {
+    if (h < model.problem_item.size() && model.problem_item[h] == i) {
+      ++h;
+      continue;
+    }
+    const Item& item = problem.items[i];
+    const uint64_t end = item.size + (item.fixed == kNoOffset ? 0 : item.fixed);
+    model.bound = std::max(model.bound, static_cast<Units>(end / model.unit));
+  }
+  model.idle_height = model.bound;
+  model.spans.begin.assign(1, 0);
+  size_t p = 0;
+  for (uint32_t i = 0; i < model.problem_item.size(); ++i) {
+    const Item& item = problem.items[model.problem_item[i]];
+    model.size.push_back(static_cast<Units>(item.size / model.unit));
+    model.alignment.push_back(std::max<Units>(1, static_cast<Units>(item.alignment / model.unit)));
+    model.fixed.push_back(item.fixed == kNoOffset ? Units{-1}
+                                                  : static_cast<Units>(item.fixed / model.unit));
+    model.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));
+    for (; p < pieces.size() && pieces[p].item == i; ++p) {
+      for (uint32_t t = sections.ranges[p].begin; t < sections.ranges[p].end; ++t) {
+        // Pieces that touch may share a section.
+        if (model.spans.values.size() > model.spans.begin.back() &&
+            model.spans.values.back() >= t) {
+          continue;
+        }
+        model.spans.values.push_back(t);
+      }
+    }
+    model.spans.begin.push_back(static_cast<uint32_t>(model.spans.values.size()));
+  }
+  if (!Finish(model, limits)) return std::nullopt;
+  return model;
+}
+
+Model Window(const Model& model, uint32_t first, uint32_t last) {
+  Model part;
+  part.unit = model.unit;
+  part.sections = last - first + 1;
+  part.spans.begin.assign(1, 0);
+  for (uint32_t i = 0; i < model.items(); ++i) {
+    const size_t row = part.spans.values.size();
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      if (*t >= first && *t <= last) part.spans.values.push_back(*t - first);
+    }
+    if (part.spans.values.size() == row) continue;
+    part.spans.begin.push_back(static_cast<uint32_t>(part.spans.values.size()));
+    part.problem_item.push_back(model.problem_item[i]);
+    part.size.push_back(model.size[i]);
+    part.alignment.push_back(model.alignment[i]);
+    part.fixed.push_back(model.fixed[i]);
+    part.width.push_back(model.width[i]);
+  }
+  Finish(part, ModelLimits{});
+  return part;
+}
+
+}  // namespace tenure::packing::exact

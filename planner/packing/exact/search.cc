@@ -1,0 +1,145 @@
+#include "tenure/planner/packing/exact/search.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/strategy.h"
+#include "tenure/planner/packing/exact/tree.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+// The sequence of runs: which strategy, with how many nodes.
+class Schedule {
+ public:
+  Schedule(const Model& model, const SearchOptions& options)
+      : restarts_(options.rules.restarts),
+        left_(options.node_limit),
+        limit_(model.items() + model.items() / 4 + 64) {}
+
+  // The limit of the next run; 0: the node limit is spent.
+  uint64_t Next() {
+    if (!restarts_) return std::exchange(left_, 0);
+    if (run_ > 0 && run_ % RoundLength() == 0) limit_ *= kGrowth;
+    ++run_;
+    const uint64_t limit = std::min(limit_, left_);
+    if (left_ != UINT64_MAX) left_ -= limit;
+    return limit;
+  }
+
+ private:
+  static constexpr uint64_t kGrowth = 3;
+  bool restarts_;
+  uint64_t left_;
+  uint64_t limit_;
+  uint64_t run_ = 0;
+};
+
+struct Run {
+  Verdict verdict = Verdict::kStopped;
+  std::vector<Units> offsets;
+  uint64_t nodes = 0;
+  uint64_t backtracks = 0;
+};
+
+// Threads take runs in sequence until one has decided.
+class Race {
+ public:
+  Race(const Model& model, Units capacity, const SearchOptions& options)
+      : model_(model), capacity_(capacity), options_(options), schedule_(model, options) {}
+
+  void Work() {
+    for (;;) {
+      uint64_t number = 0;
+      uint64_t limit = 0;
+      {
+        absl::MutexLock lock(&mutex_);
+        number = runs_.size();
+        if (stopped_ || number > decided_.load(std::memory_order_relaxed)) return;
+        limit = schedule_.Next();
+        if (limit == 0) return;
+        runs_.emplace_back();
+      }
+      Tree tree(model_, options_.rules.restarts ? RaceStrategy(number) : RaceStrategy(0),
+                options_.rules, capacity_);
+      Run run;
+      run.verdict = tree.Run(limit, options_.stop, &decided_, number);
+      run.nodes = tree.nodes();
+      run.backtracks = tree.backtracks();
+      if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();
+      absl::MutexLock lock(&mutex_);
+      if (run.verdict == Verdict::kFound || run.verdict == Verdict::kInfeasible) {
+        if (number < decided_.load(std::memory_order_relaxed)) {
+          decided_.store(number, std::memory_order_relaxed);
+        }
+      } else if (run.verdict == Verdict::kStopped &&
+                 number < decided_.load(std::memory_order_relaxed)) {
+        stopped_ = true;
+      }
+      runs_[number] = std::move(run);
+    }
+  }
+
+  SearchResult Result() {
+    absl::MutexLock lock(&mutex_);
+    SearchResult result;
+    const uint64_t decided = decided_.load(std::memory_order_relaxed);
+    const bool any = decided < runs_.size();
+    result.runs = any ? decided + 1 : runs_.size();
+    for (uint64_t k = 0; k < result.runs; ++k) {
+      result.nodes += runs_[k].nodes;
+      result.backtracks += runs_[k].backtracks;
+    }
+    if (any) {
+      result.verdict = runs_[decided].verdict;
+      result.offsets = std::move(runs_[decided].offsets);
+    } else {
+      result.verdict = stopped_ ? Verdict::kStopped : Verdict::kLimit;
+    }
+    return result;
+  }
+
+ private:
+  const Model& model_;
+  const Units capacity_;
+  const SearchOptions& options_;
+  std::atomic<uint64_t> decided_{UINT64_MAX};  // the first run that has an answer
+  absl::Mutex mutex_;
+  Schedule schedule_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
+  bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+SearchResult Search(const Model& model, Units capacity, const SearchOptions& options) {
+  SearchResult result;
+  if (model.bound > capacity) {
+    result.verdict = Verdict::kInfeasible;
+    return result;
+  }
+  Race race(model, capacity, options);
+  std::vector<std::thread> helpers;
+  if (options.rules.restarts) {
+    for (int k = 1; k < options.max_threads; ++k) helpers.emplace_back([&race] { race.Work(); });
+  }
+  race.Work();
+  for (std::thread& helper : helpers) helper.join();
+  return race.Result();
+}
+
+Units Height(const Model& model, const std::vector<Units>& offsets) {
+  Units height = model.idle_height;
+  for (size_t i = 0; i < offsets.size(); ++i) height = std::max(height, offsets[i] + model.size[i]);
+  return height;
+}
+
+}  // namespace tenure::packing::exact

@@ -1,0 +1,97 @@
+#include "tenure/planner/packing/exact/strategy.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "tenure/planner/packing/exact/model.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+constexpr Key kT = Key::kTotal;
+constexpr Key kW = Key::kWidth;
+constexpr Key kA = Key::kArea;
+constexpr Key kS = Key::kSize;
+
+constexpr Strategy kStrategies[] = {
+    {Choice::kTight, {kT, kW, kA}},   {Choice::kFewest, {kT, kW, kA}},
+    {Choice::kFullest, {kT, kW, kA}}, {Choice::kHardest, {kT, kW, kA}},
+    {Choice::kFewest, {kA, kT, kW}},  {Choice::kTight, {kT, kA, kW}},
+    {Choice::kFirst, {kT, kW, kA}},   {Choice::kFewest, {kT, kA, kW}},
+    {Choice::kHardest, {kS, kT, kW}}, {Choice::kFullest, {kT, kA, kW}},
+    {Choice::kItem, {kT, kW, kA}},    {Choice::kFewest, {kS, kT, kW}},
+};
+constexpr uint64_t kRound = sizeof(kStrategies) / sizeof(kStrategies[0]);
+
+// Small, and the same everywhere.
+uint32_t NextRandom(uint32_t& state) {
+  state ^= state << 13;
+  state ^= state >> 17;
+  state ^= state << 5;
+  return state;
+}
+
+}  // namespace
+
+uint64_t RoundLength() { return kRound; }
+
+Strategy RaceStrategy(uint64_t run) {
+  Strategy strategy = kStrategies[run % kRound];
+  // Every other round walks the plain orders again, further.
+  const uint64_t round = run / kRound;
+  if (round % 2 == 1) strategy.seed = static_cast<uint32_t>(run * 2654435761u) | 1;
+  return strategy;
+}
+
+std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy) {
+  const size_t n = model.items();
+  std::vector<Units> tallest(n, 0);
+  for (size_t i = 0; i < n; ++i) {
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      tallest[i] = std::max(tallest[i], model.total[*t]);
+    }
+  }
+  auto value = [&](uint32_t i, Key key) -> double {
+    switch (key) {
+      case Key::kTotal:
+        return static_cast<double>(tallest[i]);
+      case Key::kWidth:
+        return static_cast<double>(model.width[i]);
+      case Key::kArea:
+        return static_cast<double>(model.width[i]) * static_cast<double>(model.size[i]);
+      case Key::kSize:
+        return static_cast<double>(model.size[i]);
+    }
+    return 0;
+  };
+  using Rank = std::tuple<double, double, double, uint32_t, Units, uint32_t>;
+  std::vector<Rank> ranks(n);
+  for (uint32_t i = 0; i < n; ++i) {
+    ranks[i] = {-value(i, strategy.keys[0]),
+                -value(i, strategy.keys[1]),
+                -value(i, strategy.keys[2]),
+                model.first_section[i],
+                -model.size[i],
+                i};
+  }
+  std::sort(ranks.begin(), ranks.end());
+  std::vector<uint32_t> order(n);
+  for (size_t i = 0; i < n; ++i) order[i] = std::get<5>(ranks[i]);
+  if (strategy.seed != 0) {
+    uint32_t state = strategy.seed;
+    for (size_t i = 0; i + 1 < n; ++i) {
+      const size_t reach = std::min<size_t>(n - 1 - i, 6);
+      if (NextRandom(state) % 3 == 0) {
+        std::swap(order[i], order[i + 1 + NextRandom(state) % reach]);
+      }
+    }
+  }
+  return order;
+}
+
+}  // namespace tenure::packing::exact

@@ -1,0 +1,176 @@
+// One depth-first search for a packing within a capacity, by one order of branching.
+//
+// Only packings are looked for in which no item can be moved down (if there is a packing, there is
+// one of these). Such a packing grows from the ground like a skyline:
+//
+//   ^          +-------+
+//   |  +----+  |       |        the search takes a section whose floor, the lowest offset that an
+//   |  |    |  |   +---+---+    open item can have in it, is a local minimum, and asks what lies on
+//   |  |    +--+---+  floor     it: each open item of the section that fits there in turn, or
+//   +--+----+------+-------+    nothing. Nothing: those items move up to the lowest support.
+//
+// Branching on places and not on items is what keeps the tree small: choices that are independent
+// are not permuted, a place that one item must fill is no choice, and a place that none can fill
+// ends the branch at once.
+//
+//   Tree tree(model, strategy, rules, capacity);
+//   if (tree.Run(node_limit, stop) == Verdict::kFound) Use(tree.offsets());
+//
+// Cost: flat arrays and an undo trail, no allocation while searching but for their growth. A node
+// costs about the number of conflicts of the item placed. Memory: that of the model again.
+// Thread safety: single-threaded; trees of one model are independent. Ownership: borrows the model
+// (must outlive the tree). Errors: none.
+
+#ifndef TENURE_PLANNER_PACKING_EXACT_TREE_H_
+#define TENURE_PLANNER_PACKING_EXACT_TREE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/exact/strategy.h"
+
+namespace tenure::packing::exact {
+
+enum class Verdict : uint8_t {
+  kFound,
+  kInfeasible,  // proven
+  kLimit,       // out of nodes
+  kStopped,     // deadline or cancel
+};
+
+class Tree {
+ public:
+  Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity);
+
+  // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
+  // `run`, ends when it becomes smaller.
+  Verdict Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint64_t>* race = nullptr,
+              uint64_t run = 0);
+
+  uint64_t nodes() const { return nodes_; }
+  uint64_t backtracks() const { return backtracks_; }
+  // Of each item of the model, after kFound.
+  std::vector<Units> Offsets() const;
+
+ private:
+  enum class Step : uint8_t { kEnter, kSolved, kFailed, kLimit, kStopped };
+
+  // A choice that is open, or parts that are searched one after the other.
+  struct Frame {
+    bool split;
+    bool nothing;          // after the candidates: none of them
+    uint32_t first, last;  // sections
+    uint32_t list;         // where its candidates (or parts) begin
+    uint32_t next;
+    size_t trail;
+  };
+  struct Undo {
+    Units* where;
+    Units old;
+  };
+
+  void Renumber(const Model& model);
+  void LinkSiblings();
+  void Set(Units& where, Units value) {
+    trail_.push_back({&where, where});
+    where = value;
+  }
+  void UndoTo(size_t mark);
+
+  // tree.cc
+  Step Enter(uint32_t first, uint32_t last);
+  Step Solved();
+  Step Advance();  // the next way of the innermost open choice
+  // Pushes a frame if open items fall apart in time; else sets parts_ and part_first_, part_last_.
+  bool Split(uint32_t first, uint32_t last);
+
+  // tree_rules.cc. False: the branch is dead.
+  bool Place(uint32_t item);
+  bool Raise(uint32_t item, Units offset);
+  bool Exclude(uint32_t item);
+  bool CheckTouched();
+  bool CheckSection(uint32_t section);
+  bool PlaceDominating(uint32_t first, uint32_t last);
+  void Touch(uint32_t section);
+  void ClearTouched();
+  Units LowestOther(uint32_t item) const;  // the lowest offset of an open item in its sections
+  Units LowestSupport(uint32_t item);
+  bool OutOfOrder(uint32_t item, Units offset) const;
+  void TakeOut(uint32_t section, uint32_t span);
+  const uint32_t* OpenBegin(uint32_t section) const { return members_.first(section); }
+  const uint32_t* OpenEnd(uint32_t section) const {
+    return members_.first(section) + open_count_[section];
+  }
+  bool IsOpen(uint32_t item) const { return key_[item] != kNoUnits; }
+  void Blame(uint32_t section) { weight_[section] += 1; }
+
+  // tree_choice.cc
+  struct Spot {
+    uint32_t section = 0;
+    uint32_t item = 0;  // of Choice::kItem
+    Units floor = 0;
+    bool nothing = false;  // it may stay empty
+  };
+  Spot Choose(uint32_t first, uint32_t last);
+  bool Look(uint32_t section, Spot& spot, double& value);
+  double Value(uint32_t section, size_t ways) const;
+  bool MayStayEmpty(uint32_t section, Units floor, Units above);
+
+  const Rules rules_;
+  const Strategy strategy_;
+  const Units capacity_;
+  std::vector<uint32_t> order_;  // model item of each item here; items here are in static order
+
+  std::vector<Units> size_, alignment_, fixed_;
+  std::vector<uint32_t> first_section_, last_section_;
+  Rows spans_, conflicts_;
+  bool whole_ = true;                                      // no item has a gap
+  std::vector<uint32_t> next_sibling_, previous_sibling_;  // or the number of items
+  std::vector<uint32_t> group_;                            // items of equal spans
+  Rows groups_;
+
+  // Of each section: the items in it, the open ones first. Taking an item out exchanges it with the
+  // last open one, so putting it back is only counting it again.
+  Rows members_;
+  std::vector<uint32_t> member_span_;  // of each entry of members_: its entry of spans_
+  std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
+
+  // The state; every change is on the trail.
+  std::vector<Units> open_count_;  // of each section
+  std::vector<Units> geometric_;   // lowest offset over what is placed
+  std::vector<Units> low_;         // lowest offset by all that is known; the offset once placed
+  std::vector<Units> key_;         // low_, kNoUnits once placed
+  std::vector<Units> total_;       // of each section: open sizes
+  std::vector<Units> floor_;       // of each section: lowest key
+  std::vector<Units> second_;      // of each section: lowest key but one, the same if twice
+  std::vector<Units> crossing_;    // of each section: open items that are in the one before, too
+  std::vector<Undo> trail_;
+
+  std::vector<double> weight_;  // failures of each section
+  std::vector<uint8_t> touched_flag_;
+  std::vector<uint32_t> touched_;
+  std::vector<uint32_t> lists_;
+  std::vector<Frame> frames_;
+  std::vector<Units> support_;  // cache of LowestSupport within a node
+  std::vector<uint64_t> support_node_;
+  Units probe_ = 0;  // the offset that items were moved up to last
+  size_t parts_ = 0;
+  uint32_t part_first_ = 0, part_last_ = 0;
+  uint32_t enter_first_ = 0, enter_last_ = 0;
+  uint64_t nodes_ = 0;
+  uint64_t backtracks_ = 0;
+  uint64_t node_limit_ = 0;
+  uint64_t step_ = 0;
+  Stop stop_;
+  const std::atomic<uint64_t>* race_ = nullptr;
+  uint64_t run_ = 0;
+};
+
+}  // namespace tenure::packing::exact
+
+#endif  // TENURE_PLANNER_PACKING_EXACT_TREE_H_

@@ -1,0 +1,134 @@
+// Where to branch next.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/strategy.h"
+#include "tenure/planner/packing/exact/tree.h"
+
+namespace tenure::packing::exact {
+
+Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
+  ++step_;
+  Spot best;
+  if (strategy_.choice == Choice::kItem || strategy_.choice == Choice::kFirst) {
+    Units level = kNoUnits;
+    for (uint32_t t = first; t <= last; ++t) level = std::min(level, floor_[t]);
+    uint32_t item = 0;
+    while (key_[item] != level || first_section_[item] < first || first_section_[item] > last) {
+      ++item;
+    }
+    best.item = item;
+    best.section = first_section_[item];
+    best.floor = level;
+    best.nothing = true;
+    if (strategy_.choice == Choice::kItem) {
+      best.nothing = fixed_[item] < 0;
+      return best;
+    }
+    double value = 0;
+    Spot spot;
+    if (Look(best.section, spot, value)) best = spot;
+    return best;
+  }
+  bool any = false;
+  double best_value = 0;
+  for (uint32_t t = first; t <= last; ++t) {
+    if (total_[t] == 0) continue;
+    // Most sections cannot be the best, which their floors alone tell.
+    const Units room = capacity_ - total_[t];
+    const bool one = second_[t] != floor_[t] && (second_[t] > room || floor_[t] >= room);
+    if (any && Value(t, one ? 1 : 2) >= best_value) continue;
+    Spot spot;
+    double value = 0;
+    if (!Look(t, spot, value)) continue;
+    if (!any || value < best_value) {
+      any = true;
+      best = spot;
+      best_value = value;
+    }
+  }
+  return best;
+}
+
+// False unless the items that fit on the floor of the section could be placed now: nothing may
+// come below them later, elsewhere in their lives.
+bool Tree::Look(uint32_t section, Spot& spot, double& value) {
+  const Units floor = floor_[section];
+  Units above = kNoUnits;
+  size_t ways = 0;
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+    const Units key = key_[*i];
+    if (key != floor) {
+      above = std::min(above, key);
+      continue;
+    }
+    ++ways;
+    // The walls of a valley stand close.
+    if (section > first_section_[*i] && floor_[section - 1] < floor && whole_) return false;
+    if (section < last_section_[*i] && floor_[section + 1] < floor && whole_) return false;
+    for (const uint32_t* t = spans_.first(*i); t != spans_.last(*i); ++t) {
+      if (floor_[*t] < floor) return false;
+    }
+  }
+  spot.section = section;
+  spot.floor = floor;
+  spot.nothing = MayStayEmpty(section, floor, above);
+  if (spot.nothing) ++ways;
+  value = Value(section, ways);
+  return true;
+}
+
+// Lower is better; never falls when there are more ways.
+double Tree::Value(uint32_t section, size_t ways) const {
+  const Units floor = floor_[section];
+  const Units slack = capacity_ - floor - total_[section];
+  const auto s = static_cast<double>(slack);
+  const auto f = static_cast<double>(floor);
+  const auto scale = static_cast<double>(capacity_) + 1;
+  const auto w = static_cast<double>(ways);
+  double value = 0;
+  switch (strategy_.choice) {
+    case Choice::kFewest:
+      value = f + (w + std::min(1.0, s / scale)) / (scale + 1) * 0.5;
+      break;
+    case Choice::kTight:
+      value = f + s / 10 + w * 1e-5;
+      break;
+    case Choice::kFullest:
+      value = f - static_cast<double>(total_[section]) / (2 * scale);
+      break;
+    case Choice::kHardest:
+      value = (ways <= 1 ? 0 : w + s * 51.2 / scale) / std::sqrt(weight_[section]);
+      break;
+    default:
+      break;
+  }
+  const bool forces = strategy_.choice == Choice::kFewest || strategy_.choice == Choice::kTight;
+  if (forces && rules_.forced_first && ways > 1) value += 4 * scale;
+  return value;
+}
+
+bool Tree::MayStayEmpty(uint32_t section, Units floor, Units above) {
+  const Units room = capacity_ - total_[section];
+  if (!rules_.section_floors) return true;
+  if (floor + 1 > room) return false;
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+    if (key_[*i] == floor && fixed_[*i] >= 0) return false;
+  }
+  if (above <= room) return true;
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+    if (key_[*i] != floor) continue;
+    if (support_node_[*i] != step_) {
+      support_node_[*i] = step_;
+      support_[*i] = LowestSupport(*i);
+    }
+    if (support_[*i] <= room) return true;
+  }
+  return false;
+}
+
+}  // namespace tenure::packing::exact

@@ -1,0 +1,188 @@
+// What follows from a placement, and when a branch is dead.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/tree.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+Units AlignUp(Units offset, Units alignment) {
+  if (alignment == 1) return offset;
+  return (offset + alignment - 1) / alignment * alignment;
+}
+
+}  // namespace
+
+void Tree::Touch(uint32_t section) {
+  if (touched_flag_[section] != 0) return;
+  touched_flag_[section] = 1;
+  touched_.push_back(section);
+}
+
+void Tree::ClearTouched() {
+  for (uint32_t t : touched_) touched_flag_[t] = 0;
+  touched_.clear();
+}
+
+void Tree::TakeOut(uint32_t section, uint32_t span) {
+  Set(open_count_[section], open_count_[section] - 1);
+  const uint32_t at = member_at_[span];
+  const auto last = members_.begin[section] + static_cast<uint32_t>(open_count_[section]);
+  std::swap(members_.values[at], members_.values[last]);
+  std::swap(member_span_[at], member_span_[last]);
+  member_at_[member_span_[at]] = at;
+  member_at_[span] = last;
+}
+
+bool Tree::Place(uint32_t item) {
+  ++step_;
+  const Units top = low_[item] + size_[item];
+  Set(key_[item], kNoUnits);
+  for (uint32_t s = spans_.begin[item]; s < spans_.begin[item + 1]; ++s) {
+    const uint32_t t = spans_.values[s];
+    Set(total_[t], total_[t] - size_[item]);
+    TakeOut(t, s);
+    Touch(t);
+  }
+  for (uint32_t t = first_section_[item] + 1; t <= last_section_[item]; ++t) {
+    Set(crossing_[t], crossing_[t] - 1);
+  }
+  bool alive = true;
+  probe_ = top;
+  for (const uint32_t* j = conflicts_.first(item); j != conflicts_.last(item) && alive; ++j) {
+    // Placed items have no key that is lower.
+    if (!IsOpen(*j) || geometric_[*j] >= top) continue;
+    Set(geometric_[*j], AlignUp(top, alignment_[*j]));
+    if (low_[*j] < top) alive = Raise(*j, top);
+  }
+  alive = alive && CheckTouched();
+  ClearTouched();
+  return alive;
+}
+
+bool Tree::Raise(uint32_t item, Units offset) {
+  for (;;) {
+    offset = AlignUp(offset, alignment_[item]);
+    const Units old = low_[item];
+    if (offset <= old) return true;
+    if (fixed_[item] >= 0 || offset + size_[item] > capacity_) {
+      for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
+        weight_[*t] += 0.1;
+      }
+      return false;
+    }
+    Set(low_[item], offset);
+    Set(key_[item], offset);
+    for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
+      if (old <= second_[*t] || (rules_.stacks && offset + total_[*t] > capacity_)) Touch(*t);
+    }
+    // The next of equal items lies above this one.
+    const uint32_t next = next_sibling_[item];
+    if (next == order_.size() || !IsOpen(next)) return true;
+    offset += size_[item];
+    item = next;
+  }
+}
+
+bool Tree::Exclude(uint32_t item) {
+  if (fixed_[item] >= 0) return false;
+  if (rules_.dominance && LowestOther(item) >= geometric_[item] + size_[item]) return false;
+  const Units offset = LowestSupport(item);
+  probe_ = offset;
+  return offset != kNoUnits && Raise(item, offset);
+}
+
+bool Tree::CheckTouched() {
+  // Sections are only looked at here, so the list does not grow.
+  for (uint32_t t : touched_) {
+    if (!CheckSection(t)) {
+      Blame(t);
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Tree::CheckSection(uint32_t section) {
+  Units floor = kNoUnits;
+  Units second = kNoUnits;
+  Units above = 0;
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+    const Units key = key_[*i];
+    second = std::min(second, std::max(floor, key));
+    floor = std::min(floor, key);
+    above += key >= probe_ ? size_[*i] : 0;
+  }
+  if (floor != floor_[section]) Set(floor_[section], floor);
+  if (second != second_[section]) Set(second_[section], second);
+  const Units total = total_[section];
+  if (total == 0) return true;
+  if (rules_.section_floors && floor + total > capacity_) return false;
+  return !rules_.stacks || probe_ + above <= capacity_;
+}
+
+Units Tree::LowestOther(uint32_t item) const {
+  Units lowest = kNoUnits;
+  for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
+    lowest = std::min(lowest, key_[item] == floor_[*t] ? second_[*t] : floor_[*t]);
+  }
+  return lowest;
+}
+
+// Where an item lies at least if it does not lie where it could: on an open item.
+Units Tree::LowestSupport(uint32_t item) {
+  if (!rules_.support) return AlignUp(low_[item] + 1, alignment_[item]);
+  Units lowest = kNoUnits;
+  for (const uint32_t* j = conflicts_.first(item); j != conflicts_.last(item); ++j) {
+    if (IsOpen(*j)) lowest = std::min(lowest, key_[*j] + size_[*j]);
+  }
+  return lowest == kNoUnits ? lowest : AlignUp(lowest, alignment_[item]);
+}
+
+// Exchanging items of equal life that lie on each other gives another packing of the same height,
+// in which the sum of (size / rank) * offset is smaller if they were not in order. Items that can
+// be moved down make the same sum smaller, so one packing has all rules on its side.
+bool Tree::OutOfOrder(uint32_t item, Units offset) const {
+  if (!rules_.stack_order || fixed_[item] >= 0) return false;
+  const uint32_t group = group_[item];
+  for (const uint32_t* j = groups_.first(group); j != groups_.last(group); ++j) {
+    if (*j <= item || IsOpen(*j) || low_[*j] + size_[*j] != offset) continue;
+    if (fixed_[*j] >= 0 || alignment_[*j] != alignment_[item]) continue;
+    if (size_[*j] % alignment_[item] == 0 && size_[item] % alignment_[item] == 0) return true;
+  }
+  return false;
+}
+
+bool Tree::PlaceDominating(uint32_t first, uint32_t last) {
+  const auto n = static_cast<uint32_t>(order_.size());
+  for (bool again = true; again;) {
+    again = false;
+    for (uint32_t i = 0; i < n; ++i) {
+      if (!IsOpen(i) || first_section_[i] < first || first_section_[i] > last) continue;
+      const bool fixed = fixed_[i] >= 0;
+      const bool raised = low_[i] > geometric_[i];
+      // Raised above an equal item, which is still open: not said to lie higher.
+      if (raised && previous_sibling_[i] != n && IsOpen(previous_sibling_[i])) continue;
+      const Units needed = fixed ? low_[i] : geometric_[i] + size_[i];
+      bool free = true;
+      for (const uint32_t* t = spans_.first(i); t != spans_.last(i) && free; ++t) {
+        free = (key_[i] == floor_[*t] ? second_[*t] : floor_[*t]) >= needed;
+      }
+      if (!free) continue;
+      if (raised && !fixed) {
+        for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) weight_[*t] += 0.1;
+        return false;
+      }
+      if (OutOfOrder(i, low_[i]) || !Place(i)) return false;
+      again = true;
+    }
+  }
+  return true;
+}
+
+}  // namespace tenure::packing::exact

@@ -1,0 +1,190 @@
+#include "tenure/planner/packing/explain.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace tenure::packing {
+namespace {
+
+// Lines of a list before it is cut short.
+constexpr size_t kLines = 20;
+constexpr uint32_t kGone = ~uint32_t{0};
+
+enum class Answer { kInfeasible, kPacked, kUnknown };
+
+class Filter {
+ public:
+  Filter(const Problem& problem, const SolveOptions& options)
+      : problem_(problem), options_(options) {
+    options_.progress = nullptr;
+    options_.hints = HintPolicy::kIgnore;
+  }
+
+  Answer Ask(const std::vector<uint32_t>& items) {
+    if (absl::Now() >= options_.deadline) return Answer::kUnknown;
+    const absl::StatusOr<Packing> packing = Solve(Restrict(problem_, items), options_);
+    if (!packing.ok()) return Answer::kUnknown;
+    if (packing->outcome == Outcome::kInfeasible) return Answer::kInfeasible;
+    return packing->has_offsets() ? Answer::kPacked : Answer::kUnknown;
+  }
+
+  // Takes items away, in chunks that halve, as long as the rest is infeasible. True if irreducible.
+  bool Reduce(std::vector<uint32_t>& items) {
+    bool sure = true;
+    for (size_t chunk = std::max<size_t>(items.size() / 2, 1);; chunk /= 2) {
+      sure = true;
+      for (size_t at = 0; at < items.size();) {
+        const size_t end = std::min(at + chunk, items.size());
+        std::vector<uint32_t> rest(items.begin(), items.begin() + static_cast<ptrdiff_t>(at));
+        rest.insert(rest.end(), items.begin() + static_cast<ptrdiff_t>(end), items.end());
+        const Answer answer = Ask(rest);
+        if (answer == Answer::kInfeasible) {
+          items = std::move(rest);
+          continue;
+        }
+        sure = sure && answer == Answer::kPacked;
+        at = end;
+      }
+      if (chunk == 1) return sure;
+    }
+  }
+
+ private:
+  const Problem& problem_;
+  SolveOptions options_;
+};
+
+// If sizes at the peak alone are too much: the largest of them, as few as it takes. Without any one
+// of them the rest fits, as none is smaller than the last.
+bool FromPeak(const Problem& problem, const Explanation& why, std::vector<uint32_t>& conflict) {
+  if (!IsPlain(problem)) return false;
+  uint64_t sum = 0;
+  for (uint32_t i : why.peak_items) {
+    if (problem.items[i].alignment != 1) return false;
+    conflict.push_back(i);
+    sum += problem.items[i].size;
+    if (sum > why.capacity) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Problem Restrict(const Problem& problem, const std::vector<uint32_t>& items) {
+  Problem part;
+  std::vector<uint32_t> index(problem.items.size(), kGone);
+  for (uint32_t i : items) {
+    index[i] = static_cast<uint32_t>(part.items.size());
+    part.items.push_back(problem.items[i]);
+  }
+  for (Gap gap : problem.gaps) {
+    gap.item = index[gap.item];
+    if (gap.item != kGone) part.gaps.push_back(gap);
+  }
+  part.arenas = problem.arenas;
+  for (Binding binding : problem.bindings) {
+    binding.item = index[binding.item];
+    if (binding.item != kGone) part.bindings.push_back(binding);
+  }
+  for (const AdjacencyGroup& group : problem.adjacent) {
+    // Neighbours stay neighbours only if nothing between them is gone.
+    AdjacencyGroup run;
+    for (uint32_t item : group.items) {
+      if (index[item] != kGone) {
+        run.items.push_back(index[item]);
+        continue;
+      }
+      if (run.items.size() > 1) part.adjacent.push_back(run);
+      run.items.clear();
+    }
+    if (run.items.size() > 1) part.adjacent.push_back(run);
+  }
+  part.order = problem.order;
+  part.order.uses.clear();
+  for (PartialOrder::Use use : problem.order.uses) {
+    use.item = index[use.item];
+    if (use.item != kGone) part.order.uses.push_back(use);
+  }
+  part.capacity = problem.capacity;
+  return part;
+}
+
+absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options) {
+  if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
+  Explanation why;
+  why.capacity = std::min(problem.capacity, options.capacity);
+  if (problem.arenas.size() == 1) why.capacity = std::min(why.capacity, problem.arenas[0].limit);
+  why.lower_bound = LowerBound(problem);
+  why.peak = FindPeak(problem);
+  why.peak_items = ItemsAt(problem, why.peak);
+  if (FromPeak(problem, why, why.conflict)) {
+    std::sort(why.conflict.begin(), why.conflict.end());
+    why.irreducible = true;
+    return why;
+  }
+  Filter filter(problem, options);
+  why.conflict.resize(problem.items.size());
+  std::iota(why.conflict.begin(), why.conflict.end(), 0u);
+  // If what lives at the peak is enough, the search is short.
+  std::vector<uint32_t> at_peak = why.peak_items;
+  std::sort(at_peak.begin(), at_peak.end());
+  at_peak.erase(std::unique(at_peak.begin(), at_peak.end()), at_peak.end());
+  if (filter.Ask(at_peak) == Answer::kInfeasible) {
+    why.conflict = std::move(at_peak);
+  } else if (filter.Ask(why.conflict) != Answer::kInfeasible) {
+    return absl::FailedPreconditionError(
+        "the problem is not proven infeasible within these options; there is nothing to explain");
+  }
+  why.irreducible = filter.Reduce(why.conflict);
+  return why;
+}
+
+std::string ExplanationText(const Problem& problem, const Explanation& why,
+                            const std::function<std::string(uint32_t)>& name) {
+  std::string text;
+  auto list = [&](const std::vector<uint32_t>& items) {
+    for (size_t k = 0; k < items.size(); ++k) {
+      if (k == kLines && items.size() > kLines + 1) {
+        absl::StrAppend(&text, "  and ", items.size() - k, " more\n");
+        break;
+      }
+      const Item& item = problem.items[items[k]];
+      absl::StrAppend(&text, "  ", name ? name(items[k]) : absl::StrCat("item ", items[k]), ": ",
+                      item.size, " bytes");
+      if (problem.order.steps == 0)
+        absl::StrAppend(&text, ", lives [", item.first, ", ", item.last, ")");
+      if (item.alignment != 1) absl::StrAppend(&text, ", aligned to ", item.alignment);
+      if (item.fixed != kNoOffset) absl::StrAppend(&text, ", fixed at ", item.fixed);
+      text += '\n';
+    }
+  };
+  absl::StrAppend(&text, problem.items.size(), " items need at least ", why.lower_bound, " bytes");
+  if (why.capacity != kUnlimited) {
+    if (why.lower_bound > why.capacity) {
+      absl::StrAppend(&text, ", ", why.lower_bound - why.capacity, " more than the capacity ",
+                      why.capacity);
+    } else {
+      absl::StrAppend(&text, " and cannot be packed into the capacity ", why.capacity);
+    }
+  }
+  absl::StrAppend(&text, ".\nPeak of ", why.peak.bytes, " bytes from ", why.peak.first, " to ",
+                  why.peak.last, ", ", why.peak_items.size(), " items live:\n");
+  list(why.peak_items);
+  absl::StrAppend(&text, "These ", why.conflict.size(), " cannot be packed together",
+                  why.irreducible ? "; without any one of them the others can" : "", ":\n");
+  list(why.conflict);
+  return text;
+}
+
+}  // namespace tenure::packing

@@ -1,0 +1,163 @@
+#include "tenure/planner/packing/hints.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "tenure/planner/packing/bodies.h"
+#include "tenure/planner/packing/first_fit.h"
+#include "tenure/planner/packing/orders.h"
+
+namespace tenure::packing {
+namespace {
+
+// Constructions spent on honouring more hints.
+constexpr int kAttempts = 8;
+
+// Free bodies that have a hint, the largest first: they are the hardest to move elsewhere.
+std::vector<uint32_t> Hinted(const Bodies& bodies) {
+  std::vector<uint32_t> hinted;
+  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) {
+    const Body& body = bodies.bodies[b];
+    if (body.hint != kNoOffset && body.fixed == kNoOffset) hinted.push_back(b);
+  }
+  std::sort(hinted.begin(), hinted.end(), [&](uint32_t a, uint32_t b) {
+    const uint64_t x = bodies.bodies[a].height, y = bodies.bodies[b].height;
+    return x != y ? x > y : a < b;
+  });
+  return hinted;
+}
+
+size_t Honoured(const Bodies& bodies, const std::vector<uint64_t>& offsets) {
+  size_t count = 0;
+  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) count += offsets[b] == bodies.bodies[b].hint;
+  return count;
+}
+
+void Write(const Problem& problem, const Bodies& bodies, const Placement& placement,
+           Packing& packing) {
+  const bool several = ArenaCount(problem) > 1;
+  packing.offsets.resize(problem.items.size());
+  packing.arena_of.resize(several ? problem.items.size() : 0);
+  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) {
+    const Body& body = bodies.bodies[b];
+    for (uint32_t m = body.first_member; m < body.end_member; ++m) {
+      packing.offsets[bodies.members[m].item] = placement.offsets[b] + bodies.members[m].begin;
+      if (several) packing.arena_of[bodies.members[m].item] = placement.arenas[b];
+    }
+  }
+  UpdateHeights(problem, packing);
+}
+
+// Fixed bodies, then hinted ones that fit and end at or below `limit`, then the rest of the order.
+bool PackAround(const Bodies& bodies, const std::vector<uint32_t>& hinted,
+                const std::vector<uint32_t>& order, uint64_t limit, uint64_t capacity,
+                uint32_t arenas, Budget& budget, FirstFit& fit) {
+  if (!fit.Run({}, capacity, budget)) return false;
+  for (uint32_t b : hinted) {
+    const Body& body = bodies.bodies[b];
+    if (body.height > limit || body.hint > limit - body.height) continue;
+    for (uint32_t a = 0; a < arenas; ++a) {
+      if (body.arena != kAnyArena && body.arena != a) continue;
+      if (!fit.FitsAt(b, a, body.hint)) continue;
+      fit.Place(b, a, body.hint);
+      break;
+    }
+    if (!budget.Spend(8)) return false;
+  }
+  for (uint32_t b : order) {
+    if (fit.placement().offsets[b] != kNoOffset) continue;
+    if (!budget.Spend(8) || !fit.PlaceLowest(b, capacity)) return false;
+  }
+  return fit.placement().height <= capacity;
+}
+
+}  // namespace
+
+bool HasHints(const Problem& problem) {
+  return std::any_of(problem.items.begin(), problem.items.end(),
+                     [](const Item& item) { return item.hint != kNoOffset; });
+}
+
+void PreferHints(Task& task, Packing& packing) {
+  const Bodies bodies = MakeBodies(task.problem);
+  const std::vector<uint32_t> hinted = Hinted(bodies);
+  FirstFit fit(task.problem, bodies);
+  const auto n = static_cast<uint32_t>(bodies.bodies.size());
+  std::vector<uint32_t> arenas(n), order(n);
+  std::vector<uint64_t> before(n);
+  for (uint32_t b = 0; b < n; ++b) {
+    const Member& member = bodies.members[bodies.bodies[b].first_member];
+    before[b] = packing.offsets[member.item] - member.begin;
+    arenas[b] = packing.arena(member.item);
+    fit.Place(b, arenas[b], before[b]);
+  }
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    return before[a] != before[b] ? before[a] < before[b] : a < b;
+  });
+  // One item leaves the place that another one wants: two passes.
+  for (int pass = 0; pass < 2; ++pass) {
+    for (uint32_t b : hinted) {
+      const Body& body = bodies.bodies[b];
+      const uint64_t at = fit.placement().offsets[b];
+      if (at == body.hint || !task.budget.Spend(16)) continue;
+      const uint64_t limit = packing.heights[arenas[b]];
+      if (body.height > limit || body.hint > limit - body.height) continue;
+      fit.Remove(b);
+      fit.Place(b, arenas[b], fit.FitsAt(b, arenas[b], body.hint) ? body.hint : at);
+    }
+  }
+  const std::vector<uint64_t> moved = fit.placement().offsets;
+  const size_t honoured = Honoured(bodies, moved);
+  if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted()) {
+    // From the other side: hints first, the rest around them, at no more than the height. Hints
+    // beside a body that then fits nowhere are let go.
+    std::vector<uint32_t> wanted = hinted;
+    for (int attempt = 0; attempt < kAttempts && !wanted.empty(); ++attempt) {
+      if (PackAround(bodies, wanted, order, packing.height, packing.height, 1, task.budget, fit)) {
+        if (Honoured(bodies, fit.placement().offsets) <= honoured) break;
+        Write(task.problem, bodies, fit.placement(), packing);
+        return;
+      }
+      if (fit.stuck() == ~uint32_t{0}) break;  // the budget ended
+      const SectionRange hull = bodies.bodies[fit.stuck()].hull;
+      std::erase_if(wanted, [&](uint32_t b) {
+        const SectionRange mine = bodies.bodies[b].hull;
+        return mine.begin < hull.end && hull.begin < mine.end;
+      });
+    }
+  }
+  Placement placement;
+  placement.offsets = moved;
+  placement.arenas = arenas;
+  Write(task.problem, bodies, placement, packing);
+}
+
+void KeepHints(Task& task, Packing& packing) {
+  const Bodies bodies = MakeBodies(task.problem);
+  if (!bodies.contradiction.empty()) return;
+  const std::vector<uint32_t> hinted = Hinted(bodies);
+  FirstFit fit(task.problem, bodies);
+  Orders orders(bodies, task.budget);
+  uint64_t best = kUnlimited, limit = task.capacity;
+  // If the hints do not leave room enough within the capacity, the highest ones are let go.
+  for (int attempt = 0; attempt < 4 && best == kUnlimited; ++attempt, limit -= limit / 4) {
+    for (int which = 0; which < Orders::kCount; ++which) {
+      const Order order = orders.Make(which);
+      const uint64_t capacity = best == kUnlimited ? task.capacity : best - 1;
+      if (PackAround(bodies, hinted, order.bodies, limit, capacity, ArenaCount(task.problem),
+                     task.budget, fit)) {
+        best = fit.placement().height;
+        Write(task.problem, bodies, fit.placement(), packing);
+        packing.statistics.winner = "kept-hints";
+      }
+      ++packing.statistics.constructions;
+      if (best == task.lower_bound || task.budget.Interrupted()) return;
+    }
+  }
+}
+
+}  // namespace tenure::packing

@@ -1,0 +1,109 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/strategy.h"
+
+namespace tenure::packing {
+namespace {
+
+// What balanced effort spends: nodes of search times items, and the size of a model that it is
+// worth building.
+constexpr uint64_t kBalancedWork = 280000;
+constexpr uint64_t kBalancedEntries = 400000;
+
+exact::Stop StopOf(const Budget& budget) {
+  exact::Stop stop;
+  stop.cancel = budget.cancel();
+  if (budget.has_deadline()) {
+    stop.deadline = std::chrono::steady_clock::now() +
+                    absl::ToChronoNanoseconds(budget.deadline() - absl::Now());
+  }
+  return stop;
+}
+
+// The known packing as offsets of the model's items; empty if it has none, or none in whole units.
+std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& packing) {
+  std::vector<exact::Units> start;
+  if (packing.offsets.empty()) return start;
+  for (uint32_t item : model.problem_item) {
+    if (packing.offsets[item] % model.unit != 0) return {};
+    start.push_back(static_cast<exact::Units>(packing.offsets[item] / model.unit));
+  }
+  return start;
+}
+
+}  // namespace
+
+void SolveExact(Task& task, bool limited, Packing& packing) {
+  if (task.budget.Interrupted()) return;
+  exact::MinimizeOptions options;
+  options.search.rules = task.options.rules;
+  options.search.node_limit =
+      limited ? std::min(kBalancedWork / std::max<uint64_t>(task.problem.items.size(), 16),
+                         task.options.max_nodes)
+              : task.options.max_nodes;
+  options.search.max_threads = task.options.max_threads;
+  options.search.stop = StopOf(task.budget);
+  exact::ModelLimits limits;
+  if (limited) limits.entries = kBalancedEntries;
+  limits.interrupted = [&task] { return task.budget.Interrupted(); };
+  const std::optional<exact::Model> model = exact::BuildModel(task.problem, limits);
+  if (!model.has_value()) return;
+  const uint64_t unit = model->unit;
+
+  auto write = [&](const std::vector<exact::Units>& offsets) {
+    packing.offsets.assign(task.problem.items.size(), 0);
+    for (size_t i = 0; i < task.problem.items.size(); ++i) {
+      const Item& item = task.problem.items[i];
+      if (item.size == 0 && item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
+    }
+    for (size_t k = 0; k < offsets.size(); ++k) {
+      packing.offsets[model->problem_item[k]] = static_cast<uint64_t>(offsets[k]) * unit;
+    }
+    packing.statistics.winner = "exact";
+    ++packing.statistics.improvements;
+  };
+
+  if (task.capacity != kUnlimited) {
+    // Whether it fits is one question, and easier than how low it gets.
+    const auto capacity = static_cast<exact::Units>(
+        std::min<uint64_t>(task.capacity / unit, static_cast<uint64_t>(exact::kNoUnits)));
+    const exact::SearchResult result = exact::Search(*model, capacity, options.search);
+    packing.statistics.nodes += result.nodes;
+    packing.statistics.backtracks += result.backtracks;
+    packing.statistics.rounds += result.runs;
+    if (result.verdict == exact::Verdict::kFound) write(result.offsets);
+    if (result.verdict == exact::Verdict::kInfeasible) packing.outcome = Outcome::kInfeasible;
+    if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+    return;
+  }
+  options.start = StartOf(*model, packing);
+  if (!packing.offsets.empty() && options.start.empty()) {
+    // Not in whole units: only something strictly lower is of use.
+    UpdateHeights(task.problem, packing);
+    options.capacity = static_cast<exact::Units>((packing.height - 1) / unit);
+  }
+  if (task.options.progress) {
+    options.progress = [&task, unit](exact::Units height, exact::Units bound) {
+      task.options.progress(static_cast<uint64_t>(height) * unit,
+                            static_cast<uint64_t>(bound) * unit);
+    };
+  }
+  const exact::MinimizeResult result = exact::Minimize(*model, options);
+  packing.statistics.nodes += result.nodes;
+  packing.statistics.backtracks += result.backtracks;
+  packing.statistics.rounds += result.runs;
+  if (!result.offsets.empty() && result.offsets != options.start) write(result.offsets);
+  packing.lower_bound = std::max(packing.lower_bound, static_cast<uint64_t>(result.bound) * unit);
+  if (result.stopped) task.budget.Stop();
+}
+
+}  // namespace tenure::packing

@@ -1,0 +1,254 @@
+#include "tenure/planner/packing/exact/search.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/exact/strategy.h"
+#include "tenure/planner/packing/exact/tree.h"
+#include "tenure/planner/packing/packing.h"
+#include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/validator.h"
+#include "tests/planner/packing/testing.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+// The packing of the problem that offsets of the model mean.
+Packing ToPacking(const Problem& problem, const Model& model, const std::vector<Units>& offsets) {
+  Packing packing;
+  packing.outcome = Outcome::kFeasible;
+  packing.offsets.resize(problem.items.size());
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    packing.offsets[i] = problem.items[i].fixed == kNoOffset ? 0 : problem.items[i].fixed;
+  }
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    packing.offsets[model.problem_item[i]] = static_cast<uint64_t>(offsets[i]) * model.unit;
+  }
+  UpdateHeights(problem, packing);
+  return packing;
+}
+
+// Items of random lives whose sizes fill every moment between cuts exactly: a rectangle of
+// sections * height cut by guillotine, so that a packing without a hole exists.
+Problem Tight(uint32_t seed, Time moments, uint64_t height, size_t items) {
+  struct Box {
+    Time first, last;
+    uint64_t size;
+  };
+  std::mt19937 random(seed);
+  std::vector<Box> boxes = {{0, moments, height}};
+  for (int tries = 0; boxes.size() < items && tries < 100000; ++tries) {
+    const size_t k = random() % boxes.size();
+    Box box = boxes[k];
+    Box rest = box;
+    if (random() % 2 == 0) {
+      if (box.last - box.first < 2) continue;
+      box.last = rest.first =
+          box.first + 1 +
+          static_cast<Time>(random() % static_cast<uint64_t>(box.last - box.first - 1));
+    } else {
+      if (box.size < 2) continue;
+      box.size = 1 + random() % (box.size - 1);
+      rest.size -= box.size;
+    }
+    boxes[k] = box;
+    boxes.push_back(rest);
+  }
+  Problem problem;
+  for (const Box& box : boxes) {
+    problem.items.push_back({.first = box.first, .last = box.last, .size = box.size});
+  }
+  std::shuffle(problem.items.begin(), problem.items.end(), random);
+  return problem;
+}
+
+std::vector<Rules> RulesOneOffEach() {
+  std::vector<Rules> all(1);
+  auto without = [&all](bool Rules::*rule) {
+    Rules rules;
+    rules.*rule = false;
+    all.push_back(rules);
+  };
+  without(&Rules::section_floors);
+  without(&Rules::stacks);
+  without(&Rules::dominance);
+  without(&Rules::support);
+  without(&Rules::siblings);
+  without(&Rules::stack_order);
+  without(&Rules::decomposition);
+  without(&Rules::forced_first);
+  without(&Rules::restarts);
+  Rules none;
+  for (auto rule : {&Rules::section_floors, &Rules::stacks, &Rules::dominance, &Rules::support,
+                    &Rules::siblings, &Rules::stack_order, &Rules::decomposition,
+                    &Rules::forced_first, &Rules::restarts}) {
+    none.*rule = false;
+  }
+  all.push_back(none);
+  return all;
+}
+
+// The least height is found, and one unit less is proven impossible.
+void ExpectOptimum(const Problem& problem, const Rules& rules, uint64_t optimum) {
+  const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+  ASSERT_TRUE(model.has_value());
+  MinimizeOptions options;
+  options.search.rules = rules;
+  const MinimizeResult result = Minimize(*model, options);
+  ASSERT_TRUE(result.optimal());
+  EXPECT_EQ(static_cast<uint64_t>(result.height) * model->unit, optimum);
+  const Packing packing = ToPacking(problem, *model, result.offsets);
+  EXPECT_TRUE(Validate(problem, packing).ok()) << Validate(problem, packing);
+}
+
+TEST(SearchTest, AgreesWithBruteForce) {
+  for (uint32_t seed = 0; seed < 2000; ++seed) {
+    Features features;
+    features.items = 2 + static_cast<int>(seed % 5);
+    features.alignment = seed % 3 == 1;
+    features.fixed = seed % 5 == 1;
+    features.gaps = seed % 4 == 1;
+    const Problem problem = RandomProblem(features, seed);
+    const std::optional<uint64_t> optimum = BruteForce(problem, 64);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    if (!optimum.has_value()) {
+      const SearchResult result = Search(*model, static_cast<Units>(64 / model->unit), {});
+      EXPECT_EQ(result.verdict, Verdict::kInfeasible) << "seed " << seed;
+      continue;
+    }
+    if (model->items() == 0) continue;
+    SCOPED_TRACE(seed);
+    ExpectOptimum(problem, Rules{}, *optimum);
+  }
+}
+
+TEST(SearchTest, EveryRuleMayBeOff) {
+  const std::vector<Rules> all = RulesOneOffEach();
+  for (uint32_t seed = 0; seed < 400; ++seed) {
+    Features features;
+    features.items = 5;
+    features.alignment = seed % 3 == 1;
+    features.fixed = seed % 5 == 1;
+    features.gaps = seed % 4 == 1;
+    const Problem problem = RandomProblem(features, seed + 100000);
+    const std::optional<uint64_t> optimum = BruteForce(problem, 64);
+    if (!optimum.has_value() || *optimum == 0) continue;
+    SCOPED_TRACE(seed);
+    for (const Rules& rules : all) ExpectOptimum(problem, rules, *optimum);
+  }
+}
+
+TEST(SearchTest, EveryStrategyIsComplete) {
+  for (uint32_t seed = 0; seed < 400; ++seed) {
+    Features features;
+    features.items = 5;
+    features.gaps = seed % 4 == 1;
+    const Problem problem = RandomProblem(features, seed + 200000);
+    const std::optional<uint64_t> optimum = BruteForce(problem, 64);
+    if (!optimum.has_value() || *optimum == 0) continue;
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    for (uint64_t run = 0; run < 2 * RoundLength(); ++run) {
+      const auto least = static_cast<Units>(*optimum / model->unit);
+      Tree fits(*model, RaceStrategy(run), Rules{}, least);
+      EXPECT_EQ(fits.Run(UINT64_MAX, Stop{}), Verdict::kFound) << seed << " run " << run;
+      if (least - 1 < model->bound) continue;  // Search knows; a tree looks at what it places
+      Tree less(*model, RaceStrategy(run), Rules{}, least - 1);
+      EXPECT_EQ(less.Run(UINT64_MAX, Stop{}), Verdict::kInfeasible) << seed << " run " << run;
+    }
+  }
+}
+
+TEST(SearchTest, FillsRectanglesWithoutAHole) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const Problem problem = Tight(seed, 40, 200, 50);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    const SearchResult result = Search(*model, static_cast<Units>(200 / model->unit), {});
+    ASSERT_EQ(result.verdict, Verdict::kFound) << "seed " << seed;
+    const Packing packing = ToPacking(problem, *model, result.offsets);
+    EXPECT_TRUE(Validate(problem, packing).ok());
+    EXPECT_EQ(packing.height, 200u);
+  }
+}
+
+TEST(SearchTest, SameAnswerForAnyNumberOfThreads) {
+  for (uint32_t seed = 100; seed < 106; ++seed) {
+    const Problem problem = Tight(seed, 60, 300, 90);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    SearchOptions options;
+    options.node_limit = 20000;
+    const SearchResult one = Search(*model, static_cast<Units>(300 / model->unit), options);
+    for (int threads : {2, 4}) {
+      options.max_threads = threads;
+      const SearchResult more = Search(*model, static_cast<Units>(300 / model->unit), options);
+      EXPECT_EQ(more.verdict, one.verdict);
+      EXPECT_EQ(more.offsets, one.offsets);
+      EXPECT_EQ(more.nodes, one.nodes);
+      EXPECT_EQ(more.runs, one.runs);
+    }
+  }
+}
+
+TEST(SearchTest, StopsAndProvesNothing) {
+  const Problem problem = Tight(7, 100, 1000, 300);
+  const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+  ASSERT_TRUE(model.has_value());
+  SearchOptions options;
+  const std::atomic<bool> cancel = true;
+  options.stop.cancel = &cancel;
+  EXPECT_EQ(Search(*model, model->bound, options).verdict, Verdict::kStopped);
+  options.stop.cancel = nullptr;
+  options.stop.deadline = std::chrono::steady_clock::now() - std::chrono::seconds(1);
+  EXPECT_EQ(Search(*model, model->bound, options).verdict, Verdict::kStopped);
+  options.stop.deadline.reset();
+  options.node_limit = 3;
+  const SearchResult limited = Search(*model, model->bound, options);
+  EXPECT_EQ(limited.verdict, Verdict::kLimit);
+  EXPECT_EQ(Search(*model, model->bound - 1, {}).verdict, Verdict::kInfeasible);
+}
+
+TEST(ModelTest, DividesOutWhatAllSizesShare) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 2, .size = 3072, .alignment = 512},
+                   {.first = 1, .last = 3, .size = 2048, .alignment = 1024}};
+  std::optional<Model> model = BuildModel(problem, ModelLimits{});
+  ASSERT_TRUE(model.has_value());
+  EXPECT_EQ(model->unit, 1024u);
+  EXPECT_EQ(model->size, (std::vector<Units>{3, 2}));
+  EXPECT_EQ(model->alignment, (std::vector<Units>{1, 1}));
+  EXPECT_EQ(model->bound, 5);
+
+  problem.items[1].alignment = 3 * 512;  // divides nothing, and is not divided
+  model = BuildModel(problem, ModelLimits{});
+  ASSERT_TRUE(model.has_value());
+  EXPECT_EQ(model->unit, 512u);
+  EXPECT_EQ(model->alignment, (std::vector<Units>{1, 3}));
+}
+
+TEST(ModelTest, RefusesWhatItCannotSay) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 4, .size = 8}, {.first = 0, .last = 4, .size = 8}};
+  problem.gaps = {{.item = 0, .first = 1, .last = 2, .window_begin = 0, .window_end = 4}};
+  EXPECT_FALSE(BuildModel(problem, ModelLimits{}).has_value());
+  problem.gaps.clear();
+  problem.adjacent = {{{0, 1}}};
+  EXPECT_FALSE(BuildModel(problem, ModelLimits{}).has_value());
+  problem.adjacent.clear();
+  EXPECT_TRUE(BuildModel(problem, ModelLimits{}).has_value());
+  EXPECT_FALSE(BuildModel(problem, ModelLimits{.entries = 1, .interrupted = nullptr}).has_value());
+}
+
+}  // namespace
+}  // namespace tenure::packing::exact

@@ -1,0 +1,82 @@
+#include "tenure/tools/cli/output.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "nlohmann/json.hpp"
+#include "tenure/tools/trace/text_file.h"
+
+namespace tenure::cli {
+namespace {
+
+constexpr size_t kLongestMessage = 4000;
+constexpr char kWipeLine[] = "\r\033[K";
+
+int Say(std::string_view command, std::string_view message, int code) {
+  const std::string line =
+      absl::StrCat("tenure", command.empty() ? "" : " ", command, ": ",
+                   internal_trace::OneLine(message.empty() ? "failed, without a reason" : message,
+                                           kLongestMessage),
+                   "\n");
+  std::fputs(line.c_str(), stderr);
+  return code;
+}
+
+}  // namespace
+
+int Fail(std::string_view command, const absl::Status& status) {
+  return Say(command, status.message(), absl::IsDeadlineExceeded(status) ? kNoAnswer : kFailed);
+}
+
+int FailUsage(std::string_view command, std::string_view message) {
+  return Say(command, message, kUsage);
+}
+
+int Print(std::string_view command, std::string_view text, int code) {
+  const size_t put = std::fwrite(text.data(), 1, text.size(), stdout);
+  if (put == text.size() && std::fflush(stdout) == 0) return code;
+  return Say(command, absl::StrCat("writing to stdout: ", std::strerror(errno)), kFailed);
+}
+
+std::string JsonLine(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+Progress::Progress(std::string what)
+    : what_(std::move(what)),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      start_(absl::Now()),
+      shown_(start_) {}
+
+Progress::~Progress() {
+  if (any_) std::fputs(kWipeLine, stderr);
+}
+
+bool Progress::Due() {
+  if (!terminal_) return false;
+  const absl::Time now = absl::Now();
+  if (now - start_ < absl::Milliseconds(500) || now - shown_ < absl::Milliseconds(100)) {
+    return false;
+  }
+  shown_ = now;
+  return any_ = true;
+}
+
+void Progress::At(uint64_t done, uint64_t total) {
+  if (!Due()) return;
+  std::fprintf(stderr, "%s%s %3d%%", kWipeLine, what_.c_str(),
+               static_cast<int>(total == 0 ? 100 : 100 * done / total));
+}
+
+void Progress::Say(std::string_view text) {
+  if (!Due()) return;
+  std::fputs(absl::StrCat(kWipeLine, what_, " ", text).c_str(), stderr);
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,70 @@
+// What every subcommand of `tenure` says and how it ends: results on stdout, one line of message on
+// stderr, an exit status.
+//
+// Example:
+//   absl::StatusOr<Trace> trace = ReadTrace(path);
+//   if (!trace.ok()) return Fail("plan", trace.status());     // "tenure plan: x.json: is empty"
+//   return Print("plan", text);
+//
+// Thread safety: single-threaded, but for Progress (thread-compatible).
+
+#ifndef TENURE_TOOLS_CLI_OUTPUT_H_
+#define TENURE_TOOLS_CLI_OUTPUT_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "nlohmann/json_fwd.hpp"
+
+namespace tenure::cli {
+
+// What the process ends with.
+enum ExitCode : int {
+  kDone = 0,
+  kFailed = 1,
+  kUsage = 2,
+  kInfeasible = 3,  // proven
+  kNoAnswer = 4,    // a deadline or budget ended first
+};
+inline constexpr std::string_view kExitStatusHelp =
+    "Exit status: 0 done, 1 failed, 2 wrong usage, 3 proven infeasible, 4 a deadline or budget\n"
+    "ended without an answer.\n";
+
+// Says on stderr, in one line, what went wrong, and returns the exit status for it.
+int Fail(std::string_view command, const absl::Status& status);
+int FailUsage(std::string_view command, std::string_view message);
+
+// Writes to stdout and returns `code`, or kFailed when that fails (a full disk, a closed pipe).
+int Print(std::string_view command, std::string_view text, int code = kDone);
+
+// One line of JSON, valid whatever bytes the strings hold.
+std::string JsonLine(const nlohmann::ordered_json& json);
+
+// A line on stderr that is rewritten while long work goes on, when stderr is a terminal; nothing
+// otherwise. Shows itself after half a second, and wipes itself at the end.
+class Progress {
+ public:
+  explicit Progress(std::string what);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void At(uint64_t done, uint64_t total);
+  void Say(std::string_view text);
+
+ private:
+  bool Due();
+
+  const std::string what_;
+  const bool terminal_;
+  const absl::Time start_;
+  absl::Time shown_;
+  bool any_ = false;
+};
+
+}  // namespace tenure::cli
+
+#endif  // TENURE_TOOLS_CLI_OUTPUT_H_

@@ -1,0 +1,39 @@
+#include "tenure/tools/cli/packing_file.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tenure/planner/packing/io/file.h"
+#include "tenure/planner/packing/io/json.h"
+
+namespace tenure::cli {
+
+absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
+  ProblemFile file;
+  if (!absl::EndsWithIgnoreCase(path, ".json")) {
+    absl::StatusOr<packing::CsvTable> table = packing::ReadCsv(path);
+    if (!table.ok()) return table.status();
+    file.table_ = *std::move(table);
+    return file;
+  }
+  absl::StatusOr<std::string> text = packing::ReadFile(path);
+  if (!text.ok()) return text.status();
+  absl::StatusOr<packing::Problem> problem = packing::ParseProblemJson(*text, path);
+  if (!problem.ok()) return problem.status();
+  file.problem_ = *std::move(problem);
+  return file;
+}
+
+std::string ProblemFile::Id(size_t item) const {
+  return table_ ? table_->Id(item) : absl::StrCat(item);
+}
+
+absl::Status ProblemFile::Write(const packing::Packing& packing, const std::string& path) const {
+  if (table_ && !absl::EndsWithIgnoreCase(path, ".json")) {
+    return packing::WriteCsv(*table_, packing, path);
+  }
+  return packing::WriteFile(path, packing::FormatPackingJson(packing) + "\n");
+}
+
+}  // namespace tenure::cli
