@@ -90,6 +90,16 @@ void BM_ViewAndDrop(benchmark::State& state) {
 }
 BENCHMARK(BM_ViewAndDrop)->Apply(AllThreads);
 
+// Taken out of its StatusOr, as callers do who keep it.
+void BM_ViewTakenOutAndDrop(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer();
+  for (auto _ : state) {
+    Buffer view = *buffer.View(256, 1024);
+    benchmark::DoNotOptimize(view);
+  }
+}
+BENCHMARK(BM_ViewTakenOutAndDrop)->Apply(AllThreads);
+
 void BM_CopyHandleAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
   for (auto _ : state) {
