@@ -59,16 +59,20 @@ def make_table(features, passed, skipped=()):
     has a reason for it.
     """
     ran = sorted(set(passed) | set(skipped))
-    faults = []
+    missing = {}  # pattern -> the cells that rest on it
     lines = ["| | " + " | ".join(features["spaces"]) + " |", "|---" * (len(features["spaces"]) + 1) + "|"]
     for row in features["features"]:
         texts = []
         for space in features["spaces"]:
             answer, patterns = row["cells"][space]
-            faults += ["'%s', %s: no test that passed is %s" % (row["feature"], space, p) for p in patterns
-                       if not any(matches(p, test) for test in ran)]
+            for pattern in patterns:
+                if pattern in missing or not any(matches(pattern, test) for test in ran):
+                    missing.setdefault(pattern, []).append("'%s', %s" % (row["feature"], space))
             texts.append(answer)
         lines.append("| " + " | ".join([row["feature"]] + texts) + " |")
+    faults = ["no test that passed is %s (%s%s)" %
+              (pattern, cells[0], "" if len(cells) == 1 else "; %d cells in all" % len(cells))
+              for pattern, cells in missing.items()]
     return "\n".join(lines) + "\n", faults
 
 

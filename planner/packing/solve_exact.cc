@@ -16,8 +16,15 @@ namespace {
 
 // What balanced effort spends: nodes of search times items, and the size of a model that it is
 // worth building.
-constexpr uint64_t kBalancedWork = 280000;
+constexpr uint64_t kBalancedWork = 380000;
+// The second height that it asks for is this part of the bound above it.
+constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
+
+// Enough for a few orders of branching to get to the end without much backtracking.
+uint64_t BalancedNodes(uint64_t items) {
+  return std::min(4 * items + 200, kBalancedWork / std::max<uint64_t>(items, 1));
+}
 
 exact::Stop StopOf(const Budget& budget) {
   exact::Stop stop;
@@ -47,8 +54,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   exact::MinimizeOptions options;
   options.search.rules = task.options.rules;
   options.search.node_limit =
-      limited ? std::min(kBalancedWork / std::max<uint64_t>(task.problem.items.size(), 16),
-                         task.options.max_nodes)
+      limited ? std::min(BalancedNodes(task.problem.items.size()), task.options.max_nodes)
               : task.options.max_nodes;
   options.search.max_threads = task.options.max_threads;
   options.search.stop = StopOf(task.budget);
@@ -72,17 +78,40 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     ++packing.statistics.improvements;
   };
 
+  auto count = [&](const auto& result) {
+    packing.statistics.nodes += result.nodes;
+    packing.statistics.backtracks += result.backtracks;
+    packing.statistics.rounds += result.runs;
+  };
+
   if (task.capacity != kUnlimited) {
     // Whether it fits is one question, and easier than how low it gets.
     const auto capacity = static_cast<exact::Units>(
         std::min<uint64_t>(task.capacity / unit, static_cast<uint64_t>(exact::kNoUnits)));
     const exact::SearchResult result = exact::Search(*model, capacity, options.search);
-    packing.statistics.nodes += result.nodes;
-    packing.statistics.backtracks += result.backtracks;
-    packing.statistics.rounds += result.runs;
+    count(result);
     if (result.verdict == exact::Verdict::kFound) write(result.offsets);
     if (result.verdict == exact::Verdict::kInfeasible) packing.outcome = Outcome::kInfeasible;
     if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+    return;
+  }
+  if (limited) {
+    // At the bound, where most problems are solved or hopeless; else a little above it.
+    const exact::Units bound = model->bound;
+    for (const exact::Units probe : {bound, bound + bound / kRelaxed}) {
+      if (!packing.offsets.empty()) {
+        UpdateHeights(task.problem, packing);
+        if (static_cast<uint64_t>(probe) >= packing.height / unit) return;
+      }
+      const exact::SearchResult result = exact::Search(*model, probe, options.search);
+      count(result);
+      if (result.verdict == exact::Verdict::kFound) return write(result.offsets);
+      if (result.verdict == exact::Verdict::kInfeasible) {
+        packing.lower_bound =
+            std::max(packing.lower_bound, static_cast<uint64_t>(probe + 1) * unit);
+      }
+      if (result.verdict == exact::Verdict::kStopped) return task.budget.Stop();
+    }
     return;
   }
   options.start = StartOf(*model, packing);
@@ -98,9 +127,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     };
   }
   const exact::MinimizeResult result = exact::Minimize(*model, options);
-  packing.statistics.nodes += result.nodes;
-  packing.statistics.backtracks += result.backtracks;
-  packing.statistics.rounds += result.runs;
+  count(result);
   if (!result.offsets.empty() && result.offsets != options.start) write(result.offsets);
   packing.lower_bound = std::max(packing.lower_bound, static_cast<uint64_t>(result.bound) * unit);
   if (result.stopped) task.budget.Stop();
