@@ -9,8 +9,9 @@
 // once.
 //
 // Every block is written, and checked when it is freed: "first" its first 8 bytes, "pages" every
-// page, as a kernel's output would be. Items are pairs of allocation and free. `kept_bytes` is what
-// an allocator holds on to when everything has been freed (unknown of mimalloc).
+// page, as a kernel's output would be. Items are pairs of allocation and free (`pairs` in an
+// iteration). `kept_bytes` is what an allocator holds on to when everything has been freed (unknown
+// of mimalloc).
 
 #include <malloc.h>
 #include <mimalloc.h>
@@ -180,25 +181,17 @@ void Write(void* block, uint64_t size, uint64_t tag) {
   *static_cast<uint64_t*>(block) = tag;
 }
 
-// By one thread before the others begin, and after all have ended.
+// What is kept, told by one thread when all have ended.
 template <typename A>
-void Begin(benchmark::State& state) {
-  if (state.thread_index() == 0) A::Begin();
-}
-template <typename A>
-void End(benchmark::State& state) {
-  if (state.thread_index() != 0) return;
-  if (A::KeptBytes() >= 0) {
-    state.counters["kept_bytes"] =
-        benchmark::Counter(A::KeptBytes(), {}, benchmark::Counter::kIs1024);
-  }
-  A::End();
+void ReportKept(benchmark::State& state) {
+  if (state.thread_index() != 0 || A::KeptBytes() < 0) return;
+  state.counters["kept_bytes"] =
+      benchmark::Counter(A::KeptBytes(), {}, benchmark::Counter::kIs1024);
 }
 
 template <typename A, bool kPages>
 void BM_Mixed(benchmark::State& state) {
   const Pattern& pattern = PatternFor(state.threads());
-  Begin<A>(state);
   struct Slot {
     typename A::Block block;
     uint64_t tag;
@@ -206,7 +199,7 @@ void BM_Mixed(benchmark::State& state) {
   std::vector<Slot> slots(pattern.slots);
   uint64_t tag = static_cast<uint64_t>(state.thread_index()) << 48;
   bool right = true;
-  for (auto _ : state) {
+  auto replay = [&] {
     for (const Op& op : pattern.ops) {
       Slot& slot = slots[op.slot];
       if (op.size_bytes > 0) {
@@ -219,16 +212,20 @@ void BM_Mixed(benchmark::State& state) {
         A::Free(slot.block);
       }
     }
-  }
+  };
+  // Once before: what is kept is there from the start.
+  replay();
+  for (auto _ : state) replay();
   if (!right) state.SkipWithError("a block was given to two owners");
   state.SetItemsProcessed(state.iterations() * pattern.allocations);
-  End<A>(state);
+  state.counters["pairs"] =
+      benchmark::Counter(static_cast<double>(pattern.allocations), benchmark::Counter::kAvgThreads);
+  ReportKept<A>(state);
 }
 
 template <typename A, bool kPages>
 void BM_Fixed(benchmark::State& state) {
   const auto size = static_cast<uint64_t>(state.range(0));
-  Begin<A>(state);
   for (auto _ : state) {
     typename A::Block block = A::Allocate(size);
     void* host = A::Host(block);
@@ -239,41 +236,37 @@ void BM_Fixed(benchmark::State& state) {
     A::Free(block);
   }
   state.SetItemsProcessed(state.iterations());
-  End<A>(state);
+  state.counters["pairs"] = benchmark::Counter(1, benchmark::Counter::kAvgThreads);
+  ReportKept<A>(state);
 }
 
+template <typename A>
 void AllThreads(benchmark::internal::Benchmark* b) {
+  b->Setup([](const benchmark::State&) { A::Begin(); });
+  b->Teardown([](const benchmark::State&) { A::End(); });
   b->ThreadRange(1, std::max(2, host::UsableCpus()))->UseRealTime();
 }
-void Sizes(benchmark::internal::Benchmark* b) {
-  AllThreads(b);
-  for (int64_t size : {512, 4 << 10, 64 << 10, 1 << 20, 4 << 20, 16 << 20}) b->Arg(size);
+
+template <typename A, bool kPages>
+void Register(const std::string& name) {
+  const std::string what = kPages ? "/pages/" : "/first/";
+  benchmark::RegisterBenchmark(("Mixed" + what + name).c_str(), BM_Mixed<A, kPages>)
+      ->Unit(benchmark::kMillisecond)
+      ->Apply(AllThreads<A>);
+  auto* fixed = benchmark::RegisterBenchmark(("Fixed" + what + name).c_str(), BM_Fixed<A, kPages>);
+  for (int64_t size : {512, 4 << 10, 64 << 10, 1 << 20, 4 << 20, 16 << 20}) fixed->Arg(size);
+  fixed->Apply(AllThreads<A>);
 }
 
-#define TENURE_COMPARE(kPages, name)                                                             \
-  BENCHMARK_TEMPLATE(BM_Mixed, Malloc, kPages)                                                   \
-      ->Name("Mixed/" name "/malloc")                                                            \
-      ->Unit(benchmark::kMillisecond)                                                            \
-      ->Apply(AllThreads);                                                                       \
-  BENCHMARK_TEMPLATE(BM_Mixed, Mimalloc, kPages)                                                 \
-      ->Name("Mixed/" name "/mimalloc")                                                          \
-      ->Unit(benchmark::kMillisecond)                                                            \
-      ->Apply(AllThreads);                                                                       \
-  BENCHMARK_TEMPLATE(BM_Mixed, Cpu, kPages)                                                      \
-      ->Name("Mixed/" name "/cpu")                                                               \
-      ->Unit(benchmark::kMillisecond)                                                            \
-      ->Apply(AllThreads);                                                                       \
-  BENCHMARK_TEMPLATE(BM_Mixed, Cached, kPages)                                                   \
-      ->Name("Mixed/" name "/cached")                                                            \
-      ->Unit(benchmark::kMillisecond)                                                            \
-      ->Apply(AllThreads);                                                                       \
-  BENCHMARK_TEMPLATE(BM_Fixed, Malloc, kPages)->Name("Fixed/" name "/malloc")->Apply(Sizes);     \
-  BENCHMARK_TEMPLATE(BM_Fixed, Mimalloc, kPages)->Name("Fixed/" name "/mimalloc")->Apply(Sizes); \
-  BENCHMARK_TEMPLATE(BM_Fixed, Cpu, kPages)->Name("Fixed/" name "/cpu")->Apply(Sizes);           \
-  BENCHMARK_TEMPLATE(BM_Fixed, Cached, kPages)->Name("Fixed/" name "/cached")->Apply(Sizes)
-
-TENURE_COMPARE(false, "first");
-TENURE_COMPARE(true, "pages");
+template <bool kPages>
+int RegisterAll() {
+  Register<Malloc, kPages>("malloc");
+  Register<Mimalloc, kPages>("mimalloc");
+  Register<Cpu, kPages>("cpu");
+  Register<Cached, kPages>("cached");
+  return 0;
+}
+const int registered = RegisterAll<false>() + RegisterAll<true>();
 
 }  // namespace
 }  // namespace tenure

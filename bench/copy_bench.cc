@@ -189,7 +189,7 @@ void BM_CopyOutFresh(benchmark::State& state) {
 // Sizes below 1 MiB by fours with one thread, from there by twos with one thread, with two, four
 // ... and with as many as pay off.
 void AllSizes(benchmark::internal::Benchmark* b) {
-  b->UseManualTime()->ArgNames({"bytes", "threads"});
+  b->UseManualTime()->ArgNames({"bytes", "max_threads"});
   for (uint64_t bytes = 64; bytes < kMiB; bytes *= 4) b->Args({static_cast<int64_t>(bytes), 0});
   for (uint64_t bytes = kMiB; bytes <= kLargest; bytes *= 2) {
     b->Args({static_cast<int64_t>(bytes), 0});
@@ -203,7 +203,7 @@ void AllSizes(benchmark::internal::Benchmark* b) {
   }
 }
 void LargeSizes(benchmark::internal::Benchmark* b) {
-  b->UseManualTime()->ArgNames({"bytes", "threads"});
+  b->UseManualTime()->ArgNames({"bytes", "max_threads"});
   for (uint64_t bytes = kMiB; bytes <= kLargest; bytes *= 2) {
     b->Args({static_cast<int64_t>(bytes), 0});
     b->Args({static_cast<int64_t>(bytes), 1});

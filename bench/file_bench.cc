@@ -248,7 +248,7 @@ void Sizes(benchmark::internal::Benchmark* b) {
   }
 }
 void SizesAndThreads(benchmark::internal::Benchmark* b) {
-  b->UseManualTime()->ArgNames({"bytes", "threads"});
+  b->UseManualTime()->ArgNames({"bytes", "max_threads"});
   for (uint64_t bytes = 64 << 10; bytes <= kFileBytes; bytes *= 4) {
     b->Args({static_cast<int64_t>(bytes), 0});
     if (bytes >= uint64_t{32} << 20) b->Args({static_cast<int64_t>(bytes), 1});

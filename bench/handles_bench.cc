@@ -90,6 +90,16 @@ void BM_ViewAndDrop(benchmark::State& state) {
 }
 BENCHMARK(BM_ViewAndDrop)->Apply(AllThreads);
 
+// Taken out of its StatusOr, as callers do who keep it.
+void BM_ViewTakenOutAndDrop(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer();
+  for (auto _ : state) {
+    Buffer view = *buffer.View(256, 1024);
+    benchmark::DoNotOptimize(view);
+  }
+}
+BENCHMARK(BM_ViewTakenOutAndDrop)->Apply(AllThreads);
+
 void BM_CopyHandleAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
   for (auto _ : state) {
@@ -112,8 +122,11 @@ BENCHMARK(BM_FloorSharedAtomicIncrementDecrement)->Apply(AllThreads);
 
 void BM_SharedViewAndDrop(benchmark::State& state) {
   static const auto* const buffer = new Buffer(MakeBuffer());
+  uint64_t offset = 256, size = 1024;
   for (auto _ : state) {
-    absl::StatusOr<Buffer> view = buffer->View(256, 1024);
+    benchmark::DoNotOptimize(offset);
+    benchmark::DoNotOptimize(size);
+    absl::StatusOr<Buffer> view = buffer->View(offset, size);
     benchmark::DoNotOptimize(view);
   }
 }

@@ -40,17 +40,6 @@ constexpr uint64_t kBytesPerThread = uint64_t{16} << 20;
 // More saturate the memory of any socket.
 constexpr int kMostThreads = 16;
 
-// Only CPUs that nothing runs on help: a helper that the system interrupts
-// keeps the caller waiting for a time slice, longer than most copies take
-// (measured: 32 MiB on two busy CPUs 0.4 of memcpy with a helper, 1.2 without).
-int ThreadsFor(uint64_t size_bytes, int max_threads) {
-  const int useful =
-      static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
-  const int allowed = max_threads <= 0 ? kMostThreads : max_threads;
-  const int threads = std::min({useful, allowed, UsableCpus()});
-  return threads <= 1 ? 1 : std::min(threads, 1 + IdleCpus());
-}
-
 // Whether some of the range has no memory behind it yet. What the system has
 // just cleared is in the caches, and writing past those would be slower than
 // memcpy (0.6 of it). One page of every huge page is asked for; 0.3 us each.
@@ -132,6 +121,17 @@ bool IsOneByteRepeated(const FillPattern& pattern) {
 }
 
 }  // namespace
+
+// Only CPUs that nothing runs on help: a helper that the system interrupts
+// keeps the caller waiting for a time slice, longer than most copies take
+// (measured: 32 MiB on two busy CPUs 0.4 of memcpy with a helper, 1.2 without).
+int ThreadsFor(uint64_t size_bytes, int max_threads) {
+  const int useful =
+      static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
+  const int allowed = max_threads <= 0 ? kMostThreads : max_threads;
+  const int threads = std::min({useful, allowed, UsableCpus()});
+  return threads <= 1 ? 1 : std::min(threads, 1 + IdleCpus());
+}
 
 void internal::CopyLarge(void* to, const void* from, uint64_t size_bytes, int max_threads) {
   CopyOnThreads(to, from, size_bytes, ThreadsFor(size_bytes, max_threads),

@@ -36,6 +36,10 @@ void CopyOnThreads(void* to, const void* from, uint64_t size_bytes, int threads,
 void FillOnThreads(void* to, uint64_t size_bytes, const FillPattern& pattern, int threads);
 }  // namespace internal
 
+// How many threads a copy of so many bytes pays off on now: at most `max_threads` (0: any number),
+// one for every 16 MiB, and one more than there are idle CPUs.
+int ThreadsFor(uint64_t size_bytes, int max_threads);
+
 // Ranges must not overlap. `max_threads`: the most that may be used, the
 // caller's included; 0: as many as pay off.
 inline void CopyBytes(void* to, const void* from, uint64_t size_bytes, int max_threads = 0) {
