@@ -418,7 +418,7 @@ absl::Status Validate(const Problem& problem, const Packing& packing) {
   if (absl::Status s = CheckHeights(problem, packing); !s.ok()) return s;
   std::vector<Piece> pieces = MakePieces(problem, packing);
   if (problem.order.steps > 0) return CheckOrdered(problem, pieces);
-  return CheckIntervals(std::move(pieces));
+  return CheckIntervals(pieces);
 }
 
 }  // namespace tenure::packing
