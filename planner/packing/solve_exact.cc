@@ -7,8 +7,10 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
@@ -20,6 +22,8 @@ constexpr uint64_t kBalancedWork = 380000;
 // The second height that it asks for is this part of the bound above it.
 constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
+// Instances from this size on are packed around their core before all of them is searched.
+constexpr size_t kLargeItems = 2000;
 
 // Enough for a few orders of branching to get to the end without much backtracking.
 uint64_t BalancedNodes(uint64_t items) {
@@ -47,6 +51,29 @@ std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& pack
   return start;
 }
 
+// At the capacity or, without one, at the lower bound: true if that settled the question.
+bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& packing) {
+  const uint64_t target = task.capacity != kUnlimited ? task.capacity : LowerBound(task.problem);
+  exact::CoreResult result = exact::PackAroundCore(task.problem, target, options);
+  packing.statistics.nodes += result.nodes;
+  packing.statistics.rounds += result.rounds;
+  if (result.verdict == exact::Verdict::kFound) {
+    packing.offsets = std::move(result.offsets);
+    packing.statistics.winner = "exact:core";
+    ++packing.statistics.improvements;
+    return true;
+  }
+  if (result.verdict == exact::Verdict::kInfeasible) {
+    if (task.capacity != kUnlimited) {
+      packing.outcome = Outcome::kInfeasible;
+      return true;
+    }
+    packing.lower_bound = std::max(packing.lower_bound, target + 1);
+  }
+  if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+  return task.budget.Interrupted();
+}
+
 }  // namespace
 
 void SolveExact(Task& task, bool limited, Packing& packing) {
@@ -58,6 +85,10 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
               : task.options.max_nodes;
   options.search.max_threads = task.options.max_threads;
   options.search.stop = StopOf(task.budget);
+  if (!limited && task.problem.items.size() >= kLargeItems &&
+      SolveAroundCore(task, options.search, packing)) {
+    return;
+  }
   exact::ModelLimits limits;
   if (limited) limits.entries = kBalancedEntries;
   limits.interrupted = [&task] { return task.budget.Interrupted(); };

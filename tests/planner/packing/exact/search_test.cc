@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/strategy.h"
@@ -217,6 +218,61 @@ TEST(SearchTest, StopsAndProvesNothing) {
   const SearchResult limited = Search(*model, model->bound, options);
   EXPECT_EQ(limited.verdict, Verdict::kLimit);
   EXPECT_EQ(Search(*model, model->bound - 1, {}).verdict, Verdict::kInfeasible);
+}
+
+TEST(CoreTest, FindsOnlyWhatIsValidAndProvesOnlyWhatIsTrue) {
+  int found = 0;
+  for (uint32_t seed = 0; seed < 600; ++seed) {
+    Features features;
+    features.items = 6;
+    features.alignment = seed % 3 == 1;
+    features.fixed = seed % 5 == 1;
+    features.gaps = seed % 4 == 1;
+    const Problem problem = RandomProblem(features, seed + 300000);
+    const std::optional<uint64_t> optimum = BruteForce(problem, 64);
+    if (!optimum.has_value() || *optimum == 0) continue;
+    for (uint64_t capacity : {*optimum - 1, *optimum, *optimum + 3}) {
+      const CoreResult result = PackAroundCore(problem, capacity, {});
+      if (result.verdict == Verdict::kFound) {
+        Packing packing;
+        packing.outcome = Outcome::kFeasible;
+        packing.offsets = result.offsets;
+        UpdateHeights(problem, packing);
+        EXPECT_TRUE(Validate(problem, packing).ok()) << seed << Validate(problem, packing);
+        EXPECT_LE(packing.height, capacity) << seed;
+        ++found;
+      } else {
+        EXPECT_EQ(result.verdict, Verdict::kInfeasible);
+      }
+      EXPECT_EQ(result.verdict == Verdict::kFound, capacity >= *optimum) << seed;
+    }
+  }
+  EXPECT_GT(found, 500);
+}
+
+TEST(CoreTest, LeavesTheRestToBestFit) {
+  // A tight stretch of time between long slack ones.
+  Problem problem = Tight(11, 20, 120, 30);
+  for (Item& item : problem.items) {
+    item.first += 500;
+    item.last += 500;
+  }
+  std::mt19937 random(5);
+  for (int i = 0; i < 400; ++i) {
+    const Time first = static_cast<Time>(random() % 490);
+    problem.items.push_back({.first = first,
+                             .last = first + 1 + static_cast<Time>(random() % 9),
+                             .size = 1 + random() % 9});
+  }
+  const CoreResult result = PackAroundCore(problem, 120, {});
+  ASSERT_EQ(result.verdict, Verdict::kFound);
+  EXPECT_LT(result.core_items, 100u);
+  Packing packing;
+  packing.outcome = Outcome::kFeasible;
+  packing.offsets = result.offsets;
+  UpdateHeights(problem, packing);
+  EXPECT_TRUE(Validate(problem, packing).ok());
+  EXPECT_EQ(packing.height, 120u);
 }
 
 TEST(ModelTest, DividesOutWhatAllSizesShare) {

@@ -1,0 +1,229 @@
+#include "tenure/planner/packing/exact/core.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/exact/tree.h"
+#include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/sections.h"
+
+namespace tenure::packing::exact {
+namespace {
+
+constexpr uint32_t kSectionsOfBucket = 64;
+constexpr uint64_t kHotPart = 1000;  // hot: less than a thousandth of the capacity is free
+constexpr int kRounds = 64;
+
+class CorePacker {
+ public:
+  CorePacker(const Problem& problem, uint64_t capacity, const SearchOptions& options)
+      : problem_(problem), capacity_(capacity), options_(options) {
+    std::vector<Life> lives;
+    std::vector<uint64_t> sizes;
+    for (uint32_t i = 0; i < problem.items.size(); ++i) {
+      lives.push_back({problem.items[i].first, problem.items[i].last});
+      sizes.push_back(problem.items[i].size);
+    }
+    sections_ = FindSections(lives);
+    totals_ = SectionTotals(sections_, sizes);
+    special_.assign(problem.items.size(), false);
+    for (const Gap& gap : problem.gaps) special_[gap.item] = true;
+    for (size_t i = 0; i < problem.items.size(); ++i) {
+      if (problem.items[i].fixed != kNoOffset) special_[i] = true;
+    }
+    hot_.resize(sections_.count);
+    for (size_t t = 0; t < hot_.size(); ++t) {
+      hot_[t] = totals_[t] >= capacity - std::min(capacity, capacity / kHotPart);
+    }
+  }
+
+  CoreResult Run() && {
+    for (int round = 0; round < kRounds; ++round) {
+      ++result_.rounds;
+      result_.verdict = PackCore();
+      if (result_.verdict != Verdict::kFound) break;
+      std::vector<uint32_t> out;
+      if (!Fill(out)) {
+        result_.verdict = Verdict::kStopped;
+        break;
+      }
+      if (out.empty()) {
+        result_.offsets = std::move(offsets_);
+        return std::move(result_);
+      }
+      result_.verdict = Verdict::kLimit;
+      for (uint32_t i : out) {
+        const SectionRange range = sections_.ranges[i];
+        const auto fullest =
+            std::max_element(totals_.begin() + range.begin, totals_.begin() + range.end);
+        hot_[static_cast<size_t>(fullest - totals_.begin())] = true;
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  // Items alive at a hot section, and those that only a model can place.
+  Verdict PackCore() {
+    std::vector<uint32_t> hot_before(hot_.size() + 1, 0);
+    for (size_t t = 0; t < hot_.size(); ++t) hot_before[t + 1] = hot_before[t] + (hot_[t] ? 1 : 0);
+    Problem core;
+    std::vector<uint32_t> core_index(problem_.items.size(), UINT32_MAX);
+    in_core_.assign(problem_.items.size(), false);
+    rest_.clear();
+    std::vector<uint32_t> item_of;
+    for (uint32_t i = 0; i < problem_.items.size(); ++i) {
+      const SectionRange range = sections_.ranges[i];
+      if (!special_[i] && hot_before[range.end] == hot_before[range.begin]) {
+        if (problem_.items[i].size > 0) rest_.push_back(i);
+        continue;
+      }
+      in_core_[i] = true;
+      core_index[i] = static_cast<uint32_t>(item_of.size());
+      item_of.push_back(i);
+      core.items.push_back(problem_.items[i]);
+    }
+    for (Gap gap : problem_.gaps) {
+      gap.item = core_index[gap.item];
+      core.gaps.push_back(gap);
+    }
+    result_.core_items = item_of.size();
+    offsets_.assign(problem_.items.size(), 0);
+    if (item_of.empty()) return Verdict::kFound;
+
+    ModelLimits limits;
+    limits.interrupted = [this] { return options_.stop.Now(); };
+    const std::optional<Model> model = BuildModel(core, limits);
+    if (!model.has_value()) {
+      return options_.stop.Now() ? Verdict::kStopped : Verdict::kLimit;
+    }
+    SearchOptions search = options_;
+    if (search.node_limit != UINT64_MAX) {
+      if (result_.nodes >= search.node_limit) return Verdict::kLimit;
+      search.node_limit -= result_.nodes;
+    }
+    const SearchResult found = Search(*model, static_cast<Units>(capacity_ / model->unit), search);
+    result_.nodes += found.nodes;
+    if (found.verdict != Verdict::kFound) return found.verdict;
+    for (size_t k = 0; k < item_of.size(); ++k) {
+      if (core.items[k].fixed != kNoOffset) offsets_[item_of[k]] = core.items[k].fixed;
+    }
+    for (size_t k = 0; k < found.offsets.size(); ++k) {
+      offsets_[item_of[model->problem_item[k]]] =
+          static_cast<uint64_t>(found.offsets[k]) * model->unit;
+    }
+    return Verdict::kFound;
+  }
+
+  void Enter(uint32_t item) {
+    const SectionRange range = sections_.ranges[item];
+    for (uint32_t b = range.begin / kSectionsOfBucket; b * kSectionsOfBucket < range.end; ++b) {
+      buckets_[b].push_back(item);
+    }
+  }
+
+  // The rest, long-lived items first, each in the smallest hole. `out` gets what does not fit under
+  // the capacity. False: stopped.
+  bool Fill(std::vector<uint32_t>& out) {
+    buckets_.assign(hot_.size() / kSectionsOfBucket + 1, {});
+    seen_.assign(problem_.items.size(), UINT32_MAX);
+    for (uint32_t i = 0; i < problem_.items.size(); ++i) {
+      if (in_core_[i] && problem_.items[i].size > 0) Enter(i);
+    }
+    std::sort(rest_.begin(), rest_.end(), [this](uint32_t a, uint32_t b) {
+      const Item& x = problem_.items[a];
+      const Item& y = problem_.items[b];
+      const uint64_t width_x = static_cast<uint64_t>(x.last) - static_cast<uint64_t>(x.first);
+      const uint64_t width_y = static_cast<uint64_t>(y.last) - static_cast<uint64_t>(y.first);
+      if (width_x != width_y) return width_x > width_y;
+      if (x.size != y.size) return x.size > y.size;
+      if (x.first != y.first) return x.first < y.first;
+      return a < b;
+    });
+    for (size_t k = 0; k < rest_.size(); ++k) {
+      if (k % 16 == 0 && options_.stop.Now()) return false;
+      const uint32_t i = rest_[k];
+      offsets_[i] = BestHole(i);
+      if (offsets_[i] + problem_.items[i].size > capacity_) {
+        out.push_back(i);  // and takes no room from others meanwhile
+      } else {
+        Enter(i);
+      }
+    }
+    return true;
+  }
+
+  // The start of the smallest hole between the items that live with this one, or their top. A hole
+  // ends at the capacity at most.
+  uint64_t BestHole(uint32_t item) {
+    const Item& wanted = problem_.items[item];
+    const SectionRange range = sections_.ranges[item];
+    blocks_.clear();
+    for (uint32_t b = range.begin / kSectionsOfBucket; b * kSectionsOfBucket < range.end; ++b) {
+      for (uint32_t j : buckets_[b]) {
+        if (seen_[j] == item) continue;
+        seen_[j] = item;
+        const SectionRange other = sections_.ranges[j];
+        if (other.begin < range.end && range.begin < other.end) {
+          blocks_.emplace_back(offsets_[j], offsets_[j] + problem_.items[j].size);
+        }
+      }
+    }
+    std::sort(blocks_.begin(), blocks_.end());
+    blocks_.emplace_back(capacity_, capacity_);
+    uint64_t top = 0;
+    uint64_t best = kNoOffset;
+    uint64_t best_size = UINT64_MAX;
+    for (const auto& [begin, end] : blocks_) {
+      const uint64_t start = (top + wanted.alignment - 1) / wanted.alignment * wanted.alignment;
+      if (begin >= start && begin - start >= wanted.size && begin - top < best_size) {
+        best = start;
+        best_size = begin - top;
+      }
+      top = std::max(top, end);
+    }
+    return best == kNoOffset ? capacity_ : best;
+  }
+
+  const Problem& problem_;
+  const uint64_t capacity_;
+  const SearchOptions& options_;
+  Sections sections_;
+  std::vector<uint64_t> totals_;
+  std::vector<bool> special_;  // fixed or with gaps
+  std::vector<bool> hot_;
+  std::vector<bool> in_core_;
+  std::vector<uint32_t> rest_;
+  std::vector<uint64_t> offsets_;
+  std::vector<std::vector<uint32_t>> buckets_;  // what is placed, by time
+  std::vector<uint32_t> seen_;
+  std::vector<std::pair<uint64_t, uint64_t>> blocks_;
+  CoreResult result_;
+};
+
+bool Takes(const Problem& problem) {
+  return problem.arenas.size() <= 1 && problem.bindings.empty() && problem.adjacent.empty() &&
+         problem.order.steps == 0;
+}
+
+}  // namespace
+
+CoreResult PackAroundCore(const Problem& problem, uint64_t capacity, const SearchOptions& options) {
+  // Heights below 2^62 are all there are.
+  capacity = std::min(capacity, uint64_t{1} << 62);
+  if (!Takes(problem)) return {};
+  if (problem.items.empty()) {
+    CoreResult empty;
+    empty.verdict = Verdict::kFound;
+    return empty;
+  }
+  return CorePacker(problem, capacity, options).Run();
+}
+
+}  // namespace tenure::packing::exact
