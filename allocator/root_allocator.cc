@@ -10,6 +10,9 @@ namespace tenure {
 
 RootAllocator::RootAllocator(MemorySpace space, const SpaceTraits& traits)
     : space_(std::move(space)), traits_(traits), deferred_([this](const Allocation& allocation) {
+        // What a fence frees after the end of Close, it has reported; and the
+        // class that could release it is gone.
+        if (closed_) return;
         Release(allocation);
         counters_.OnRelease(allocation.reserved_bytes);
       }) {}
@@ -63,6 +66,7 @@ absl::Status RootAllocator::Exhausted(const AllocationRequest& request, uint64_t
 
 bool RootAllocator::Close() {
   deferred_.Reap();
+  closed_ = true;
   const AllocatorStats stats = Stats();
   if (stats.in_use_count > 0) {
     ReportToStderr(absl::StrCat("allocator of ", space_.ToString(), " destroyed while ",

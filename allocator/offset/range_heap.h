@@ -20,7 +20,7 @@
 //   heap.AddRange(base, 64 << 20, /*joins=*/false);
 //   std::optional<RangeHeap::Block> block = heap.Allocate(5000, 256);
 //   ... block->address ...
-//   heap.Free(*block);
+//   heap.Free(block->node);
 //
 // Cost: Allocate and Free some tens of nanoseconds, whatever the number of
 // blocks, and no allocation once the vector has grown; 40 bytes a block. Adding
@@ -33,6 +33,7 @@
 #define TENURE_ALLOCATOR_OFFSET_RANGE_HEAP_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -69,8 +70,14 @@ class RangeHeap {
   std::optional<Block> Allocate(uint64_t size_bytes, uint64_t alignment_bytes);
 
   // Takes a block back. The free block that it is part of now; of size 0 if
-  // `block` is not in use, in which case nothing has changed.
-  Block Free(const Block& block);
+  // `node` is not in use, in which case nothing has changed.
+  Block Free(uint32_t node);
+
+  // The block in use that has this node; of size 0 if none has.
+  Block BlockAt(uint32_t node) const {
+    if (node >= nodes_.size() || nodes_[node].bin != kUsed) return {};
+    return {nodes_[node].address, nodes_[node].size, node};
+  }
 
   uint64_t granule_bytes() const { return uint64_t{1} << shift_; }
   uint64_t total_bytes() const { return total_bytes_; }
@@ -91,7 +98,7 @@ class RangeHeap {
   static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr int kBinBits = 4;  // 2^kBinBits bins to each doubling
   static constexpr int kBins = (64 - kBinBits + 1) << kBinBits;
-  static constexpr int kWords = (kBins + 63) / 64;
+  static constexpr size_t kWords = (kBins + 63) / 64;
   static constexpr uint16_t kUsed = 0xffff;    // Node::bin of a block in use
   static constexpr uint16_t kEnd = 0xfffe;     // of the end of a chain of joined ranges
   static constexpr uint16_t kUnused = 0xfffd;  // of a node that is no block
@@ -108,6 +115,7 @@ class RangeHeap {
   // Ranges that blocks may span, one after the other. `end`: a node without
   // bytes behind the last block.
   struct Chain {
+    uint32_t first;
     uint32_t end;
     bool joins;  // to a range that comes to end where it begins
   };
@@ -124,6 +132,7 @@ class RangeHeap {
   // Looks at up to `limit` blocks of a bin for a tighter fit than `best`.
   void Look(int bin, uint64_t size, uint64_t alignment, int limit, Fit& best) const;
   Fit Find(uint64_t size, uint64_t alignment) const;
+  bool IsWhole(uint64_t bytes) const { return (bytes & (granule_bytes() - 1)) == 0; }
 
   uint32_t NewNode(uint64_t address, uint64_t size, uint16_t bin);
   void DropNode(uint32_t node);
@@ -134,8 +143,9 @@ class RangeHeap {
   // Cuts the bytes from `size` on off as a free block behind it (not in a bin
   // yet).
   uint32_t Split(uint32_t node, uint64_t size);
-  // Adds the bytes of the one behind to a node; neither is in a bin.
-  void Absorb(uint32_t node, uint32_t after);
+  // Merges a block that is in no bin with the free ones beside it, and puts the
+  // result into its bin.
+  uint32_t Settle(uint32_t node);
   uint32_t FindFreeHolding(uint64_t begin, uint64_t size) const;
 
   int shift_;
