@@ -163,15 +163,6 @@ bool PooledAllocator::FromHeap(const Need& need, Allocation& made) {
   return true;
 }
 
-bool PooledAllocator::FromOtherHeap(const Need& need, Allocation& made) {
-  absl::MutexLock lock(&mutex_);
-  RangeHeap& other = need.small ? large_ : small_;
-  const auto block = other.Allocate(need.size_bytes, need.alignment_bytes);
-  if (!block.has_value()) return false;
-  HandOut(*block, /*small=*/!need.small, need, made);
-  return true;
-}
-
 void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const Need& need,
                               Allocation& made) const {
   // The slab that it begins in: the last that begins at or before it.
@@ -249,14 +240,31 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
     const uint64_t given = GiveLeavingNow();
     made = TakeSlabFor(need, Growth::kExactly);
     if (absl::IsResourceExhausted(made.status())) {
+      made = FromOtherHeap(need, made.status());
+    }
+    if (absl::IsResourceExhausted(made.status())) {
       absl::StrAppend(&tried, ", reaping what was due, giving back ", given,
                       " free bytes, a slab of exact size (", made.status().message(), ")");
-      Allocation other;
-      if (FromOtherHeap(need, other)) made = other;
     }
   }
   GiveLeaving();
   if (absl::IsResourceExhausted(made.status())) return Exhausted(request, need.size_bytes, tried);
+  return made;
+}
+
+absl::StatusOr<Allocation> PooledAllocator::FromOtherHeap(const Need& need, absl::Status refusal) {
+  absl::StatusOr<Allocation> made(absl::in_place);
+  if (need.small) {
+    // No room for a chunk: a block among the large ones.
+    const Need single = {need.size_bytes, need.alignment_bytes, false, need.size_bytes,
+                         need.alignment_bytes};
+    if (FromCache(single, *made)) return made;
+    return TakeSlabFor(single, Growth::kExactly);
+  }
+  absl::MutexLock lock(&mutex_);
+  const auto block = small_.Allocate(need.size_bytes, need.alignment_bytes);
+  if (!block.has_value()) return refusal;
+  HandOut(*block, /*small=*/true, need, *made);
   return made;
 }
 

@@ -176,8 +176,9 @@ class PooledAllocator : public RootAllocator {
   // The block, if there is one free; in that case `made` is filled in.
   bool FromCache(const Need& need, Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
   bool FromHeap(const Need& need, Allocation& made) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // From the heap that is not meant for it.
-  bool FromOtherHeap(const Need& need, Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
+  // From the heap that is not meant for it, or `refusal`.
+  absl::StatusOr<Allocation> FromOtherHeap(const Need& need, absl::Status refusal)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
   void HandOut(const RangeHeap::Block& block, bool small, const Need& need, Allocation& made) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns a chunk without blocks to the large heap.
