@@ -38,7 +38,6 @@ absl::StatusOr<Allocation> RootAllocator::Allocate(const AllocationRequest& requ
 void RootAllocator::Deallocate(const Allocation& allocation, absl::Span<const Fence> users) {
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
-  deferred_.Reap();
   deferred_.Retire(allocation, users);
 }
 
