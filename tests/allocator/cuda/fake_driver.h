@@ -71,6 +71,8 @@ struct FakeOptions {
   int driver_version = 13000;
   uint64_t host_limit_bytes = UINT64_MAX;  // pinned and managed memory together
   bool peer_access = true;                 // cuDeviceCanAccessPeer; see also SetPeerAccess
+  // The real driver opens no IPC handle of its own process; a test may want to.
+  bool ipc_within_process = false;
   // Every operation of a stream first waits a random time up to this.
   absl::Duration random_delay = absl::ZeroDuration();
   uint64_t seed = 1;
