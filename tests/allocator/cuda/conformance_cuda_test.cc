@@ -1,7 +1,9 @@
 // The suite that every allocator passes, with CUDA's.
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tenure/allocator/decorators/caching.h"
@@ -20,6 +22,16 @@ std::unique_ptr<TestGpu>& Gpu(const std::string& name) {
   return gpu;
 }
 
+// What another allocator of that space has given.
+std::function<std::shared_ptr<void>(uint64_t)> ForeignOf(const std::string& name, SpaceKind kind) {
+  return [name, kind](uint64_t size) -> std::shared_ptr<void> {
+    std::shared_ptr<Allocator> other = Gpu(name)->Make(kind);
+    const Allocation a = *other->Allocate({.size_bytes = size});
+    return {reinterpret_cast<void*>(a.device_address),
+            [other, a](void*) { other->Deallocate(a, {}); }};
+  };
+}
+
 std::vector<ConformanceSubject> Subjects() {
   std::vector<ConformanceSubject> subjects;
   for (const std::string& name : TestGpu::Names()) {
@@ -29,13 +41,18 @@ std::vector<ConformanceSubject> Subjects() {
       ConformanceSubject subject;
       subject.name = name + text;
       subject.make = [name, k = kind] { return Gpu(name)->Make(k); };
+      subject.foreign = ForeignOf(name, kind);
       subjects.push_back(subject);
     }
-    subjects.push_back({name + "Cached", [name]() -> std::unique_ptr<Allocator> {
-                          return std::make_unique<CachingAllocator>(
-                              Gpu(name)->Make(SpaceKind::kCuda),
-                              CachingAllocator::Options{.max_cached_bytes = 1 << 20});
-                        }});
+    ConformanceSubject cached;
+    cached.name = name + "Cached";
+    cached.make = [name]() -> std::unique_ptr<Allocator> {
+      return std::make_unique<CachingAllocator>(
+          Gpu(name)->Make(SpaceKind::kCuda),
+          CachingAllocator::Options{.max_cached_bytes = 1 << 20});
+    };
+    cached.foreign = ForeignOf(name, SpaceKind::kCuda);
+    subjects.push_back(cached);
   }
   return subjects;
 }

@@ -107,7 +107,8 @@ TEST_P(CudaTest, CopiesInAndOutAreExact) {
         ASSERT_OK(buffer.CopyInAt(at + 1, bytes.data() + at, size));
         std::vector<uint8_t> back(size + 64, 0xee);
         ASSERT_OK(buffer.CopyOutAt(at + 1, back.data() + 5, size));
-        ASSERT_EQ(std::memcmp(back.data() + 5, bytes.data() + at, size), 0) << kind << size;
+        ASSERT_EQ(std::memcmp(back.data() + 5, bytes.data() + at, size), 0)
+            << SpaceKindName(kind) << size;
         ASSERT_EQ(back[4], 0xee);
         ASSERT_EQ(back[size + 5], 0xee);
       }
@@ -197,7 +198,7 @@ TEST_P(CudaTest, FillsRepeatAnyPatternAnywhere) {
         ASSERT_OK(buffer.View(at, size)->Fill(
             {reinterpret_cast<const std::byte*>(pattern.data()), pattern.size()}));
         for (uint64_t i = 0; i < size; ++i) expected[at + i] = pattern[i % width];
-        ASSERT_EQ(BytesOf(buffer), expected) << kind << width << at;
+        ASSERT_EQ(BytesOf(buffer), expected) << SpaceKindName(kind) << width << at;
       }
     }
   }
@@ -309,7 +310,7 @@ TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
   Buffer to = Filled(Space(SpaceKind::kCuda), std::vector<uint8_t>(5000, 0));
   Buffer busy = Make(Space(SpaceKind::kCuda), 10000);
   const TransferOptions in_graph{.queue = stream->handle()};
-  ASSERT_OK(gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
+  const absl::Status launched = gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
     absl::StatusOr<Fence> fence = to.CopyFromAsync(from, in_graph);
     if (!fence.ok()) return fence.status();
     EXPECT_CODE(FailedPrecondition, stream->Record());
@@ -321,7 +322,8 @@ TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
     const std::byte fill[2] = {std::byte{3}, std::byte{9}};
     absl::StatusOr<Fence> filled = to.View(4000, 1000)->FillAsync(fill, in_graph);
     return filled.status();
-  }));
+  });
+  ASSERT_OK(launched);
   std::vector<uint8_t> expected = bytes;
   for (size_t i = 4000; i < 5000; ++i) expected[i] = i % 2 == 0 ? 3 : 9;
   EXPECT_EQ(BytesOf(to), expected);

@@ -156,15 +156,18 @@ class FakeGpu final : public TestGpu {
 }  // namespace
 
 std::vector<std::string> TestGpu::Names() {
-  std::vector<std::string> names = {"Fake"};
-  absl::StatusOr<const Driver*> driver = Driver::Default();
-  absl::Status status = driver.status();
-  if (driver.ok()) status = Device::Open(**driver, 0).status();
-  if (status.ok()) {
-    names.emplace_back("Real");
-  } else {
-    std::printf("tests on a real GPU are left out: %s\n", std::string(status.message()).c_str());
-  }
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {"Fake"};
+    absl::StatusOr<const Driver*> driver = Driver::Default();
+    absl::Status status = driver.status();
+    if (driver.ok()) status = Device::Open(**driver, 0).status();
+    if (status.ok()) {
+      all.emplace_back("Real");
+    } else {
+      std::printf("left out are tests on a real GPU: %s\n", std::string(status.message()).c_str());
+    }
+    return all;
+  }();
   return names;
 }
 
