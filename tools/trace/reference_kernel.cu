@@ -50,7 +50,7 @@ __device__ inline void AddToSum(u64 value, u64* sum) {
   __syncthreads();
   if (threadIdx.x != 0) return;
   for (unsigned warp = 1; warp < blockDim.x / 32; ++warp) value += of_warp[warp];
-  atomicAdd(sum, value);
+  atomicAdd(reinterpret_cast<unsigned long long*>(sum), static_cast<unsigned long long>(value));
 #else
   *sum += value;
 #endif

@@ -5,9 +5,11 @@
 #ifndef TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
 #define TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
 
+#include <cstdint>
+
 namespace tenure_kernel {
 
-using u64 = unsigned long long;
+using u64 = uint64_t;
 
 constexpr u64 kG = 0x9e3779b97f4a7c15u;
 
