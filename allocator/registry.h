@@ -7,7 +7,7 @@
 //   RETURN_IF_ERROR(my_registry.Register(std::make_unique<LimitingAllocator>(std::make_unique<CpuAllocator>(),
 //   1 << 30)));
 //
-// The default registry knows cpu, null and disk, and refuses the names of
+// The default registry knows cpu, null, disk and CUDA's three spaces, and refuses the names of
 // spaces that are not built. It is never destroyed, so its allocators outlive
 // every storage. A registry of one's own must outlive the storages made with
 // it; its allocators say on stderr when it does not.

@@ -56,6 +56,8 @@ struct StagingRing::Worker {
   CUevent events[2] = {};
 };
 
+StagingRing::StagingRing(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
 StagingRing::~StagingRing() {
   std::vector<std::unique_ptr<Worker>> workers;
   {

@@ -48,7 +48,7 @@ class StagingRing {
   // Brings bytes [offset, offset + size) of what is copied to `to`. Called from several threads.
   using Reader = std::function<absl::Status(uint64_t offset, void* to, uint64_t size)>;
 
-  explicit StagingRing(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  explicit StagingRing(std::shared_ptr<Device> device);
   ~StagingRing();
 
   // On at most `max_threads` threads, 0: as many as pay off. `after`: device fences.

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/host/memory.h"
+#include "tenure/runtime/copy/cuda_routes.h"
 
 namespace tenure {
 namespace {
@@ -90,7 +91,11 @@ std::string_view RouteName(CopyTable::RouteKind kind) {
 }
 
 CopyTable& CopyTable::Default() {
-  static CopyTable* const table = new CopyTable;
+  static CopyTable* const table = [] {
+    auto* made = new CopyTable;
+    RegisterCudaRoutes(*made);
+    return made;
+  }();
   return *table;
 }
 
