@@ -243,8 +243,6 @@ class CudaExecutor final : public Executor {
 
 }  // namespace
 
-namespace internal {
-
 absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
                                                            Allocator& allocator) {
   auto* engine = allocator.Capability<cuda::EngineCapability>();
@@ -264,5 +262,4 @@ absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
   return executor;
 }
 
-}  // namespace internal
 }  // namespace tenure::cli

@@ -2,7 +2,7 @@
 
 #include "tenure/tools/cli/executor.h"
 
-namespace tenure::cli::internal {
+namespace tenure::cli {
 
 absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace&, Allocator&) {
   return absl::UnimplementedError(
@@ -10,4 +10,4 @@ absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace&, Allocat
       "--space=cpu");
 }
 
-}  // namespace tenure::cli::internal
+}  // namespace tenure::cli

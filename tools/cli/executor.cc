@@ -98,7 +98,7 @@ absl::Status CheckCanRun(const Allocator& allocator) {
 absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Allocator& allocator,
                                                        int threads) {
   if (absl::Status status = CheckCanRun(allocator); !status.ok()) return status;
-  if (IsCuda(allocator)) return internal::MakeCudaExecutor(trace, allocator);
+  if (IsCuda(allocator)) return MakeCudaExecutor(trace, allocator);
   return std::make_unique<HostExecutor>(trace, threads);
 }
 

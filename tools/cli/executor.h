@@ -56,10 +56,9 @@ absl::Status CheckCanRun(const Allocator& allocator);
 absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Allocator& allocator,
                                                        int threads);
 
-namespace internal {
+// Of the device that the allocator's space belongs to; Unimplemented without the CUDA Toolkit.
 absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
                                                            Allocator& allocator);
-}  // namespace internal
 
 }  // namespace tenure::cli
 
