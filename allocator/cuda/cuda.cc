@@ -50,24 +50,6 @@ absl::StatusOr<std::shared_ptr<Stream>> Stream::Wrap(uint32_t ordinal, uint64_t 
   return DeviceStream::Wrap(*std::move(device), reinterpret_cast<CUstream>(handle));
 }
 
-absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
-                                                           SpaceKind kind,
-                                                           const AllocatorOptions& options) {
-  absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(std::move(device));
-  if (!engine.ok()) return engine.status();
-  switch (kind) {
-    case SpaceKind::kCuda:
-      return MakeDeviceAllocator(*std::move(engine), options);
-    case SpaceKind::kCudaUnified:
-      return MakeUnifiedAllocator(*std::move(engine), options);
-    case SpaceKind::kCudaPinned:
-      return MakePinnedAllocator(*std::move(engine), options);
-    default:
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", SpaceKindName(kind), "' is no space of CUDA's"));
-  }
-}
-
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& space,
                                                          const AllocatorOptions& options) {
   absl::StatusOr<std::shared_ptr<Device>> device = OpenDefault(space.ordinal());

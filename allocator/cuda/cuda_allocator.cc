@@ -225,4 +225,22 @@ absl::Status CudaAllocator::Zero(const Allocation& allocation) {
   return done.ok() ? done->Wait() : done.status();
 }
 
+absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
+                                                           SpaceKind kind,
+                                                           const AllocatorOptions& options) {
+  absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(std::move(device));
+  if (!engine.ok()) return engine.status();
+  switch (kind) {
+    case SpaceKind::kCuda:
+      return MakeDeviceAllocator(*std::move(engine), options);
+    case SpaceKind::kCudaUnified:
+      return MakeUnifiedAllocator(*std::move(engine), options);
+    case SpaceKind::kCudaPinned:
+      return MakePinnedAllocator(*std::move(engine), options);
+    default:
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", SpaceKindName(kind), "' is no space of CUDA's"));
+  }
+}
+
 }  // namespace tenure::cuda

@@ -448,11 +448,11 @@ uint64_t PooledAllocator::Retire(uint64_t keep_bytes, uint64_t enough_bytes,
   if (CachedBytes() <= keep_bytes) return 0;
   DropFreeChunks();
   std::vector<Slab> unused;
-  const std::vector<Slab>& slabs = slabs_;  // for the analysis, to which a lambda holds no lock
   large_.ForEachFree(source_->granularity_bytes(), [&](const RangeHeap::Block& block) {
+    mutex_.AssertHeld();  // says so to the analysis, to which a lambda is a function apart
     if (except_before != 0 && block.address + block.size_bytes == except_before) return;
-    for (auto it = std::lower_bound(slabs.begin(), slabs.end(), block.address, Before);
-         it != slabs.end() &&
+    for (auto it = std::lower_bound(slabs_.begin(), slabs_.end(), block.address, Before);
+         it != slabs_.end() &&
          WindowFits(it->address - block.address, it->size_bytes, block.size_bytes);
          ++it) {
       unused.push_back(*it);

@@ -98,6 +98,8 @@ class PooledAllocator : public RootAllocator {
     uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
   };
 
+  ~PooledAllocator() override;
+
   // Reaps, then gives back slabs that are wholly free, the largest first, until
   // at most `keep_bytes` are cached.
   uint64_t Trim(uint64_t keep_bytes) override;
@@ -114,7 +116,6 @@ class PooledAllocator : public RootAllocator {
  protected:
   PooledAllocator(MemorySpace space, const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
                   const Options& options);
-  ~PooledAllocator() override;
 
   // To be called first by the destructor of every derived class, in place of
   // Close(). False: some bytes are still in use.

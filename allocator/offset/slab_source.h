@@ -9,6 +9,11 @@
 //   joining:   [ slab | slab | (given back) | slab ]  tail() -> next one here
 //   alone:     [ slab ]   [ slab ]     [ slab ]       tail() == 0
 //
+// A slab may come to lie elsewhere than at tail(): the pool then asks for a second
+// that is large enough by itself. So a source whose addresses are at an end may
+// start over in the holes; slabs that move (Options::joining_slack_percent) use up
+// addresses.
+//
 // Cost: the driver's. Thread safety: the pool calls Take and Give one at a time
 // and with no lock held that allocating from or freeing to what it has needs;
 // granularity_bytes and tail only between those. Ownership: the pool owns its

@@ -104,7 +104,7 @@ TEST(PooledAllocator, JoiningSlabsBringWhatIsMissing) {
   Tried t(true);
   const Allocation a = t.Make(kUnit / 2);
   EXPECT_EQ(t.Reserved(), kUnit);
-  const Allocation b = t.Make(3 * kUnit);  // spans the slabs
+  const Allocation b = t.Make(3 * kUnit + kUnit / 2);  // spans the slabs
   EXPECT_EQ(t.Reserved(), 4 * kUnit);
   EXPECT_EQ(static_cast<std::byte*>(b.host), static_cast<std::byte*>(a.host) + kUnit / 2);
   EXPECT_EQ(b.native_handle, 0u);  // of no one object
@@ -225,8 +225,8 @@ TEST(PooledAllocator, GivesBackAndTriesAgainWhenTheSourceIsExhausted) {
 
 TEST(PooledAllocator, ReapsBeforeItGivesUp) {
   // A timeline that moves on while the source is asked.
-  Tried t(false);
   auto timeline = std::make_shared<HostTimeline>();
+  Tried t(false);
   t.control->capacity_bytes = kUnit;
   const Allocation a = t.Make(kUnit);
   const Fence users[] = {Fence(timeline, 1)};
@@ -309,14 +309,16 @@ TEST(PooledAllocator, TrimLeavesWhatIsPartlyUsed) {
   Tried t(true);
   std::vector<Allocation> all;
   for (int i = 0; i < 6; ++i) all.push_back(t.Make(kUnit));
+  const Allocation front = t.Make(kUnit / 2);
   const Allocation part = t.Make(kUnit / 2);
-  for (int i : {1, 2, 4}) t.pool->Deallocate(all[static_cast<size_t>(i)]);
-  EXPECT_EQ(t.pool->Trim(0), 3 * kUnit);
+  t.pool->Deallocate(front);
+  for (size_t i : {1u, 2u, 4u, 5u}) t.pool->Deallocate(all[i]);
+  EXPECT_EQ(t.pool->Trim(0), 4 * kUnit);
   EXPECT_EQ(t.Cached(), kUnit / 2);
   // Bytes around the holes are whole, and growth goes on behind.
   const Allocation more = t.Make(2 * kUnit);
   EXPECT_EQ(static_cast<std::byte*>(more.host), static_cast<std::byte*>(part.host) + kUnit / 2);
-  for (int i : {0, 3, 5}) t.pool->Deallocate(all[static_cast<size_t>(i)]);
+  for (size_t i : {0u, 3u}) t.pool->Deallocate(all[i]);
   t.pool->Deallocate(part);
   t.pool->Deallocate(more);
   t.pool->Trim(0);
@@ -377,6 +379,25 @@ TEST(PooledAllocator, WhatFencesGuardIsNeitherGivenNorGivenBack) {
   t.pool->Trim(0);
   EXPECT_EQ(t.Reserved(), 2 * kUnit);
   t.pool->Deallocate(b);
+}
+
+// What the request can continue stays where it is.
+TEST(PooledAllocator, SlabsBeforeTheTailDoNotMove) {
+  Options options = Plain();
+  options.joining_slack_percent = 10;
+  options.max_slab_bytes = 4 * kUnit;
+  Tried t(true, options);
+  std::vector<Allocation> all;
+  for (int i = 0; i < 20; ++i) all.push_back(t.Make(8 * kUnit));
+  for (size_t i : {5u, 10u, 19u}) t.pool->Deallocate(all[i]);
+  const Allocation large = t.Make(16 * kUnit);
+  EXPECT_EQ(large.host, all[19].host);
+  EXPECT_EQ(t.Reserved(), 160 * kUnit);
+  EXPECT_EQ(t.control->gives, 1);
+  for (size_t i = 0; i < 20; ++i) {
+    if (i != 5 && i != 10 && i != 19) t.pool->Deallocate(all[i]);
+  }
+  t.pool->Deallocate(large);
 }
 
 // What becomes due between the end of the pool and that of its base is no one's
@@ -455,7 +476,7 @@ TEST(PooledAllocator, RefusesWhatABrokenSourceGives) {
     if (second) t.Make(kUnit);
     for (int how = 0; how < 3; ++how) {
       t.control->spoil = [how](Slab& slab) {
-        if (how == 0) slab.size_bytes -= 1;
+        if (how == 0) slab.size_bytes -= 256;
         if (how == 1) slab.address += 1;
         if (how == 2) slab.address = ~uint64_t{0} - 255;
       };
@@ -514,10 +535,24 @@ TEST(PooledAllocator, CachedBlocksComeWhileTheSourceWorks) {
   t.pool->Deallocate(held);
 }
 
+// The free bytes that were to be continued are gone when the slab is there.
+TEST(PooledAllocator, BringsItAllWhenOthersWereFaster) {
+  Allocation thief;
+  Tried t(true);
+  const Allocation first = t.Make(kUnit / 2);
+  t.control->while_working = [&] {
+    if (!thief) std::thread([&] { thief = *t.pool->Allocate({.size_bytes = kUnit / 2}); }).join();
+  };
+  const Allocation made = t.Make(kUnit + kUnit / 2);
+  EXPECT_EQ(t.control->takes, 3);
+  EXPECT_EQ(t.Reserved(), 4 * kUnit);
+  for (const Allocation& one : {first, thief, made}) t.pool->Deallocate(one);
+}
+
 TEST(PooledAllocator, OneSlabServesAllWhoWaitForIt) {
   constexpr int kThreads = 8;
-  Tried t(false, {.small_bytes = 0, .min_slab_bytes = kThreads * kUnit});
   std::atomic<int> started{0};
+  Tried t(false, {.small_bytes = 0, .min_slab_bytes = kThreads * kUnit});
   t.control->while_working = [&] {
     while (started < kThreads) std::this_thread::yield();
   };
