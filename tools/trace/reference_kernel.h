@@ -49,6 +49,9 @@ inline uint64_t Mix(uint64_t x) {
   return x;
 }
 
+// What write `k` of an op is seeded with, beyond the value of the op's reads.
+inline constexpr uint64_t WriteSeedStep(uint64_t k) { return (k + 1) * 0xd1342543de82ef95u; }
+
 // The digest of a window's bytes. Of no bytes: 0.
 uint64_t Digest(absl::Span<const uint8_t> bytes, int max_threads = 1);
 
@@ -61,6 +64,10 @@ void FillWords(absl::Span<uint8_t> bytes, uint64_t seed, int max_threads = 1);
 absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
                          absl::Span<const uint64_t> strides, uint64_t item_bytes,
                          int max_threads = 1);
+
+// The error that FillStrided gives for a window of `size_bytes` bytes, before it writes any.
+absl::Status CheckStrided(uint64_t size_bytes, absl::Span<const uint64_t> shape,
+                          absl::Span<const uint64_t> strides, uint64_t item_bytes);
 
 // What weight or input `base_id` holds before the first op; `bytes` are those from word
 // `first_word` on.

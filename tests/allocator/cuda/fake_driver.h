@@ -60,10 +60,10 @@ namespace tenure::cuda {
 
 struct FakeDevice {
   std::string name = "Fake H200";
-  std::optional<CUuuid> uuid;  // none: made from the ordinal
-  std::string pci_bus_id;      // empty: made from the ordinal
+  std::optional<CUuuid> uuid = std::nullopt;  // none: made from the ordinal
+  std::string pci_bus_id = "";                // empty: made from the ordinal
   uint64_t memory_bytes = uint64_t{1} << 30;
-  std::map<CUdevice_attribute, int> attributes;  // over those of an H200
+  std::map<CUdevice_attribute, int> attributes = {};  // over those of an H200
 };
 
 struct FakeOptions {

@@ -108,8 +108,8 @@ struct Range {
   CUdeviceptr address = 0;
   uint64_t size_bytes = 0;
   bool write = false;
-  bool exact = true;               // false: somewhere in there (a kernel's parameter)
-  std::shared_ptr<Region> region;  // null: pageable
+  bool exact = true;                         // false: somewhere in there (a kernel's parameter)
+  std::shared_ptr<Region> region = nullptr;  // null: pageable
 };
 
 struct Stream;
