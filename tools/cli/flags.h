@@ -34,6 +34,10 @@ namespace tenure::cli {
 struct Bytes {
   uint64_t value = 0;
 };
+// A number of things, 0 among them.
+struct Count {
+  uint64_t value = 0;
+};
 // An alignment: a number of bytes that is a power of two.
 struct PowerOfTwo {
   uint64_t value = 1;
@@ -46,6 +50,7 @@ class FlagSet {
   enum Need { kOptional, kRequired };
   // An int is a count of at least 1.
   using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*, PowerOfTwo*,
+                              std::optional<Count>*, absl::Duration*,
                               std::optional<absl::Duration>*, MemorySpace*>;
 
   // `purpose` is a sentence or more, for --help.
