@@ -4,8 +4,7 @@
 //   std::string input;
 //   FlagSet flags("pack", "Packs buffers with lifetimes into as little memory as possible.");
 //   flags.Add("input", "FILE", "the problem", &input, FlagSet::kRequired);
-//   if (std::optional<int> code = flags.Parse(args)) return *code;   // help or an error was
-//   printed
+//   if (std::optional<int> code = flags.Parse(args)) return *code;  // help, or an error
 //
 // Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K,
 // M, G or T (1024-based, "64MiB" and "64M" are the same).
