@@ -82,9 +82,10 @@ Shortage FindShortage(const Groundwork& work, size_t arena, uint64_t capacity_by
 }
 
 absl::Status ShortageStatus(const Shortage& shortage, const Schedule& schedule) {
-  std::string text = absl::StrCat("the arenas of ", shortage.space.ToString(),
-                                  shortage.lane == 0 ? "" : absl::StrCat(", lane ", shortage.lane),
-                                  ", need at least ", shortage.lower_bound_bytes, " bytes");
+  std::string text =
+      absl::StrCat("the arenas of ", shortage.space.ToString(),
+                   shortage.lane == 0 ? "" : absl::StrCat(", lane ", shortage.lane, ","),
+                   " need at least ", shortage.lower_bound_bytes, " bytes");
   if (shortage.proven) {
     absl::StrAppend(&text, ", ", shortage.lower_bound_bytes - shortage.capacity_bytes,
                     " more than the capacity ", shortage.capacity_bytes);

@@ -84,6 +84,16 @@ class Brute {
       }
     }
     most_ = most;
+    // No packing is lower than the bytes that are held at one moment: one that low ends the search.
+    for (Time t = 0; problem.order.steps == 0 && t < 64; ++t) {
+      uint64_t held = 0;
+      for (uint32_t i = 0; i < n; ++i) {
+        uint64_t begin = 0, end = 0;
+        WindowAt(problem, i, t, begin, end);
+        held += end - begin;
+      }
+      floor_ = std::max(floor_, held);
+    }
     Try(0);
   }
   std::optional<BrutePacking> best() const {
@@ -125,7 +135,7 @@ class Brute {
 
   void Try(uint32_t i) {
     const uint64_t height = std::accumulate(heights_.begin(), heights_.end(), uint64_t{0});
-    if (height >= best_) return;
+    if (height >= best_ || best_ <= floor_) return;
     if (i == problem_.items.size()) {
       best_ = height;
       best_offsets_ = offsets_;
@@ -148,7 +158,7 @@ class Brute {
   }
 
   const Problem& problem_;
-  uint64_t best_, most_ = 0, span_ = 0;
+  uint64_t best_, most_ = 0, span_ = 0, floor_ = 0;
   std::vector<uint64_t> offsets_, heights_, best_offsets_;
   std::vector<uint32_t> arenas_, best_arenas_;
   std::vector<bool> may_;
