@@ -81,9 +81,25 @@ TEST(ShortageTest, LanesShareTheCapacityAndSpacesDoNot) {
           .ok());
 }
 
+TEST(ShortageTest, LanesThatTakeMoreThanTheirBound) {
+  // Nothing is ordered, so that each lane takes twice what lives at once in the list.
+  Sketch sketch(OrderKind::kDependencies);
+  for (const char* name : {"a", "b"}) sketch.Add(name, 1024);
+  for (const char* name : {"c", "d"}) sketch.Add(name, 512);
+  sketch.Step("s0", {}, {"a"});
+  sketch.Step("s1", {}, {"b"});
+  sketch.Step("s2", {}, {"c"}, {.lane = 1});
+  sketch.Step("s3", {}, {"d"}, {.lane = 1});
+  sketch.Release();
+  EXPECT_TRUE(MakePlan(sketch.schedule, {.capacity_bytes = 3072}).ok());
+  Shortage shortage;
+  EXPECT_FALSE(MakePlan(sketch.schedule, {.capacity_bytes = 2560}, &shortage).ok());
+  EXPECT_EQ(shortage.lane, 1u);
+  EXPECT_EQ(shortage.capacity_bytes, 512u);
+}
+
 TEST(ShortageTest, WhatIsNotProvenIsSaidSo) {
-  // Sizes of remap differ, so that its slabs cannot be shared, and the bound of a class is what is
-  // alive at once: with dependencies less than what is taken.
+  // With dependencies the bound is what lives at once in the list, and less than what is taken.
   Sketch sketch(OrderKind::kDependencies);
   sketch.Add("a", 1024);
   sketch.Add("b", 1024);

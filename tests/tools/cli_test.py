@@ -368,6 +368,17 @@ class CliTest(unittest.TestCase):
             self.assertGreater(shared, 0)
             self.fails("run", "--trace=" + demo(name), "--plan=" + plan, naming=["schedule"])
 
+        def base(i, kind):
+            return {"id": i, "bytes": 64, "dtype": "uint8", "shape": [64], "kind": kind, "alias_of": None,
+                    "offset_bytes": 0}
+        # Who writes a buffer again waits for those who read what was in it before.
+        trace = {"format": "tensor-trace-1", "name": "again", "note": "",
+                 "buffers": [base(i, kind) for i, kind in enumerate(["input", "intermediate", "output", "output"])],
+                 "ops": [{"name": name, "reads": [reads], "writes": [writes]} for name, reads, writes in
+                         [("a", 0, 1), ("b", 1, 2), ("c", 0, 1), ("d", 1, 3)]]}
+        out = self.json("plan", "--trace=" + self.write("again.json", json.dumps(trace)), "--order=dependencies")
+        self.assertEqual((out["planned"], out["arena_bytes"]), (1, 64))
+
     def test_plans_are_kept(self):
         trace = "--trace=" + demo("tiny_transformer")
         plan = self.path("plan.json")
