@@ -1,7 +1,8 @@
 // A libFuzzer target for the readers and the solver: whatever the bytes, no crash, no hang, no
 // wrong packing.
 //
-//   clang++ -std=c++20 -fsanitize=fuzzer,address ... fuzz_target.cc
+//   FUZZ="--config=clang-asan-ubsan --copt=-fsanitize=fuzzer-no-link"
+//   bazel run $FUZZ //tests/planner/packing:fuzzer -- -max_total_time=60
 //
 // The first byte chooses: CSV, JSON, or a problem read off the bytes themselves. Solve validates
 // what it returns and reports a packing that is wrong as Internal, which is what is looked for
