@@ -5,8 +5,8 @@
 // hour's. What only some spaces can do is a capability that a caller asks for
 // by type:
 //
-//   if (auto* advise = allocator.Capability<AdviceCapability>())
-//   advise->Advise(region, Advice::kSequential);
+//   auto* advise = allocator.Capability<AdviceCapability>();
+//   if (advise != nullptr) advise->Advise(region, Advice::kSequential);
 //
 // Decorators (allocator/decorators/) own their upstream, forward every
 // capability, and stack in any order:
@@ -16,8 +16,8 @@
 // Cost: one virtual call a request; statistics are atomic counters.
 // Thread safety: every member of every allocator is thread-safe.
 // Ownership: callers borrow allocators (they must outlive what they gave;
-// Registry sees to it). An allocator that is destroyed
-//   while allocations are out says so on stderr and leaves their bytes alone.
+// Registry sees to it). An allocator that is destroyed while allocations are
+// out says so on stderr and leaves their bytes alone.
 // Errors: ResourceExhausted (see errors.h for what its message carries),
 // InvalidArgument, Unimplemented, DataLoss, Unavailable.
 

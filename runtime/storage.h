@@ -1,13 +1,13 @@
 // Storage: logical bytes that live or die together. Buffers are windows onto it.
 //
-//                      EnsureAllocated                      states: a storage leaves kUnallocated
-//                      once, by one
-//   kUnallocated ------------------------> kAllocated       thread; the others wait for it and get
-//   the same result.
+//                      EnsureAllocated
+//   kUnallocated ------------------------> kAllocated
 //        |  ^
-//        |  '--------- Unplace                              A placed storage owns nothing: its
-//        bytes are a range of
-//        '------------ Place ------------> kPlaced          an arena, which it keeps alive.
+//        |  '--------- Unplace ----------.
+//        '------------ Place ------------> kPlaced
+//
+// A storage leaves kUnallocated once, by one thread; the others wait for it and get the same
+// result. A placed storage owns nothing: its bytes are a range of an arena, which it keeps alive.
 //
 // Compilers use Buffer. This header is for those who place storages: the planner, and planners of
 // one's own.
@@ -15,9 +15,8 @@
 // Cost: 240 bytes each; the allocated check is one acquire load.
 // Thread safety: thread-safe, but for Unplace: nobody may use the storage meanwhile.
 // Ownership: counted. References are of two kinds: handles (buffers), which a planner counts to
-// find out who holds a storage, and internal ones
-//   (copies under way, arenas of what is placed), which keep it alive and count for nobody. Its
-//   allocator is borrowed and must outlive it.
+// find out who holds a storage, and internal ones (copies under way, arenas of what is placed),
+// which keep it alive and count for nobody. Its allocator is borrowed and must outlive it.
 
 #ifndef TENURE_RUNTIME_STORAGE_H_
 #define TENURE_RUNTIME_STORAGE_H_

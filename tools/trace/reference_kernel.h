@@ -7,14 +7,14 @@
 //
 // All of it is 64-bit little-endian words and arithmetic modulo 2^64; G = 0x9e3779b97f4a7c15:
 //
-//   Mix(x)     x ^= x >> 30; x *= 0xbf58476d1ce4e5b9; x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x
-//   >> 31 Digest     the sum over i of Mix(word_i + (i + 1) * G), the last word padded with zero
-//   bytes FillWords  word i becomes Mix(seed + (i + 1) * G), the last one cut to what is left start
-//   of weight or input b: FillWords with the seed (b + 1) * 0xa0761d6478bd642f op j       d = Mix(j
-//   + 1); for each read in order d = Mix(d + Digest(window)); then write k (from 0) is filled from
-//   the
-//              seed d + (k + 1) * 0xd1342543de82ef95. All reads come before any write, so windows
-//              may overlap.
+//   Mix(x)      x ^= x >> 30; x *= 0xbf58476d1ce4e5b9;
+//               x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x >> 31
+//   Digest      the sum over i of Mix(word_i + (i + 1) * G), the last word padded with zero bytes
+//   FillWords   word i becomes Mix(seed + (i + 1) * G), the last one cut to what is left
+//   at first    weight or input b: FillWords with the seed (b + 1) * 0xa0761d6478bd642f
+//   op j        d = Mix(j + 1); for each read in order d = Mix(d + Digest(window));
+//               then write k (from 0) is filled from the seed d + (k + 1) * 0xd1342543de82ef95.
+//               All reads come before any write, so windows may overlap.
 //
 //   std::vector<KernelWrite> writes = {{.bytes = MutableBytes(out)}};
 //   TENURE_RETURN_IF_ERROR(RunReferenceOp(j, {Bytes(a), Bytes(b)}, writes, /*max_threads=*/2));
