@@ -222,9 +222,9 @@ TEST(SearchTest, StopsAndProvesNothing) {
 
 TEST(CoreTest, FindsOnlyWhatIsValidAndProvesOnlyWhatIsTrue) {
   int found = 0;
-  for (uint32_t seed = 0; seed < 600; ++seed) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
     Features features;
-    features.items = 6;
+    features.items = 5;
     features.alignment = seed % 3 == 1;
     features.fixed = seed % 5 == 1;
     features.gaps = seed % 4 == 1;
@@ -247,7 +247,7 @@ TEST(CoreTest, FindsOnlyWhatIsValidAndProvesOnlyWhatIsTrue) {
       EXPECT_EQ(result.verdict == Verdict::kFound, capacity >= *optimum) << seed;
     }
   }
-  EXPECT_GT(found, 500);
+  EXPECT_GT(found, 150);
 }
 
 TEST(CoreTest, LeavesTheRestToBestFit) {
