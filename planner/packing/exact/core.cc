@@ -147,7 +147,7 @@ class CorePacker {
       return a < b;
     });
     for (size_t k = 0; k < rest_.size(); ++k) {
-      if (k % 16 == 0 && options_.stop.Now()) return false;
+      if (k % 4 == 0 && options_.stop.Now()) return false;
       const uint32_t i = rest_[k];
       offsets_[i] = BestHole(i);
       if (offsets_[i] + problem_.items[i].size > capacity_) {

@@ -69,9 +69,9 @@ class Race {
         runs_.emplace_back();
       }
       Tree tree(model_, options_.rules.restarts ? RaceStrategy(number) : RaceStrategy(0),
-                options_.rules, capacity_);
+                options_.rules, capacity_, options_.stop);
       Run run;
-      run.verdict = tree.Run(limit, options_.stop, &decided_, number);
+      run.verdict = tree.Run(limit, &decided_, number);
       run.nodes = tree.nodes();
       run.backtracks = tree.backtracks();
       if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();

@@ -15,10 +15,12 @@
 
 namespace tenure::packing::exact {
 
-Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity)
-    : rules_(rules), strategy_(strategy), capacity_(capacity) {
+Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
+           const Stop& stop)
+    : rules_(rules), strategy_(strategy), capacity_(capacity), stop_(stop) {
   order_ = StaticOrder(model, strategy);
   Renumber(model);
+  if (halted_) return;
   LinkSiblings();
   const size_t n = order_.size();
   geometric_.assign(n, 0);
@@ -52,6 +54,10 @@ void Tree::Renumber(const Model& model) {
   conflicts_.values.reserve(model.conflicts.values.size());
   for (size_t i = 0; i < n; ++i) {
     const uint32_t from = order_[i];
+    if (Halted(model.spans.begin[from + 1] - model.spans.begin[from] +
+               model.conflicts.begin[from + 1] - model.conflicts.begin[from])) {
+      return;
+    }
     size_[i] = model.size[from];
     alignment_[i] = model.alignment[from];
     fixed_[i] = model.fixed[from];
@@ -130,10 +136,9 @@ void Tree::UndoTo(size_t mark) {
   }
 }
 
-Verdict Tree::Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint64_t>* race,
-                  uint64_t run) {
+Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64_t run) {
+  if (halted_ || stop_.Now()) return Verdict::kStopped;
   node_limit_ = node_limit;
-  stop_ = stop;
   race_ = race;
   run_ = run;
   if (order_.empty()) return Verdict::kFound;
@@ -155,6 +160,7 @@ Verdict Tree::Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint6
 
   Step step = Enter(0, static_cast<uint32_t>(total_.size() - 1));
   for (;;) {
+    if (halted_) return Verdict::kStopped;
     switch (step) {
       case Step::kEnter:
         step = Enter(enter_first_, enter_last_);
@@ -233,7 +239,7 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
       if (trail_.size() != before) continue;
     }
     if (++nodes_ > node_limit_) return Step::kLimit;
-    if (nodes_ % 8 == 0 && stop_.Now()) return Step::kStopped;
+    if (Halted(order_.size())) return Step::kStopped;
     if (race_ != nullptr && race_->load(std::memory_order_relaxed) < run_) return Step::kStopped;
 
     const Spot spot = Choose(first, last);

@@ -13,8 +13,8 @@
 // are not permuted, a place that one item must fill is no choice, and a place that none can fill
 // ends the branch at once.
 //
-//   Tree tree(model, strategy, rules, capacity);
-//   if (tree.Run(node_limit, stop) == Verdict::kFound) Use(tree.offsets());
+//   Tree tree(model, strategy, rules, capacity, stop);
+//   if (tree.Run(node_limit) == Verdict::kFound) Use(tree.offsets());
 //
 // Cost: flat arrays and an undo trail, no allocation while searching but for their growth. A node
 // costs about the number of conflicts of the item placed. Memory: that of the model again.
@@ -45,12 +45,13 @@ enum class Verdict : uint8_t {
 
 class Tree {
  public:
-  Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity);
+  // `stop` ends the building of large trees, too.
+  Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
+       const Stop& stop = {});
 
   // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
   // `run`, ends when it becomes smaller.
-  Verdict Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint64_t>* race = nullptr,
-              uint64_t run = 0);
+  Verdict Run(uint64_t node_limit, const std::atomic<uint64_t>* race = nullptr, uint64_t run = 0);
 
   uint64_t nodes() const { return nodes_; }
   uint64_t backtracks() const { return backtracks_; }
@@ -106,6 +107,14 @@ class Tree {
   const uint32_t* OpenEnd(uint32_t section) const {
     return members_.first(section) + open_count_[section];
   }
+  // Counts work, and looks at the clock now and then. True: the search is to end.
+  bool Halted(uint64_t work) {
+    work_ += work;
+    if (work_ < kWorkOfLook) return halted_;
+    work_ = 0;
+    if (stop_.Now()) halted_ = true;
+    return halted_;
+  }
   bool IsOpen(uint32_t item) const { return key_[item] != kNoUnits; }
   void Blame(uint32_t section) { weight_[section] += 1; }
 
@@ -120,6 +129,8 @@ class Tree {
   bool Look(uint32_t section, Spot& spot, double& value);
   double Value(uint32_t section, size_t ways) const;
   bool MayStayEmpty(uint32_t section, Units floor, Units above);
+
+  static constexpr uint64_t kWorkOfLook = 20000;  // some ten microseconds
 
   const Rules rules_;
   const Strategy strategy_;
@@ -166,7 +177,9 @@ class Tree {
   uint64_t backtracks_ = 0;
   uint64_t node_limit_ = 0;
   uint64_t step_ = 0;
-  Stop stop_;
+  const Stop stop_;
+  uint64_t work_ = 0;
+  bool halted_ = false;
   const std::atomic<uint64_t>* race_ = nullptr;
   uint64_t run_ = 0;
 };

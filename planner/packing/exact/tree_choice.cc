@@ -42,6 +42,7 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
     const Units room = capacity_ - total_[t];
     const bool one = second_[t] != floor_[t] && (second_[t] > room || floor_[t] >= room);
     if (any && Value(t, one ? 1 : 2) >= best_value) continue;
+    if (Halted(static_cast<uint64_t>(open_count_[t])) && any) break;
     Spot spot;
     double value = 0;
     if (!Look(t, spot, value)) continue;

@@ -41,6 +41,10 @@ void Tree::TakeOut(uint32_t section, uint32_t span) {
 
 bool Tree::Place(uint32_t item) {
   ++step_;
+  if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + conflicts_.begin[item + 1] -
+             conflicts_.begin[item])) {
+    return false;
+  }
   const Units top = low_[item] + size_[item];
   Set(key_[item], kNoUnits);
   for (uint32_t s = spans_.begin[item]; s < spans_.begin[item + 1]; ++s) {
@@ -78,6 +82,7 @@ bool Tree::Raise(uint32_t item, Units offset) {
     }
     Set(low_[item], offset);
     Set(key_[item], offset);
+    work_ += spans_.begin[item + 1] - spans_.begin[item];
     for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
       if (old <= second_[*t] || (rules_.stacks && offset + total_[*t] > capacity_)) Touch(*t);
     }
@@ -100,6 +105,8 @@ bool Tree::Exclude(uint32_t item) {
 bool Tree::CheckTouched() {
   // Sections are only looked at here, so the list does not grow.
   for (uint32_t t : touched_) {
+    // Dead or to be given up: the branch ends either way.
+    if (Halted(static_cast<uint64_t>(open_count_[t]))) return false;
     if (!CheckSection(t)) {
       Blame(t);
       return false;

@@ -162,10 +162,10 @@ TEST(SearchTest, EveryStrategyIsComplete) {
     for (uint64_t run = 0; run < 2 * RoundLength(); ++run) {
       const auto least = static_cast<Units>(*optimum / model->unit);
       Tree fits(*model, RaceStrategy(run), Rules{}, least);
-      EXPECT_EQ(fits.Run(UINT64_MAX, Stop{}), Verdict::kFound) << seed << " run " << run;
+      EXPECT_EQ(fits.Run(UINT64_MAX), Verdict::kFound) << seed << " run " << run;
       if (least - 1 < model->bound) continue;  // Search knows; a tree looks at what it places
       Tree less(*model, RaceStrategy(run), Rules{}, least - 1);
-      EXPECT_EQ(less.Run(UINT64_MAX, Stop{}), Verdict::kInfeasible) << seed << " run " << run;
+      EXPECT_EQ(less.Run(UINT64_MAX), Verdict::kInfeasible) << seed << " run " << run;
     }
   }
 }
