@@ -6,6 +6,7 @@
 // Floors: a bare atomic increment and decrement on a line of one's own (what any shared handle must
 // pay), and malloc+free of a storage's size.
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -15,10 +16,17 @@
 
 #include "benchmark/benchmark.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/host/workers.h"
 #include "tenure/runtime/buffer.h"
+#include "tenure/runtime/mapping.h"
 
 namespace tenure {
 namespace {
+
+// One thread up to the machine's CPUs (at least two), each on storages of its own.
+void AllThreads(benchmark::internal::Benchmark* b) {
+  b->ThreadRange(1, std::max(2, host::UsableCpus()));
+}
 
 Allocator& Cpu() {
   static auto* const cpu = new CpuAllocator;
@@ -39,7 +47,7 @@ void BM_FloorAtomicIncrementDecrement(benchmark::State& state) {
     if (count[8].fetch_sub(1, std::memory_order_acq_rel) == 0) std::abort();
   }
 }
-BENCHMARK(BM_FloorAtomicIncrementDecrement)->ThreadRange(1, 2);
+BENCHMARK(BM_FloorAtomicIncrementDecrement)->Apply(AllThreads);
 
 void BM_FloorMallocFreeOfAStorage(benchmark::State& state) {
   for (auto _ : state) {
@@ -48,7 +56,7 @@ void BM_FloorMallocFreeOfAStorage(benchmark::State& state) {
     std::free(p);
   }
 }
-BENCHMARK(BM_FloorMallocFreeOfAStorage)->ThreadRange(1, 2);
+BENCHMARK(BM_FloorMallocFreeOfAStorage)->Apply(AllThreads);
 
 void BM_FloorSharedPtrCopyAndDrop(benchmark::State& state) {
   const auto shared = std::make_shared<uint64_t>(1);
@@ -57,12 +65,12 @@ void BM_FloorSharedPtrCopyAndDrop(benchmark::State& state) {
     benchmark::DoNotOptimize(copy);
   }
 }
-BENCHMARK(BM_FloorSharedPtrCopyAndDrop)->ThreadRange(1, 2);
+BENCHMARK(BM_FloorSharedPtrCopyAndDrop)->Apply(AllThreads);
 
 void BM_MintId(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(BufferId::Mint());
 }
-BENCHMARK(BM_MintId)->ThreadRange(1, 2);
+BENCHMARK(BM_MintId)->Apply(AllThreads);
 
 void BM_LazyCreateAndDrop(benchmark::State& state) {
   const Shape shape = *Shape::Of({64, 64});
@@ -71,7 +79,7 @@ void BM_LazyCreateAndDrop(benchmark::State& state) {
     benchmark::DoNotOptimize(buffer);
   }
 }
-BENCHMARK(BM_LazyCreateAndDrop)->ThreadRange(1, 2);
+BENCHMARK(BM_LazyCreateAndDrop)->Apply(AllThreads);
 
 void BM_ViewAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
@@ -80,7 +88,17 @@ void BM_ViewAndDrop(benchmark::State& state) {
     benchmark::DoNotOptimize(view);
   }
 }
-BENCHMARK(BM_ViewAndDrop)->ThreadRange(1, 2);
+BENCHMARK(BM_ViewAndDrop)->Apply(AllThreads);
+
+// Taken out of its StatusOr, as callers do who keep it.
+void BM_ViewTakenOutAndDrop(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer();
+  for (auto _ : state) {
+    Buffer view = *buffer.View(256, 1024);
+    benchmark::DoNotOptimize(view);
+  }
+}
+BENCHMARK(BM_ViewTakenOutAndDrop)->Apply(AllThreads);
 
 void BM_CopyHandleAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
@@ -89,7 +107,30 @@ void BM_CopyHandleAndDrop(benchmark::State& state) {
     benchmark::DoNotOptimize(copy);
   }
 }
-BENCHMARK(BM_CopyHandleAndDrop)->ThreadRange(1, 2);
+BENCHMARK(BM_CopyHandleAndDrop)->Apply(AllThreads);
+
+// All threads on one storage: the count's cache line goes to and fro, here as in the floor.
+void BM_FloorSharedAtomicIncrementDecrement(benchmark::State& state) {
+  alignas(64) static std::atomic<uint64_t> count{1};
+  for (auto _ : state) {
+    count.fetch_add(1, std::memory_order_relaxed);
+    benchmark::ClobberMemory();
+    if (count.fetch_sub(1, std::memory_order_acq_rel) == 0) std::abort();
+  }
+}
+BENCHMARK(BM_FloorSharedAtomicIncrementDecrement)->Apply(AllThreads);
+
+void BM_SharedViewAndDrop(benchmark::State& state) {
+  static const auto* const buffer = new Buffer(MakeBuffer());
+  uint64_t offset = 256, size = 1024;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(offset);
+    benchmark::DoNotOptimize(size);
+    absl::StatusOr<Buffer> view = buffer->View(offset, size);
+    benchmark::DoNotOptimize(view);
+  }
+}
+BENCHMARK(BM_SharedViewAndDrop)->Apply(AllThreads);
 
 void BM_SliceAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
@@ -100,6 +141,16 @@ void BM_SliceAndDrop(benchmark::State& state) {
 }
 BENCHMARK(BM_SliceAndDrop);
 
+void BM_ReinterpretAndDrop(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer();
+  const Shape shape = *Shape::Of({64, 32});
+  for (auto _ : state) {
+    absl::StatusOr<Buffer> other = buffer.Reinterpret(DType::kFloat64, shape);
+    benchmark::DoNotOptimize(other);
+  }
+}
+BENCHMARK(BM_ReinterpretAndDrop);
+
 void BM_AllocatedCheck(benchmark::State& state) {
   const Buffer buffer = MakeBuffer(/*immediate=*/true);
   for (auto _ : state) {
@@ -107,7 +158,7 @@ void BM_AllocatedCheck(benchmark::State& state) {
     benchmark::DoNotOptimize(allocated);
   }
 }
-BENCHMARK(BM_AllocatedCheck);
+BENCHMARK(BM_AllocatedCheck)->Apply(AllThreads);
 
 void BM_EnsureAllocated(benchmark::State& state) {
   const Buffer buffer = MakeBuffer(/*immediate=*/true);
@@ -124,7 +175,61 @@ void BM_TypedAccess(benchmark::State& state) {
     benchmark::DoNotOptimize(span);
   }
 }
-BENCHMARK(BM_TypedAccess);
+BENCHMARK(BM_TypedAccess)->Apply(AllThreads);
+
+void BM_TypedAccessMutable(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer(/*immediate=*/true);
+  for (auto _ : state) {
+    absl::StatusOr<absl::Span<float>> span = buffer.AsMutable<float>();
+    benchmark::DoNotOptimize(span);
+  }
+}
+BENCHMARK(BM_TypedAccessMutable)->Apply(AllThreads);
+
+void BM_ShapedAccess(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer(/*immediate=*/true);
+  for (auto _ : state) {
+    absl::StatusOr<NdSpan<const float>> span = buffer.AsShaped<float>();
+    benchmark::DoNotOptimize(span);
+  }
+}
+BENCHMARK(BM_ShapedAccess);
+
+void BM_MapAndUnmap(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer(/*immediate=*/true);
+  const Access access = state.range(0) == 0 ? Access::kRead : Access::kWrite;
+  for (auto _ : state) {
+    absl::StatusOr<Mapping> region = buffer.Map(access);
+    benchmark::DoNotOptimize(region);
+  }
+}
+BENCHMARK(BM_MapAndUnmap)->ArgName("write")->Arg(0)->Arg(1);
+
+void BM_Item(benchmark::State& state) {
+  const Buffer buffer =
+      *Buffer::Create(Cpu(), DType::kFloat32, Shape(), {.zeroed = true, .immediate = true});
+  for (auto _ : state) {
+    if (*buffer.Item<float>() != 0) state.SkipWithError("not zero");
+  }
+}
+BENCHMARK(BM_Item);
+
+void BM_GetElement(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer(/*immediate=*/true);
+  for (auto _ : state) {
+    absl::StatusOr<float> value = buffer.Get<float>({3, 5});
+    benchmark::DoNotOptimize(value);
+  }
+}
+BENCHMARK(BM_GetElement);
+
+void BM_SetElement(benchmark::State& state) {
+  const Buffer buffer = MakeBuffer(/*immediate=*/true);
+  for (auto _ : state) {
+    if (!buffer.Set<float>({3, 5}, 1.0f).ok()) state.SkipWithError("not set");
+  }
+}
+BENCHMARK(BM_SetElement);
 
 void BM_KernelPointer(benchmark::State& state) {
   const Buffer buffer = MakeBuffer(/*immediate=*/true);

@@ -1,7 +1,7 @@
 """Checks of our sources as Bazel actions: cached, parallel, repeated only for what has changed.
 
-  headers_aspect  each public header compiles by itself, first in a file, with more warnings than our
-                  own sources get: it stands in other people's programs, under their warnings
+  headers_aspect  the headers of libraries compile by themselves, with more warnings than our own
+                  sources get: they stand in other people's programs, under their warnings
   tidy_aspect     clang-tidy (.clang-tidy at the top) over each source, tests and benchmarks apart
 
     bazel build //... --aspects=//build_defs:checks.bzl%headers_aspect --output_groups=checks
@@ -53,6 +53,7 @@ def _compiler(target, ctx, copts):
         ),
     )
     return struct(
+        name = toolchain.compiler,
         program = cc_common.get_tool_for_action(
             feature_configuration = features,
             action_name = ACTION_NAMES.cpp_compile,
@@ -67,26 +68,32 @@ def _compiler(target, ctx, copts):
     )
 
 def _headers_impl(target, ctx):
-    if not _ours(target, ctx):
+    if not _ours(target, ctx) or target.label.package.startswith("tools"):
         return [OutputGroupInfo()]
     prefix = getattr(ctx.rule.attr, "include_prefix", "")
     headers = [f for h in getattr(ctx.rule.attr, "hdrs", []) for f in h.files.to_list() if f.extension == "h"]
     if not prefix or not headers:
         return [OutputGroupInfo()]
     compiler = _compiler(target, ctx, _HEADER_COPTS)
+
+    # Being complete is the same question to every compiler: clang, the faster one, is asked of each
+    # header alone; g++ sees those of a target together, for its warnings.
+    alone = compiler.name == "clang"
+    units = {h.basename: [h] for h in headers} if alone else {"headers": headers}
     done = []
-    for header in headers:
-        stem = "%s.checks/%s" % (target.label.name, header.basename)
+    for name, members in units.items():
+        stem = "%s.checks/%s" % (target.label.name, name)
         source = ctx.actions.declare_file(stem + ".cc")
-        ctx.actions.write(source, "#include \"%s/%s\"\n#include \"%s/%s\"\n" % (2 * (prefix, header.basename)))
-        stamp = ctx.actions.declare_file(stem + ".alone")
+        includes = ["#include \"%s/%s\"\n" % (prefix, h.basename) for h in members]
+        ctx.actions.write(source, "".join(includes + includes))  # twice: for the guard
+        stamp = ctx.actions.declare_file(stem + ".ok")
         ctx.actions.run_shell(
             outputs = [stamp],
             inputs = depset([source], transitive = [compiler.headers, compiler.files]),
             command = "stamp=$1; shift; \"$@\" && : >$stamp",
             arguments = [stamp.path, compiler.program] + compiler.flags + ["-fsyntax-only", source.path],
-            mnemonic = "HeaderAlone",
-            progress_message = "Compiling %s alone" % header.short_path,
+            mnemonic = "CheckHeaders",
+            progress_message = "Checking headers of %s: %s" % (target.label, name),
         )
         done.append(stamp)
     return [OutputGroupInfo(checks = depset(done))]

@@ -33,12 +33,8 @@ struct ArenaPacking {
 class ArenaPacker {
  public:
   ArenaPacker(const Schedule& schedule, const PlanOptions& options, const StepOrder& order,
-              const Liveness& liveness, const std::vector<StorageGroup>& groups)
-      : schedule_(schedule),
-        options_(options),
-        order_(order),
-        liveness_(liveness),
-        groups_(groups) {}
+              const std::vector<StorageGroup>& groups)
+      : schedule_(schedule), options_(options), order_(order), groups_(groups) {}
 
   // `members`: groups of one allocator and lane. No arena gets larger than `limit_bytes`, which no
   // group exceeds.
@@ -53,7 +49,6 @@ class ArenaPacker {
   const Schedule& schedule_;
   const PlanOptions& options_;
   const StepOrder& order_;
-  const Liveness& liveness_;
   const std::vector<StorageGroup>& groups_;
 };
 

@@ -25,7 +25,6 @@ struct Range {
 // Ranges cover [0, height) without holes.
 struct PackedArena {
   std::map<uint64_t, Range> ranges;  // by begin
-  uint64_t used = 0;  // the end of the highest group; above it only what was reserved
   uint64_t height() const { return ranges.empty() ? 0 : ranges.rbegin()->second.end; }
 };
 
@@ -34,11 +33,17 @@ struct Place {
   uint64_t offset = 0;
 };
 
+// Where a range begins whose tenant's last step is over, and the tenant; given on since, perhaps.
+struct Over {
+  Place at;
+  uint32_t tenant;
+};
+
 class OrderPacker {
  public:
   OrderPacker(const StepOrder& order, const std::vector<StorageGroup>& groups,
-              const std::vector<uint32_t>& members, uint64_t limit, bool reserve)
-      : order_(order), groups_(groups), members_(members), limit_(limit), reserve_(reserve) {}
+              const std::vector<uint32_t>& members, uint64_t limit)
+      : order_(order), groups_(groups), members_(members), limit_(limit) {}
 
   OrderPacking Run() {
     OrderPacking result;
@@ -54,7 +59,7 @@ class OrderPacker {
     for (uint32_t m : by_start) {
       for (; !busy.empty() && busy.top().first < Group(m).first_step; busy.pop()) {
         const uint32_t over = busy.top().second;
-        over_.push_back({{result.arenas[over], result.offsets[over]}, over});
+        Note({result.arenas[over], result.offsets[over]}, over);
       }
       const Place place = Group(m).size_bytes == 0 ? Place{0, 0} : FindPlace(m);
       result.arenas[m] = place.arena;
@@ -63,7 +68,7 @@ class OrderPacker {
       Give(place, m);
       busy.emplace(Group(m).last_step, m);
     }
-    for (const PackedArena& arena : arenas_) result.height += arena.used;
+    for (const PackedArena& arena : arenas_) result.height += arena.height();
     return result;
   }
 
@@ -76,33 +81,46 @@ class OrderPacker {
     return (offset + alignment - 1) & ~(alignment - 1);
   }
 
-  // The lowest fit that begins in one of the ranges tried, or on top of the first arena with room.
-  Place FindPlace(uint32_t m) {
-    Place best;
-    const StorageGroup& group = Group(m);
-    size_t tried = 0, kept = over_.size();
-    for (size_t i = over_.size(); i-- > 0 && tried < kMaxTried; ++tried) {
-      const auto [at, tenant] = over_[i];
+  void Note(Place at, uint32_t tenant) {
+    over_.push_back({at, tenant});
+    if (tenant != kNobody) {
+      over_on_[order_.Chain(Group(tenant).ends.latest.back())].push_back({at, tenant});
+    }
+  }
+
+  // The lowest fit that begins in one of the latest of these ranges.
+  void Try(std::vector<Over>& over, uint32_t m, Place& best) {
+    const uint64_t alignment = Group(m).alignment_bytes;
+    size_t tried = 0, kept = over.size();
+    for (size_t i = over.size(); i-- > 0 && tried < kMaxTried; ++tried) {
+      const auto [at, tenant] = over[i];
       if (!FreeOf(tenant, m)) continue;
       auto& ranges = arenas_[at.arena].ranges;
       const auto it = ranges.find(at.offset);
       if (it == ranges.end() || it->second.tenant != tenant) {
-        over_[i].at.arena = kNobody;  // given on since
+        over[i].at.arena = kNobody;  // given on since
         kept = i;
         continue;
       }
-      const Place found{at.arena, AlignUp(at.offset, group.alignment_bytes)};
+      const Place found{at.arena, AlignUp(at.offset, alignment)};
       if (best.arena != kNobody &&
           std::pair(best.arena, best.offset) < std::pair(found.arena, found.offset)) {
         continue;
       }
       if (Fits(at.arena, it, found.offset, m)) best = found;
     }
-    if (kept < over_.size()) {
-      over_.erase(std::remove_if(over_.begin() + static_cast<ptrdiff_t>(kept), over_.end(),
-                                 [](const Over& o) { return o.at.arena == kNobody; }),
-                  over_.end());
-    }
+    over.erase(std::remove_if(over.begin() + static_cast<ptrdiff_t>(kept), over.end(),
+                              [](const Over& o) { return o.at.arena == kNobody; }),
+               over.end());
+  }
+
+  // Among the ranges whose latest users were on the chain of m, which never run out of what m may
+  // have, and those of anybody; else on top of the first arena with room.
+  Place FindPlace(uint32_t m) {
+    Place best;
+    const StorageGroup& group = Group(m);
+    Try(over_on_[order_.Chain(group.ends.earliest[0])], m, best);
+    Try(over_, m, best);
     if (best.arena != kNobody) return best;
     for (; first_with_room_ < arenas_.size(); ++first_with_room_) {
       const uint64_t offset = AlignUp(arenas_[first_with_room_].height(), group.alignment_bytes);
@@ -139,18 +157,6 @@ class OrderPacker {
     Cut(place.arena, end);
     ranges.erase(ranges.lower_bound(begin), ranges.lower_bound(end));
     ranges[begin] = {end, m};
-    arenas_[place.arena].used = std::max(arenas_[place.arena].used, end);
-    if (reserve_ && end > height) Reserve(place.arena, end, m);
-  }
-  // Leaves room above for those who come after m on its chain: as much as the chain has had so far,
-  // so that it has its bytes in few pieces.
-  void Reserve(uint32_t arena, uint64_t begin, uint32_t m) {
-    uint64_t& taken = taken_[order_.Chain(Group(m).ends.earliest[0])];
-    const uint64_t room = std::min(taken, limit_ - begin);
-    taken += Group(m).size_bytes + room;
-    if (room == 0) return;
-    arenas_[arena].ranges[begin] = {begin + room, m};
-    over_.push_back({{arena, begin}, m});
   }
   // Afterwards no range goes across `at`. The upper part may be over as well as the lower one.
   void Cut(uint32_t arena, uint64_t at) {
@@ -161,22 +167,16 @@ class OrderPacker {
     if (it->first == at || it->second.end <= at) return;
     ranges[at] = it->second;
     it->second.end = at;
-    over_.push_back({{arena, at}, it->second.tenant});
+    Note({arena, at}, it->second.tenant);
   }
 
   const StepOrder& order_;
   const std::vector<StorageGroup>& groups_;
   const std::vector<uint32_t>& members_;
   const uint64_t limit_;
-  const bool reserve_;
-  absl::flat_hash_map<uint32_t, uint64_t> taken_;  // bytes at the top that went to each chain
   std::vector<PackedArena> arenas_;
-  // Where ranges begin whose tenant's last step is over, and the tenant; given on since, perhaps.
-  struct Over {
-    Place at;
-    uint32_t tenant;
-  };
   std::vector<Over> over_;
+  absl::flat_hash_map<uint32_t, std::vector<Over>> over_on_;  // the same, by chain of the last step
   uint32_t first_with_room_ = 0;
 };
 
@@ -184,10 +184,7 @@ class OrderPacker {
 
 OrderPacking PackInOrder(const StepOrder& order, const std::vector<StorageGroup>& groups,
                          const std::vector<uint32_t>& members, uint64_t arena_limit_bytes) {
-  OrderPacking tight = OrderPacker(order, groups, members, arena_limit_bytes, false).Run();
-  if (order.total()) return tight;
-  OrderPacking roomy = OrderPacker(order, groups, members, arena_limit_bytes, true).Run();
-  return roomy.height < tight.height ? roomy : tight;
+  return OrderPacker(order, groups, members, arena_limit_bytes).Run();
 }
 
 }  // namespace tenure

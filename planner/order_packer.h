@@ -14,9 +14,8 @@
 //     taken
 //     +-----------------------+
 //
-// Branches that run side by side would soon cut each other's ranges to pieces. So it is done twice,
-// the second time leaving room behind each group for those that come after it on its chain of
-// steps, and the lower result counts.
+// The ranges tried are those whose users were on the chain of steps of the new group, and the
+// latest of all: branches that run side by side do not hide each other's bytes.
 //
 // Cost: O(n log n) and at most some hundred questions to the order for each group; linear memory.
 // Deterministic. Thread safety: pure function.

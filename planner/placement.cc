@@ -82,8 +82,9 @@ absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Sche
 }
 
 absl::Status UnplacePlan(PlacedPlan placed) {
+  const PlacedPlan over = std::move(placed);  // goes with this call, arenas and all
   absl::Status first;
-  for (const StorageKeepAlive& storage : placed.storages) first.Update(storage->Unplace());
+  for (const StorageKeepAlive& storage : over.storages) first.Update(storage->Unplace());
   return first;
 }
 

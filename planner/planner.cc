@@ -165,7 +165,7 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
       GroupStorages(schedule, order, *liveness, options.alignment_bytes, options.in_place);
   plan.taken_over = std::move(grouping.taken_over);
   const std::vector<StorageGroup>& groups = grouping.groups;
-  const ArenaPacker packer(schedule, options, order, *liveness, groups);
+  const ArenaPacker packer(schedule, options, order, groups);
   for (const auto& [key, members] : ByArenaKey(groups)) {
     if (options.mode == PlanMode::kRemap) {
       const Remapping slabs = Remap(order, groups, members);

@@ -10,8 +10,8 @@
 // PlanOptions::max_searched storages.
 // Thread safety: thread-safe on schedules that nobody changes meanwhile. Ownership: the plan is a
 // value; the schedule is borrowed for the call.
-// Errors: what schedule.h and liveness.h say; InvalidArgument for options; DeadlineExceeded when
-// the deadline came before any plan. Every plan is validated before it is returned, release builds
+// Errors: what schedule.h and liveness.h say; InvalidArgument for options. A deadline gives a plan
+// that says so, not an error. Every plan is validated before it is returned, release builds
 // included.
 
 #ifndef TENURE_PLANNER_PLANNER_H_

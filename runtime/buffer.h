@@ -80,6 +80,19 @@ class Buffer {
         size_(size),
         dtype_(of.dtype_),
         shape_(Shape::Vector(elements)) {}
+  Buffer(const Buffer&) = default;
+  Buffer& operator=(const Buffer&) = default;
+  // Moved is mostly what was made just before: a view, out of its StatusOr.
+  Buffer(Buffer&& other) noexcept
+      : storage_(std::move(other.storage_)),
+        id_(other.id_),
+        offset_(other.offset_),
+        size_(other.size_),
+        dtype_(other.dtype_) {
+    shape_.SetFromRecent(other.shape_);
+  }
+  Buffer& operator=(Buffer&&) noexcept = default;
+  ~Buffer() = default;
   Buffer() = default;  // null: every call but the destructor, copies and is_null is
                        // FailedPrecondition or zero
 

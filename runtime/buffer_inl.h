@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,8 +31,9 @@ bool IsAlignedFor(const std::byte* data) {
 
 }  // namespace internal
 
-// The fast path of the commonest view, inline: one increment, one id, no call.
-inline absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, uint64_t size_bytes) const {
+// The fast path of the commonest view, inline: one increment, one id, no call. Always, because a
+// call would cost half as much again as the two atomic operations of a view's life.
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, uint64_t size_bytes) const {
   uint64_t elements = 0;
   bool whole;
   if (const uint64_t item = ItemSize(dtype_); IsByteSized(dtype_)) {

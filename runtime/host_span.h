@@ -51,8 +51,9 @@ class NdSpan {
   }
   // An NdSpan<T> is an NdSpan<const T>.
   template <typename U>
+  // NOLINTNEXTLINE(google-explicit-constructor): as Span does
   requires std::same_as<const U, T> NdSpan(const NdSpan<U>& other)
-      : NdSpan(other.data(), other.shape()) {}  // NOLINT: as Span does
+      : NdSpan(other.data(), other.shape()) {}
 
   int rank() const { return shape_.rank(); }
   absl::Span<const int64_t> dims() const { return shape_.dims(); }

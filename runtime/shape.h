@@ -57,6 +57,13 @@ class Shape {
  private:
   friend class Buffer;  // slices along the first dimension without checking the others again
 
+  // Makes a fresh shape the same as `other`, one dimension at a time. A copy takes several at once,
+  // and so stalls for a dozen cycles on dimensions that were written one by one just before.
+  constexpr void SetFromRecent(const Shape& other) {
+    for (int i = 0; i < other.rank_; ++i) dims_[i] = other.dims_[i];
+    rank_ = other.rank_;
+  }
+
   int64_t dims_[kMaxRank] = {};
   int rank_ = 0;
 };

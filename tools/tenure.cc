@@ -12,15 +12,15 @@ namespace {
 constexpr std::string_view kHelp =
     R"(tenure: plans, packs and runs the tensor memory of compiled models.
 
-  tenure plan --trace=FILE          where do the buffers of a recorded schedule go, and how
-                                    much memory does that take?
-  tenure run --trace=FILE           run the schedule, planned, and check every result against
-                                    the same run unplanned
-  tenure pack --input=FILE.csv      pack buffers with lifetimes: how little memory do they
-                                    need, or do they fit?
+  tenure plan --trace=FILE       where do the buffers of a recorded schedule go, and how
+                                 much memory does that take?
+  tenure run --trace=FILE        run the schedule, planned, and check every result against
+                                 the same run unplanned
+  tenure pack --input=FILE.csv   pack buffers with lifetimes: how little memory do they
+                                 need, or do they fit?
   tenure render --trace=FILE --output=plan.html
-                                    draw address over time, as .html or .svg
-  tenure devices                    list the memory spaces of this machine
+                                 draw address over time, as .html or .svg
+  tenure devices                 list the memory spaces of this machine
 
 'tenure COMMAND --help' explains each, with examples. A schedule to begin with is
 tools/demo_schedules/tiny_transformer.json.gz. Results go to stdout (with --json for

@@ -48,6 +48,8 @@ class Report:
     passed: int = 0
     failed: list = dataclasses.field(default_factory=list)  # what failed and why, a line each
     skipped: list = dataclasses.field(default_factory=list)  # allowed skips
+    passed_tests: list = dataclasses.field(default_factory=list)  # `//label case`; of a program without cases `//label`
+    skipped_tests: list = dataclasses.field(default_factory=list)
 
     def add(self, other, where):
         """Adds another run's report; `where` goes before its lines."""
@@ -92,28 +94,61 @@ def _was_skipped(case):
             or case.get("result") in ("skipped", "suppressed"))
 
 
+def _read_xml(path):
+    """Returns the _Cases in a test.xml, and whether the program wrote it, not Bazel in its stead."""
+    root = xml.etree.ElementTree.parse(path).getroot()
+    cases = _Cases()
+    found = root.findall(".//testcase")
+    for case in found:
+        name = _case_name(case)
+        cases.names.append(name)
+        if case.find("failure") is not None or case.find("error") is not None:
+            cases.bad.append(name)
+        elif _was_skipped(case):
+            cases.skipped.append(name)
+    return cases, root.get("name") == "AllTests" or any(c.get("classname") for c in found)
+
+
 def _read_cases(result):
     """Returns the _Cases of a test result; None where Bazel wrote the file in the program's stead."""
     for output in result.get("testActionOutput", []):
         if output.get("name") != "test.xml":
             continue
         try:
-            path = urllib.parse.unquote(urllib.parse.urlparse(output["uri"]).path)
-            root = xml.etree.ElementTree.parse(path).getroot()
+            cases, by_the_program = _read_xml(urllib.parse.unquote(urllib.parse.urlparse(output["uri"]).path))
         except (OSError, KeyError, xml.etree.ElementTree.ParseError):
             return None
-        cases = _Cases()
-        found = root.findall(".//testcase")
-        for case in found:
-            name = _case_name(case)
-            cases.names.append(name)
-            if case.find("failure") is not None or case.find("error") is not None:
-                cases.bad.append(name)
-            elif _was_skipped(case):
-                cases.skipped.append(name)
-        by_the_program = root.get("name") == "AllTests" or any(c.get("classname") for c in found)
         return cases if by_the_program else None
     return None
+
+
+def read_logs(folder):
+    """Returns what the test.xml files in a bazel-testlogs say passed and was skipped: `//label case`.
+
+    Logs of targets that are no longer there lie in it too, so a target must still stand in its BUILD file.
+    """
+    passed, skipped = [], []
+    top = os.path.dirname(os.path.abspath(folder))
+    for path, _, files in os.walk(folder):
+        if "test.xml" not in files:
+            continue
+        parts = os.path.relpath(path, folder).split(os.sep)
+        while len(parts) > 1 and parts[-1].startswith(("shard_", "run_", "test_attempts")):
+            parts.pop()
+        label = "//%s:%s" % ("/".join(parts[:-1]), parts[-1])
+        try:
+            with open(os.path.join(top, *parts[:-1], "BUILD.bazel"), encoding="utf-8") as f:
+                if '"%s"' % parts[-1] not in f.read():
+                    continue
+            cases, by_the_program = _read_xml(os.path.join(path, "test.xml"))
+        except (OSError, xml.etree.ElementTree.ParseError):
+            continue
+        if not by_the_program:
+            passed += [] if cases.bad else [label]
+            continue
+        passed += ["%s %s" % (label, n) for n in cases.names if n not in cases.bad and n not in cases.skipped]
+        skipped += ["%s %s" % (label, n) for n in cases.skipped]
+    return passed, skipped
 
 
 class _Counter:
@@ -128,6 +163,7 @@ class _Counter:
             entry.matched = True
         if entries:
             self.report.skipped.append("%s %s (%s)" % (label, name, entries[0].reason))
+            self.report.skipped_tests.append("%s %s" % (label, name))
         else:
             self.report.failed.append("%s %s (skipped, and no line of the allowed skips permits it)" % (label, name))
 
@@ -143,6 +179,7 @@ class _Counter:
                 silent = False
                 if status == "PASSED":
                     self.report.passed += 1
+                    self.report.passed_tests.append(label)
                 else:
                     failed.append("%s (%s)" % (label, status))
                 continue
@@ -157,6 +194,8 @@ class _Counter:
             for entry in self.allowed:
                 entry.matched = entry.matched or any(entry.matches(label, n) for n in cases.names)
             self.report.passed += len(cases.names) - len(cases.bad) - len(cases.skipped)
+            self.report.passed_tests += ["%s %s" % (label, n) for n in cases.names
+                                         if n not in cases.bad and n not in cases.skipped]
         if silent and not cases_seen and not self.filtered:
             failed.append("%s (it has no test cases)" % label)
 

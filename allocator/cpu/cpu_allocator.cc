@@ -155,24 +155,32 @@ absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& reque
       span > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
     return Exhausted(request, request.size_bytes, "nothing: no address space is that large");
   }
-  // Address space first, then, of the aligned part alone, memory (which is when
-  // the system counts it, and may refuse).
-  void* mapped = mmap(nullptr, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapped == MAP_FAILED) {
+  auto refused = [&](uint64_t bytes, int error) {
     return Exhausted(request, size,
-                     absl::StrCat("to map ", span, " bytes: ", std::strerror(errno)));
-  }
-  const auto base = reinterpret_cast<uintptr_t>(mapped);
-  const uint64_t head = (start - (base & (start - 1))) & (start - 1);
-  const uint64_t tail = span - head - size;
-  auto* data = static_cast<std::byte*>(mapped) + head;
-  if (head > 0) munmap(mapped, head);
-  if (tail > 0) munmap(data + size, tail);
-  if (mprotect(data, size, PROT_READ | PROT_WRITE) != 0) {
-    const int error = errno;
+                     absl::StrCat("to map ", bytes, " bytes: ", std::strerror(error)));
+  };
+  // Newer kernels mostly give an aligned mapping at once. Otherwise: address
+  // space first, then, of the aligned part alone, memory (which is when the
+  // system counts it, and may refuse).
+  auto map = [](uint64_t bytes, int protection) {
+    return mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  };
+  void* data = map(size, PROT_READ | PROT_WRITE);
+  if (data == MAP_FAILED) return refused(size, errno);
+  if ((reinterpret_cast<uintptr_t>(data) & (start - 1)) != 0) {
     munmap(data, size);
-    return Exhausted(request, size,
-                     absl::StrCat("to map ", size, " bytes: ", std::strerror(error)));
+    void* mapped = map(span, PROT_NONE);
+    if (mapped == MAP_FAILED) return refused(span, errno);
+    const uint64_t head = -reinterpret_cast<uintptr_t>(mapped) & (start - 1);
+    const uint64_t tail = span - head - size;
+    data = static_cast<std::byte*>(mapped) + head;
+    if (head > 0) munmap(mapped, head);
+    if (tail > 0) munmap(static_cast<std::byte*>(data) + size, tail);
+    if (mprotect(data, size, PROT_READ | PROT_WRITE) != 0) {
+      const int error = errno;
+      munmap(data, size);
+      return refused(size, error);
+    }
   }
   // Only advice: small pages do as well.
   if (huge) (void)madvise(data, size, MADV_HUGEPAGE);

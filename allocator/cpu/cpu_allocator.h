@@ -23,8 +23,9 @@
 // `release` is called once, by whoever reaps after the last fence is reached.
 // Its alignment is its address's own; asking for more is an error.
 //
-// Cost: small blocks some tens of nanoseconds, counters included; slabs two
-// system calls, and a page fault for each (huge) page touched.
+// Cost: small blocks some tens of nanoseconds, counters included; slabs three
+// system calls (seven where the kernel does not align) and a page fault for each
+// (huge) page touched.
 // Thread safety: thread-safe; blocks may be freed by any thread.
 // Ownership: owns the bytes it gives, borrows foreign memory.
 // Errors: ResourceExhausted; InvalidArgument for misaligned foreign memory;

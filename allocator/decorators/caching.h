@@ -21,9 +21,10 @@
 //   CachingAllocator cache(std::make_unique<CpuAllocator>(),
 //                          {.max_cached_bytes = uint64_t{1} << 30});
 //
-// Cost: a hit and its free about 0.1 microseconds, without contention between
-// threads that free what they allocate: each thread has a part of the cache
-// first, and looks into the others' before it asks the upstream.
+// Cost: a hit and its free 0.1 to 0.2 microseconds; an own mapping of 8 MiB, for
+// comparison, 6 or more before it is touched. Each thread turns to a part of the cache
+// of its own first, and into the others' before it asks the upstream: threads
+// share no lock, only counters.
 // Thread safety: thread-safe. No lock is held while the upstream works.
 // Ownership: owns its upstream and the cached blocks. Errors: ResourceExhausted
 // with both attempts; the upstream's.

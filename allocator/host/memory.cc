@@ -1,7 +1,12 @@
 #include "tenure/allocator/host/memory.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cinttypes>
 #include <cstddef>
+#include <cstdio>
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/checked.h"
@@ -26,26 +31,54 @@ namespace {
 
 // What is claimed at a time: long enough that claiming is free, short enough
 // that threads end together.
-constexpr uint64_t kChunk = uint64_t{256} << 10;
-// Each thread gets at least this much; more threads than this saturate the
-// memory of any socket.
+constexpr uint64_t kPiece = uint64_t{256} << 10;
+// Of untouched memory, a huge page: the first touch brings it in as a whole,
+// and two threads that touch it at once would both clear one.
+constexpr uint64_t kUntouchedPiece = uint64_t{2} << 20;
+// Each thread gets at least this much.
 constexpr uint64_t kBytesPerThread = uint64_t{16} << 20;
+// More saturate the memory of any socket.
 constexpr int kMostThreads = 16;
 
-int ThreadsFor(uint64_t size_bytes, int max_threads) {
-  const int useful =
-      static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
-  const int allowed = max_threads <= 0 ? kMostThreads : max_threads;
-  return std::max(1, std::min({useful, allowed, UsableCpus()}));
+// Whether some of the range has no memory behind it yet. What the system has
+// just cleared is in the caches, and writing past those would be slower than
+// memcpy (0.6 of it). One page of every huge page is asked for; 0.3 us each.
+bool IsUntouched(const std::byte* to, uint64_t size) {
+  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(to);
+  unsigned char state;
+  for (uint64_t i = 0; i < size; i += kUntouchedPiece) {
+    const uintptr_t at = (begin + i) & ~(page - 1);
+    // Where it can't be told, the memory counts as touched.
+    if (mincore(reinterpret_cast<void*>(at), page, &state) == 0 && (state & 1) == 0) return true;
+  }
+  return false;
 }
 
-// Calls work(offset, size) for consecutive pieces of [0, size_bytes).
+// The largest cache, which CPUs share. A copy of as much as it holds still finds
+// some of its bytes there.
+uint64_t SharedCacheBytes() {
+  static const uint64_t bytes = [] {
+    uint64_t kib = 0;
+    if (FILE* file = fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "re")) {
+      if (fscanf(file, "%" SCNu64 "K", &kib) != 1) kib = 0;
+      fclose(file);
+    }
+    return kib << 10;
+  }();
+  return bytes;
+}
+
+// Calls work(offset, size) for the parts of [0, size) of `to`. They begin at
+// multiples of `piece` in memory, but for the first one, and (if `to` is not
+// aligned) for less than 64 bytes, so that offsets are multiples of 64.
 template <typename Work>
-void InPieces(uint64_t size_bytes, int max_threads, Work work) {
-  const uint64_t chunks = size_bytes / kChunk + (size_bytes % kChunk != 0 ? 1 : 0);
-  RunChunks(chunks, ThreadsFor(size_bytes, max_threads), [&](uint64_t i) {
-    const uint64_t offset = i * kChunk;
-    work(offset, std::min(kChunk, size_bytes - offset));
+void InPieces(const std::byte* to, uint64_t size, uint64_t piece, int threads, Work work) {
+  const uint64_t skew = reinterpret_cast<uintptr_t>(to) & (piece - 1) & ~uint64_t{63};
+  const uint64_t pieces = (skew + size - 1) / piece + 1;
+  RunChunks(pieces, threads, [&](uint64_t i) {
+    const uint64_t begin = i == 0 ? 0 : i * piece - skew;
+    work(begin, std::min((i + 1) * piece - skew, size) - begin);
   });
 }
 
@@ -89,12 +122,43 @@ bool IsOneByteRepeated(const FillPattern& pattern) {
 
 }  // namespace
 
+// Only CPUs that nothing runs on help: a helper that the system interrupts
+// keeps the caller waiting for a time slice, longer than most copies take
+// (measured: 32 MiB on two busy CPUs 0.4 of memcpy with a helper, 1.2 without).
+int ThreadsFor(uint64_t size_bytes, int max_threads) {
+  const int useful =
+      static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
+  const int allowed = max_threads <= 0 ? kMostThreads : max_threads;
+  const int threads = std::min({useful, allowed, UsableCpus()});
+  return threads <= 1 ? 1 : std::min(threads, 1 + IdleCpus());
+}
+
 void internal::CopyLarge(void* to, const void* from, uint64_t size_bytes, int max_threads) {
+  CopyOnThreads(to, from, size_bytes, ThreadsFor(size_bytes, max_threads),
+                /*streaming=*/size_bytes > SharedCacheBytes());
+}
+
+void internal::CopyOnThreads(void* to, const void* from, uint64_t size_bytes, int threads,
+                             bool streaming) {
+  if (threads == 1 && !streaming) {
+    std::memcpy(to, from, size_bytes);
+    return;
+  }
   auto* target = static_cast<std::byte*>(to);
   const auto* source = static_cast<const std::byte*>(from);
-  InPieces(size_bytes, max_threads, [=](uint64_t offset, uint64_t size) {
-    StreamCopy(target + offset, source + offset, size);
-  });
+  const bool untouched = IsUntouched(target, size_bytes);
+  if (streaming && !untouched) {
+    InPieces(target, size_bytes, kPiece, threads, [=](uint64_t offset, uint64_t size) {
+      StreamCopy(target + offset, source + offset, size);
+    });
+  } else if (threads > 1) {
+    const uint64_t piece = untouched ? kUntouchedPiece : kPiece;
+    InPieces(target, size_bytes, piece, threads, [=](uint64_t offset, uint64_t size) {
+      std::memcpy(target + offset, source + offset, size);
+    });
+  } else {
+    std::memcpy(to, from, size_bytes);
+  }
 }
 
 void MoveBytes(void* to, const void* from, uint64_t size_bytes, int max_threads) {
@@ -108,34 +172,35 @@ void MoveBytes(void* to, const void* from, uint64_t size_bytes, int max_threads)
 }
 
 void FillBytes(void* to, uint64_t size_bytes, const FillPattern& pattern, int max_threads) {
+  const int threads = size_bytes < kLargeBytes ? 1 : ThreadsFor(size_bytes, max_threads);
+  internal::FillOnThreads(to, size_bytes, pattern, threads);
+}
+
+void internal::FillOnThreads(void* to, uint64_t size_bytes, const FillPattern& pattern,
+                             int threads) {
   if (size_bytes == 0) return;
-  const bool large = size_bytes >= kLargeBytes;
   auto* target = static_cast<std::byte*>(to);
-  if (IsOneByteRepeated(pattern)) {
-    const int value = static_cast<int>(pattern.bytes[0]);
-    if (!large) {
-      std::memset(target, value, size_bytes);
-      return;
-    }
-    InPieces(size_bytes, max_threads,
-             [=](uint64_t offset, uint64_t size) { std::memset(target + offset, value, size); });
-    return;
-  }
+  const bool one_byte = IsOneByteRepeated(pattern);
   // Every valid pattern goes into 64 bytes a whole number of times, and pieces
   // begin at multiples of 64: repetitions run on across both.
-  std::byte block[64];
+  alignas(64) std::byte block[64];
   for (size_t i = 0; i < sizeof(block); ++i) block[i] = pattern.bytes[i % pattern.size_bytes];
-  auto fill = [target, &block](uint64_t offset, uint64_t size) {
+  auto fill = [&](uint64_t offset, uint64_t size) {
+    if (one_byte) {
+      std::memset(target + offset, static_cast<int>(block[0]), size);
+      return;
+    }
     uint64_t i = 0;
     for (; size - i >= sizeof(block); i += sizeof(block)) {
       std::memcpy(target + offset + i, block, sizeof(block));
     }
     std::memcpy(target + offset + i, block, size - i);
   };
-  if (large) {
-    InPieces(size_bytes, max_threads, fill);
-  } else {
+  if (threads == 1) {
     fill(0, size_bytes);
+  } else {
+    const uint64_t piece = IsUntouched(target, size_bytes) ? kUntouchedPiece : kPiece;
+    InPieces(target, size_bytes, piece, threads, fill);
   }
 }
 

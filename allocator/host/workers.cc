@@ -1,5 +1,6 @@
 #include "tenure/allocator/host/workers.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 
 #include "absl/base/call_once.h"
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/numbers.h"
 #include "absl/synchronization/mutex.h"
 
 namespace tenure::host {
@@ -118,6 +120,28 @@ int UsableCpus() {
     return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
   }();
   return cpus;
+}
+
+int internal::RunningThreads(std::string_view loadavg) {
+  // "0.20 0.18 0.12 1/80 11206": the fourth begins with it.
+  for (int i = 0; i < 3; ++i)
+    loadavg.remove_prefix(std::min(loadavg.size(), loadavg.find(' ') + 1));
+  int running;
+  if (!absl::SimpleAtoi(loadavg.substr(0, loadavg.find('/')), &running)) return 1;
+  return std::max(1, running);
+}
+
+int IdleCpus() {
+  static const int online = std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+  char text[128];
+  ssize_t length = 0;
+  const int file = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+  if (file >= 0) {
+    length = std::max<ssize_t>(0, read(file, text, sizeof(text)));
+    close(file);
+  }
+  const int running = internal::RunningThreads({text, static_cast<size_t>(length)});
+  return std::max(0, online - running);
 }
 
 void RunChunks(uint64_t chunks, int max_threads, absl::FunctionRef<void(uint64_t)> work) {

@@ -26,6 +26,7 @@
 #define TENURE_ALLOCATOR_HOST_WORKERS_H_
 
 #include <cstdint>
+#include <string_view>
 
 #include "absl/functional/function_ref.h"
 
@@ -33,6 +34,15 @@ namespace tenure::host {
 
 // CPUs that this process may use; at least 1.
 int UsableCpus();
+
+// CPUs of the machine that nothing runs on at this moment, so far as the system tells
+// (/proc/loadavg; 10 us): all but the caller's own where it does not. 0 or more.
+int IdleCpus();
+
+namespace internal {
+// How many threads run or want to, by the text of /proc/loadavg; 1 (the caller) if it does not say.
+int RunningThreads(std::string_view loadavg);
+}  // namespace internal
 
 // Calls work(0) ... work(chunks - 1), each once, in any order, on at most
 // `max_threads` threads (the caller's included; less than 2: only the

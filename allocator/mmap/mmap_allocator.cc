@@ -21,7 +21,8 @@
 namespace tenure {
 namespace {
 
-constexpr uint64_t kReadBytes = uint64_t{1} << 20;
+// What threads claim at a time: two that touch one huge page first would both clear one.
+constexpr uint64_t kReadBytes = uint64_t{2} << 20;
 
 SpaceTraits FileTraits() {
   SpaceTraits traits;
@@ -164,14 +165,16 @@ absl::StatusOr<Fence> MmapAllocator::CopyOut(void* to, const SubRegion& from,
                                              const CopyOptions& options) {
   auto* target = static_cast<std::byte*>(to);
   const uint64_t start = from.allocation->native_offset + from.offset_bytes;
-  if (from.size_bytes < host::kLargeBytes) {
+  const int threads = from.size_bytes < host::kLargeBytes
+                          ? 1
+                          : host::ThreadsFor(from.size_bytes, options.max_threads);
+  if (threads == 1) {
     if (absl::Status read = ReadAt(target, start, from.size_bytes); !read.ok()) return read;
     return Fence();
   }
   absl::Mutex mutex;
   absl::Status failure;
   const uint64_t pieces = (from.size_bytes - 1) / kReadBytes + 1;
-  const int threads = options.max_threads > 0 ? options.max_threads : 16;
   host::RunChunks(pieces, threads, [&](uint64_t i) {
     const uint64_t offset = i * kReadBytes;
     absl::Status read =

@@ -24,7 +24,7 @@
 // offset in the file; alignment_bytes is the true one of the address.
 //
 // Cost: Open four system calls, whatever the size; a window none; CopyOut one
-// read for each MiB, several threads from 32 MiB on.
+// read, or from 32 MiB on, where CPUs are idle, several threads.
 // Thread safety: thread-safe. Ownership: owns the mapping and the descriptor.
 // Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file;
 // allocations that are not windows; writes), OutOfRange (a window beyond the

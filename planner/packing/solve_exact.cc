@@ -7,8 +7,10 @@
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
@@ -16,8 +18,17 @@ namespace {
 
 // What balanced effort spends: nodes of search times items, and the size of a model that it is
 // worth building.
-constexpr uint64_t kBalancedWork = 280000;
+constexpr uint64_t kBalancedWork = 380000;
+// The second height that it asks for is this part of the bound above it.
+constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
+// Instances from this size on are packed around their core before all of them is searched.
+constexpr size_t kLargeItems = 2000;
+
+// Enough for a few orders of branching to get to the end without much backtracking.
+uint64_t BalancedNodes(uint64_t items) {
+  return std::min(4 * items + 200, kBalancedWork / std::max<uint64_t>(items, 1));
+}
 
 exact::Stop StopOf(const Budget& budget) {
   exact::Stop stop;
@@ -40,6 +51,29 @@ std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& pack
   return start;
 }
 
+// At the capacity or, without one, at the lower bound: true if that settled the question.
+bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& packing) {
+  const uint64_t target = task.capacity != kUnlimited ? task.capacity : LowerBound(task.problem);
+  exact::CoreResult result = exact::PackAroundCore(task.problem, target, options);
+  packing.statistics.nodes += result.nodes;
+  packing.statistics.rounds += result.rounds;
+  if (result.verdict == exact::Verdict::kFound) {
+    packing.offsets = std::move(result.offsets);
+    packing.statistics.winner = "exact:core";
+    ++packing.statistics.improvements;
+    return true;
+  }
+  if (result.verdict == exact::Verdict::kInfeasible) {
+    if (task.capacity != kUnlimited) {
+      packing.outcome = Outcome::kInfeasible;
+      return true;
+    }
+    packing.lower_bound = std::max(packing.lower_bound, target + 1);
+  }
+  if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+  return task.budget.Interrupted();
+}
+
 }  // namespace
 
 void SolveExact(Task& task, bool limited, Packing& packing) {
@@ -47,11 +81,14 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   exact::MinimizeOptions options;
   options.search.rules = task.options.rules;
   options.search.node_limit =
-      limited ? std::min(kBalancedWork / std::max<uint64_t>(task.problem.items.size(), 16),
-                         task.options.max_nodes)
+      limited ? std::min(BalancedNodes(task.problem.items.size()), task.options.max_nodes)
               : task.options.max_nodes;
   options.search.max_threads = task.options.max_threads;
   options.search.stop = StopOf(task.budget);
+  if (!limited && task.problem.items.size() >= kLargeItems &&
+      SolveAroundCore(task, options.search, packing)) {
+    return;
+  }
   exact::ModelLimits limits;
   if (limited) limits.entries = kBalancedEntries;
   limits.interrupted = [&task] { return task.budget.Interrupted(); };
@@ -72,17 +109,40 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     ++packing.statistics.improvements;
   };
 
+  auto count = [&](const auto& result) {
+    packing.statistics.nodes += result.nodes;
+    packing.statistics.backtracks += result.backtracks;
+    packing.statistics.rounds += result.runs;
+  };
+
   if (task.capacity != kUnlimited) {
     // Whether it fits is one question, and easier than how low it gets.
     const auto capacity = static_cast<exact::Units>(
         std::min<uint64_t>(task.capacity / unit, static_cast<uint64_t>(exact::kNoUnits)));
     const exact::SearchResult result = exact::Search(*model, capacity, options.search);
-    packing.statistics.nodes += result.nodes;
-    packing.statistics.backtracks += result.backtracks;
-    packing.statistics.rounds += result.runs;
+    count(result);
     if (result.verdict == exact::Verdict::kFound) write(result.offsets);
     if (result.verdict == exact::Verdict::kInfeasible) packing.outcome = Outcome::kInfeasible;
     if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+    return;
+  }
+  if (limited) {
+    // At the bound, where most problems are solved or hopeless; else a little above it.
+    const exact::Units bound = model->bound;
+    for (const exact::Units probe : {bound, bound + bound / kRelaxed}) {
+      if (!packing.offsets.empty()) {
+        UpdateHeights(task.problem, packing);
+        if (static_cast<uint64_t>(probe) >= packing.height / unit) return;
+      }
+      const exact::SearchResult result = exact::Search(*model, probe, options.search);
+      count(result);
+      if (result.verdict == exact::Verdict::kFound) return write(result.offsets);
+      if (result.verdict == exact::Verdict::kInfeasible) {
+        packing.lower_bound =
+            std::max(packing.lower_bound, static_cast<uint64_t>(probe + 1) * unit);
+      }
+      if (result.verdict == exact::Verdict::kStopped) return task.budget.Stop();
+    }
     return;
   }
   options.start = StartOf(*model, packing);
@@ -98,9 +158,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     };
   }
   const exact::MinimizeResult result = exact::Minimize(*model, options);
-  packing.statistics.nodes += result.nodes;
-  packing.statistics.backtracks += result.backtracks;
-  packing.statistics.rounds += result.runs;
+  count(result);
   if (!result.offsets.empty() && result.offsets != options.start) write(result.offsets);
   packing.lower_bound = std::max(packing.lower_bound, static_cast<uint64_t>(result.bound) * unit);
   if (result.stopped) task.budget.Stop();

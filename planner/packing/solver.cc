@@ -136,8 +136,11 @@ void RunStages(Task& task, Packing& packing) {
   SolvePlain(task, Effort::kFast, packing);
   if (Done(task, packing)) return;
   if (!optimal || task.capacity == kUnlimited) {
+    const uint64_t before = packing.statistics.improvements;
     SolveExact(task, /*limited=*/true, packing);
-    if (!Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
+    // What search finds is seldom improved by repair.
+    const bool found = packing.statistics.improvements > before;
+    if (!found && !Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
   }
   if (optimal && !Done(task, packing)) SolveExact(task, /*limited=*/false, packing);
 }

@@ -14,8 +14,6 @@
 namespace tenure::packing {
 namespace {
 
-constexpr uint32_t kNobody = ~uint32_t{0};
-
 // Bytes of an item during a part of its life: a rectangle of addresses and time.
 struct Piece {
   uint64_t begin, end;  // addresses
@@ -234,6 +232,7 @@ absl::Status CheckIntervals(const std::vector<Piece>& pieces) {
     const size_t l = clock.Index(piece.first), r = clock.Index(piece.last);
     if (!floor.Lay(l, r, piece.begin, piece.end)) {
       std::vector<uint32_t> order;
+      order.reserve(places.size());
       for (const Place& place : places) order.push_back(place.piece);
       return Overlap(pieces, order, k);
     }
@@ -418,8 +417,8 @@ absl::Status Validate(const Problem& problem, const Packing& packing) {
   if (absl::Status s = CheckPlaces(problem, packing); !s.ok()) return s;
   if (absl::Status s = CheckHeights(problem, packing); !s.ok()) return s;
   std::vector<Piece> pieces = MakePieces(problem, packing);
-  if (problem.order.steps > 0) return CheckOrdered(problem, std::move(pieces));
-  return CheckIntervals(std::move(pieces));
+  if (problem.order.steps > 0) return CheckOrdered(problem, pieces);
+  return CheckIntervals(pieces);
 }
 
 }  // namespace tenure::packing

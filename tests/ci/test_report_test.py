@@ -164,7 +164,9 @@ class TestReportTest(unittest.TestCase):
         self.configured("//a:gpu_lib", test=False)
         self.completed("//a:gpu_lib", skipped)
         self.assertEqual(self.count().summary(), "0 passed, 1 failed")
-        self.assertEqual(self.count(allowed=self.allow("//a:gpu * why\n")).summary(), "0 passed, 0 failed, 1 skipped")
+        allowed = self.allow("//a:gpu * why\n")
+        self.assertEqual(self.count(allowed=allowed).summary(), "0 passed, 0 failed, 1 skipped")
+        self.assertTrue(allowed[0].matched)
 
     def test_an_entry_needs_a_reason(self):
         for text in ("//a:a S.one\n", "//a:a\n", "a:a S.one why\n"):

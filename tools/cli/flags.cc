@@ -93,8 +93,9 @@ absl::Status Read(const std::string& text, absl::Duration* out) {
 }
 absl::Status Read(const std::string& text, MemorySpace* out) {
   absl::StatusOr<MemorySpace> space = MemorySpace::Parse(text);
-  if (space.ok()) *out = *std::move(space);
-  return space.status();
+  if (!space.ok()) return space.status();
+  *out = *std::move(space);
+  return absl::OkStatus();
 }
 template <typename T>
 absl::Status Read(const std::string& text, std::optional<T>* out) {

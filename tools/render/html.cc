@@ -15,7 +15,6 @@ using internal_render::CleanText;
 using internal_render::ColourKey;
 using internal_render::kPalette;
 using internal_render::Layout;
-using internal_render::LiveStep;
 
 // The page with three places to fill in: @THEME@, @TITLE@ and @DATA@.
 constexpr std::string_view kPage =

@@ -72,7 +72,7 @@ bool WantsDarkText(const char* colour) {
 // At most `limit` characters, the last of them an ellipsis where something was cut; whole UTF-8
 // sequences.
 std::string Shortened(std::string_view text, size_t limit) {
-  const std::string clean = CleanText(text);
+  std::string clean = CleanText(text);
   size_t characters = 0, cut = clean.size();
   for (size_t i = 0; i < clean.size(); ++i) {
     if ((static_cast<unsigned char>(clean[i]) & 0xc0) == 0x80) continue;
@@ -84,7 +84,7 @@ std::string Shortened(std::string_view text, size_t limit) {
 
 // What of an item's name has room in its rectangle: all of it, its first word, or a beginning.
 std::string Label(std::string_view name, size_t limit) {
-  const std::string clean = CleanText(name);
+  std::string clean = CleanText(name);
   if (clean.size() <= limit) return clean;
   const size_t word = clean.find(' ');
   if (word != std::string::npos && word > 0 && word <= limit && word + 5 > limit)

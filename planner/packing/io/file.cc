@@ -71,8 +71,7 @@ absl::Status WriteFile(const std::string& path, std::string_view text) {
   Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (file.get() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
   auto fail = [&]() {
-    const absl::Status status =
-        absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
+    absl::Status status = absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
     if (!in_place) ::unlink(part.c_str());
     return status;
   };

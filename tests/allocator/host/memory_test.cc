@@ -1,6 +1,7 @@
 #include "tenure/allocator/host/memory.h"
 
-#include <algorithm>
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -13,13 +14,12 @@
 namespace tenure::host {
 namespace {
 
-// Each 64-bit word is another: no two cache lines, pages or pieces are alike.
+// Distinct at every position of a cache line, page and chunk.
+std::byte At(uint64_t i) { return static_cast<std::byte>((i * 2654435761u) >> 13); }
+
 std::vector<std::byte> Sequence(uint64_t size) {
   std::vector<std::byte> bytes(size);
-  for (uint64_t i = 0; i < size; i += 8) {
-    const uint64_t word = (i + 1) * 0x9e3779b97f4a7c15u;
-    std::memcpy(bytes.data() + i, &word, std::min<uint64_t>(8, size - i));
-  }
+  for (uint64_t i = 0; i < size; ++i) bytes[i] = At(i);
   return bytes;
 }
 
@@ -44,7 +44,7 @@ TEST(CopyBytes, LargeOddSizesWithAnyNumberOfThreads) {
   const uint64_t size = kLargeBytes + 4 * 256 * 1024 + 77;
   const std::vector<std::byte> from = Sequence(size + 8);
   std::vector<std::byte> to(size + 8);
-  for (int threads : {0, 1, 3}) {
+  for (int threads : {0, 1, 2, 3, 64, -1}) {
     for (uint64_t shift : {uint64_t{0}, uint64_t{5}}) {
       std::memset(to.data(), 0xee, to.size());
       CopyBytes(to.data() + shift, from.data() + 1, size, threads);
@@ -66,6 +66,67 @@ TEST(CopyBytes, LargeCopiesOfSeveralThreadsShareTheHelpers) {
   for (auto& t : to) EXPECT_EQ(std::memcmp(t.data(), from.data(), size), 0);
 }
 
+// Memory that nobody has touched, at an address as odd as wanted.
+class FreshMemory {
+ public:
+  FreshMemory(uint64_t size, uint64_t skew) : all_(size + skew) {
+    mapped_ = mmap(nullptr, all_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    EXPECT_NE(mapped_, MAP_FAILED);
+    data = static_cast<std::byte*>(mapped_) + skew;
+  }
+  ~FreshMemory() { munmap(mapped_, all_); }
+  FreshMemory(const FreshMemory&) = delete;
+  FreshMemory& operator=(const FreshMemory&) = delete;
+  std::byte* data;
+
+ private:
+  uint64_t all_;
+  void* mapped_;
+};
+
+TEST(CopyBytes, UntouchedMemoryAndTouchedWithAndWithoutHelpers) {
+  const uint64_t size = (uint64_t{5} << 20) + 4099;
+  const std::vector<std::byte> from = Sequence(size);
+  for (int threads : {1, 2, 3}) {
+    for (bool streaming : {false, true}) {
+      for (uint64_t skew : {0, 1, 64, 70000}) {
+        FreshMemory to(size + 1, skew);
+        for (int touched : {0, 1}) {
+          to.data[size] = std::byte{0xee};
+          internal::CopyOnThreads(to.data, from.data(), size, threads, streaming);
+          ASSERT_EQ(std::memcmp(to.data, from.data(), size), 0)
+              << threads << " " << streaming << " " << skew << " " << touched;
+          ASSERT_EQ(to.data[size], std::byte{0xee});
+          std::memset(to.data, 0, size);
+        }
+      }
+    }
+  }
+}
+
+TEST(FillBytes, UntouchedMemoryAndTouchedWithAndWithoutHelpers) {
+  const uint64_t size = (uint64_t{5} << 20) + 4099;
+  for (uint32_t width : {1u, 4u, 16u}) {
+    FillPattern pattern;
+    pattern.size_bytes = width;
+    for (uint32_t i = 0; i < width; ++i) pattern.bytes[i] = static_cast<std::byte>(i + 1);
+    for (int threads : {1, 2}) {
+      for (uint64_t skew : {0, 3, 64}) {
+        FreshMemory to(size + 1, skew);
+        for (int touched : {0, 1}) {
+          to.data[size] = std::byte{0xee};
+          internal::FillOnThreads(to.data, size, pattern, threads);
+          uint64_t wrong = 0;
+          for (uint64_t i = 0; i < size; ++i) wrong += to.data[i] != pattern.bytes[i % width];
+          ASSERT_EQ(wrong, 0u) << width << " " << threads << " " << skew << " " << touched;
+          ASSERT_EQ(to.data[size], std::byte{0xee});
+          std::memset(to.data, 0, size);
+        }
+      }
+    }
+  }
+}
+
 TEST(MoveBytes, AnyOverlap) {
   for (int64_t shift : {-200, -64, -17, -1, 0, 1, 16, 63, 64, 250, 700}) {
     std::vector<std::byte> bytes = Sequence(2000);
@@ -77,13 +138,13 @@ TEST(MoveBytes, AnyOverlap) {
 
 TEST(MoveBytes, LargeOverlap) {
   const uint64_t size = kLargeBytes + 100;
-  const std::vector<std::byte> before = Sequence(size + 8192);
-  std::vector<std::byte> bytes = before;
-  MoveBytes(bytes.data() + 4097, bytes.data() + 4096, size);
-  EXPECT_EQ(std::memcmp(bytes.data() + 4097, before.data() + 4096, size), 0);
-  bytes = before;
-  MoveBytes(bytes.data() + 96, bytes.data() + 4096, size);
-  EXPECT_EQ(std::memcmp(bytes.data() + 96, before.data() + 4096, size), 0);
+  for (int64_t shift : {-4096, -1, 1, 4096}) {
+    std::vector<std::byte> bytes = Sequence(size + 8192);
+    MoveBytes(bytes.data() + 4096 + shift, bytes.data() + 4096, size);
+    for (uint64_t i = 0; i < size; i += 997) {
+      ASSERT_EQ(bytes[4096 + shift + i], At(4096 + i)) << shift << " " << i;
+    }
+  }
 }
 
 TEST(FillBytes, RepeatsAndCutsTheLast) {
@@ -108,12 +169,14 @@ TEST(FillBytes, Large) {
   pattern.size_bytes = 16;
   for (uint32_t i = 0; i < 16; ++i) pattern.bytes[i] = static_cast<std::byte>(i + 1);
   FillBytes(to.data(), size, pattern, 3);
-  EXPECT_EQ(std::memcmp(to.data(), pattern.bytes, 16), 0);
-  EXPECT_EQ(std::memcmp(to.data(), to.data() + 16, size - 16), 0);
+  uint64_t wrong = 0;
+  for (uint64_t i = 0; i < size; ++i) wrong += to[i] != pattern.bytes[i % 16];
+  EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(to[size], std::byte{0xee});
-  FillBytes(to.data(), size, FillPattern());
-  EXPECT_EQ(to[0], std::byte{0});
-  EXPECT_EQ(std::memcmp(to.data(), to.data() + 1, size - 1), 0);
+  pattern = {};
+  FillBytes(to.data(), size, pattern);
+  for (uint64_t i = 0; i < size; ++i) wrong += to[i] != std::byte{0};
+  EXPECT_EQ(wrong, 0u);
   EXPECT_EQ(to[size], std::byte{0xee});
 }
 

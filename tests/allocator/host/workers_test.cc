@@ -14,6 +14,15 @@
 namespace tenure::host {
 namespace {
 
+TEST(IdleCpus, ReadsTheSystemsAnswer) {
+  EXPECT_EQ(internal::RunningThreads("0.20 0.18 0.12 3/80 11206\n"), 3);
+  EXPECT_EQ(internal::RunningThreads("0.00 0.00 0.00 0/0 0\n"), 1);
+  for (const char* unclear : {"", " ", "1", "0.2 0.1", "0.2 0.1 0.1 ", "a b c d/e f", "   /"}) {
+    EXPECT_EQ(internal::RunningThreads(unclear), 1) << unclear;
+  }
+  EXPECT_GE(IdleCpus(), 0);
+}
+
 TEST(RunChunks, EachOnce) {
   for (uint64_t chunks : {0u, 1u, 2u, 3u, 1000u}) {
     for (int threads : {-1, 0, 1, 2, 100}) {
