@@ -24,6 +24,8 @@ constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
 // Instances from this size on are packed around their core before all of them is searched.
 constexpr size_t kLargeItems = 2000;
+// Nodes for each item that the first attempt at a core may take.
+constexpr uint64_t kCoreNodes = 8;
 
 // Enough for a few orders of branching to get to the end without much backtracking.
 uint64_t BalancedNodes(uint64_t items) {
@@ -75,6 +77,16 @@ bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& p
 }
 
 }  // namespace
+
+void SolveCore(Task& task, Packing& packing) {
+  if (task.budget.Interrupted()) return;
+  exact::SearchOptions options;
+  options.rules = task.options.rules;
+  options.node_limit = std::min(kCoreNodes * task.problem.items.size(), task.options.max_nodes);
+  options.max_threads = task.options.max_threads;
+  options.stop = StopOf(task.budget);
+  SolveAroundCore(task, options, packing);
+}
 
 void SolveExact(Task& task, bool limited, Packing& packing) {
   if (task.budget.Interrupted()) return;
