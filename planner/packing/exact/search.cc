@@ -29,8 +29,8 @@ class Schedule {
   uint64_t Next() {
     if (!restarts_) return std::exchange(left_, 0);
     const uint64_t round = run_++ / RoundLength();
-    // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows which
-    // is the right one.
+    // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows
+    // which is the right one.
     const uint64_t scale = round == 0 ? 1 : round & (~round + 1);
     const uint64_t limit = std::min(limit_ * scale, left_);
     if (left_ != UINT64_MAX) left_ -= limit;

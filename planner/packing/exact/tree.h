@@ -70,17 +70,26 @@ class Tree {
     uint32_t next;
     size_t trail;
   };
+  // The open items that lie lowest in a section.
+  struct Lowest {
+    Units floor = 0;  // their key
+    Units next = 0;   // the lowest key above it
+    uint32_t ways = 0;
+    uint32_t item = 0;             // one of them
+    uint32_t first = 0, last = 0;  // the sections that they are in
+
+    friend bool operator==(const Lowest&, const Lowest&) = default;
+  };
+  // What is known moves together mostly, so one entry undoes several numbers.
+  enum class Change : uint32_t { kPlaced, kAll, kLow, kGeometric, kLowest };
   struct Undo {
-    Units* where;
+    Change change;
+    uint32_t index;  // item or section
     Units old;
   };
 
   void Renumber(const Model& model);
   void LinkSiblings();
-  void Set(Units& where, Units value) {
-    trail_.push_back({&where, where});
-    where = value;
-  }
   void UndoTo(size_t mark);
 
   // tree.cc
@@ -92,7 +101,7 @@ class Tree {
 
   // tree_rules.cc. False: the branch is dead.
   bool Place(uint32_t item);
-  bool Raise(uint32_t item, Units offset);
+  bool Raise(uint32_t item, Units offset, Change change = Change::kLow);
   bool Exclude(uint32_t item);
   bool CheckTouched();
   bool CheckSection(uint32_t section);
@@ -103,6 +112,12 @@ class Tree {
   Units LowestSupport(uint32_t item);
   bool OutOfOrder(uint32_t item, Units offset) const;
   void TakeOut(uint32_t section, uint32_t span);
+  void SetLowest(uint32_t section, const Lowest& lowest) {
+    lowest_[section] = lowest;
+    floor_[section] = lowest.floor;
+    second_[section] = lowest.ways > 1 ? lowest.floor : lowest.next;
+    next_[section] = lowest.next;
+  }
   const uint32_t* OpenBegin(uint32_t section) const { return members_.first(section); }
   const uint32_t* OpenEnd(uint32_t section) const {
     return members_.first(section) + open_count_[section];
@@ -115,7 +130,9 @@ class Tree {
     if (stop_.Now()) halted_ = true;
     return halted_;
   }
-  bool IsOpen(uint32_t item) const { return key_[item] != kNoUnits; }
+  bool IsOpen(uint32_t item) const { return key(item) != kNoUnits; }
+  Units key(uint32_t item) const { return cell_[item].key; }
+  Units size(uint32_t item) const { return cell_[item].size; }
   void Blame(uint32_t section) { weight_[section] += 1; }
 
   // tree_choice.cc
@@ -127,8 +144,8 @@ class Tree {
   };
   Spot Choose(uint32_t first, uint32_t last);
   bool Look(uint32_t section, Spot& spot, double& value);
-  double Value(uint32_t section, size_t ways) const;
-  bool MayStayEmpty(uint32_t section, Units floor, Units above);
+  double Value(uint32_t section, uint32_t ways) const;
+  bool MayStayEmpty(uint32_t section);
 
   static constexpr uint64_t kWorkOfLook = 20000;  // some ten microseconds
 
@@ -137,7 +154,14 @@ class Tree {
   const Units capacity_;
   std::vector<uint32_t> order_;  // model item of each item here; items here are in static order
 
-  std::vector<Units> size_, alignment_, fixed_;
+  // Side by side, as sections are asked for both.
+  struct Cell {
+    Units key;  // low_, kNoUnits once placed
+    Units size;
+  };
+  std::vector<Cell> cell_;
+  std::vector<Units> alignment_, fixed_;
+  bool any_fixed_ = false;
   std::vector<uint32_t> first_section_, last_section_;
   Rows spans_, conflicts_;
   bool whole_ = true;                                      // no item has a gap
@@ -152,15 +176,17 @@ class Tree {
   std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
 
   // The state; every change is on the trail.
-  std::vector<Units> open_count_;  // of each section
-  std::vector<Units> geometric_;   // lowest offset over what is placed
-  std::vector<Units> low_;         // lowest offset by all that is known; the offset once placed
-  std::vector<Units> key_;         // low_, kNoUnits once placed
-  std::vector<Units> total_;       // of each section: open sizes
-  std::vector<Units> floor_;       // of each section: lowest key
-  std::vector<Units> second_;      // of each section: lowest key but one, the same if twice
-  std::vector<Units> crossing_;    // of each section: open items that are in the one before, too
+  std::vector<uint32_t> open_count_;  // of each section
+  std::vector<Units> geometric_;      // lowest offset over what is placed
+  std::vector<Units> low_;            // lowest offset by all that is known; the offset once placed
+  std::vector<Units> total_;          // of each section: open sizes
+  std::vector<Units> floor_;          // of each section: lowest key
+  std::vector<Units> second_;         // of each section: lowest key but one, the same if twice
+  std::vector<Units> next_;           // of each section: lowest key above the floor
+  std::vector<Lowest> lowest_;        // of each section; the three before are parts of it
+  std::vector<uint32_t> crossing_;    // of each section: open items that are in the one before, too
   std::vector<Undo> trail_;
+  std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
 
   std::vector<double> weight_;  // failures of each section
   std::vector<uint8_t> touched_flag_;
