@@ -89,7 +89,7 @@ bool Tree::Raise(uint32_t item, Units offset, Change change) {
     if (change == Change::kAll) geometric_[item] = offset;
     work_ += spans_.begin[item + 1] - spans_.begin[item];
     for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
-      if (old <= next_[*t] || (rules_.stacks && offset + total_[*t] > capacity_)) Touch(*t);
+      if (old <= next_[*t]) Touch(*t);
     }
     // The next of equal items lies above this one.
     const uint32_t next = next_sibling_[item];
