@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
+
+#include "tenure/planner/packing/baselines.h"
 
 namespace tenure::packing {
 namespace {
@@ -102,12 +105,12 @@ void OverlapIndex::Collect(SectionRange range, std::vector<uint32_t>& found) con
 }
 
 FirstFit::FirstFit(const Problem& problem, const Bodies& bodies)
-    : problem_(problem), bodies_(bodies), index_(bodies.pieces) {
+    : problem_(problem), bodies_(bodies) {
   Clear();
 }
 
 void FirstFit::Clear() {
-  index_.Clear();
+  if (index_.has_value()) index_->Clear();
   placed_pieces_.clear();
   placement_.offsets.assign(bodies_.bodies.size(), kNoOffset);
   placement_.arenas.assign(bodies_.bodies.size(), 0);
@@ -137,7 +140,7 @@ void FirstFit::FindForbidden(uint32_t body) {
       continue;
     }
     found_.clear();
-    index_.Collect(p.range, found_);
+    Index().Collect(p.range, found_);
     for (uint32_t q : found_) forbid(p, bodies_.pieces[q]);
   }
 }
@@ -167,7 +170,7 @@ void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
     if (bodies_.precedence != nullptr) {
       placed_pieces_.push_back(p);
     } else {
-      index_.Insert(p);
+      Index().Insert(p);
     }
   }
 }
@@ -178,7 +181,7 @@ void FirstFit::Remove(uint32_t body) {
     if (bodies_.precedence != nullptr) {
       placed_pieces_.erase(std::find(placed_pieces_.begin(), placed_pieces_.end(), p));
     } else {
-      index_.Erase(p);
+      Index().Erase(p);
     }
   }
   placement_.offsets[body] = kNoOffset;
@@ -254,7 +257,8 @@ bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget
   }
   for (uint32_t b : order) {
     if (placement_.offsets[b] != kNoOffset) continue;
-    if (!budget.Spend(8) || !PlaceLowest(b, capacity)) return false;
+    // What the last body cost is what the next will.
+    if (!budget.Spend(8 + forbidden_.size() / 4) || !PlaceLowest(b, capacity)) return false;
   }
   return true;
 }
@@ -281,6 +285,44 @@ bool FirstFit::PileUp(const std::vector<uint32_t>& order, uint64_t capacity) {
     if (!placed) return false;
   }
   return true;
+}
+
+bool FirstFit::RunQuickly(uint64_t capacity) {
+  Clear();
+  const auto n = static_cast<uint32_t>(bodies_.bodies.size());
+  uint64_t base = 0;  // nothing but what is fixed lies below
+  for (uint32_t b = 0; b < n; ++b) {
+    const Body& body = bodies_.bodies[b];
+    if (body.fixed == kNoOffset) continue;
+    if (placement_.heights.size() > 1) return false;
+    placement_.offsets[b] = body.fixed;
+    if (body.height > 0) base = std::max(base, body.fixed + body.height);
+  }
+  placement_.heights[0] = placement_.height = base;
+  if (placement_.heights.size() == 1 && bodies_.precedence == nullptr) {
+    // A body lives in its hull here, gaps or not.
+    std::vector<Block> blocks;
+    std::vector<uint32_t> body_of;
+    for (uint32_t b = 0; b < n; ++b) {
+      const Body& body = bodies_.bodies[b];
+      // Groups may ask for more than an alignment.
+      if (placement_.offsets[b] != kNoOffset || body.end_member - body.first_member != 1) continue;
+      if (body.height == 0 || body.first_piece == body.end_piece) continue;
+      blocks.push_back({body.height, body.modulus, body.hull});
+      body_of.push_back(b);
+    }
+    std::vector<uint64_t> offsets;
+    TlsfInEventOrder(blocks, base, offsets);
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      placement_.offsets[body_of[k]] = offsets[k];
+      placement_.height = std::max(placement_.height, offsets[k] + blocks[k].size);
+    }
+    placement_.heights[0] = placement_.height;
+    if (placement_.height > std::min(capacity, Limit(0))) return false;
+  }
+  std::vector<uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  return PileUp(order, capacity);
 }
 
 }  // namespace tenure::packing

@@ -18,6 +18,7 @@
 #define TENURE_PLANNER_PACKING_FIRST_FIT_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tenure/planner/packing/bodies.h"
@@ -85,6 +86,11 @@ class FirstFit {
   // it.
   bool PileUp(const std::vector<uint32_t>& order, uint64_t capacity);
 
+  // For want of time: from nothing to a packing of all bodies in n log n, by the order of their
+  // lives, lower than a pile. Bodies of several arenas and of partial orders are piled up. False if
+  // that does not fit, or if fixed bodies ask for more care.
+  bool RunQuickly(uint64_t capacity);
+
   const Placement& placement() const { return placement_; }
   // After PlaceLowest or Run failed for want of room: the body that fitted nowhere; else ~0.
   uint32_t stuck() const { return stuck_; }
@@ -95,6 +101,10 @@ class FirstFit {
     uint64_t low, high;  // offsets from low to high, both included
   };
   void FindForbidden(uint32_t body);
+  OverlapIndex& Index() {
+    if (!index_.has_value()) index_.emplace(bodies_.pieces);
+    return *index_;
+  }
   uint64_t LowestIn(uint32_t body, uint32_t arena, size_t& at) const;
   uint64_t Limit(uint32_t arena) const {
     return problem_.arenas.empty() ? kUnlimited : problem_.arenas[arena].limit;
@@ -102,7 +112,7 @@ class FirstFit {
 
   const Problem& problem_;
   const Bodies& bodies_;
-  OverlapIndex index_;
+  std::optional<OverlapIndex> index_;  // made when it is first needed
   Placement placement_;
   std::vector<uint32_t> placed_pieces_;  // with a partial order only
   std::vector<uint32_t> found_;
