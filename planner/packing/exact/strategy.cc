@@ -21,11 +21,13 @@ constexpr Key kS = Key::kSize;
 
 // The order is that of what each adds to those before it, on perturbed hard instances.
 constexpr Strategy kStrategies[] = {
-    {Choice::kTight, {kT, kW, kA}},  {Choice::kFewest, {kW, kT, kA}},
-    {Choice::kFewest, {kS, kT, kW}}, {Choice::kFewest, {kA, kW, kT}},
-    {Choice::kTight, {kT, kA, kW}},  {Choice::kHardest, {kW, kT, kA}},
-    {Choice::kFewest, {kT, kW, kA}}, {Choice::kTight, {kA, kT, kW}},
-    {Choice::kFewest, {kT, kA, kW}}, {Choice::kFullest, {kW, kT, kA}},
+    {Choice::kTight, {kT, kW, kA}},   {Choice::kFewest, {kW, kT, kA}},
+    {Choice::kFewest, {kS, kT, kW}},  {Choice::kFewest, {kA, kW, kT}},
+    {Choice::kTight, {kT, kA, kW}},   {Choice::kHardest, {kW, kT, kA}},
+    {Choice::kFewest, {kT, kW, kA}},  {Choice::kTight, {kA, kT, kW}},
+    {Choice::kHardest, {kT, kS, kW}}, {Choice::kFewest, {kT, kA, kW}},
+    {Choice::kFullest, {kW, kT, kA}}, {Choice::kTight, {kW, kT, kA}},
+    {Choice::kHardest, {kT, kA, kW}}, {Choice::kFewest, {kT, kS, kW}},
 };
 constexpr uint64_t kRound = sizeof(kStrategies) / sizeof(kStrategies[0]);
 
