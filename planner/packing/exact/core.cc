@@ -17,7 +17,7 @@ namespace tenure::packing::exact {
 namespace {
 
 constexpr uint32_t kSectionsOfBucket = 64;
-constexpr uint64_t kHotPart = 1000;  // hot: less than a thousandth of the capacity is free
+constexpr uint64_t kHotPart = 300;  // hot: less than this part of the capacity is free
 constexpr int kRounds = 64;
 
 struct Placed {
