@@ -112,7 +112,7 @@ void ExpectOptimum(const Problem& problem, const Rules& rules, uint64_t optimum)
 }
 
 TEST(SearchTest, AgreesWithBruteForce) {
-  for (uint32_t seed = 0; seed < 2000; ++seed) {
+  for (uint32_t seed = 0; seed < 1000; ++seed) {
     Features features;
     features.items = 2 + static_cast<int>(seed % 5);
     features.alignment = seed % 3 == 1;
@@ -135,7 +135,7 @@ TEST(SearchTest, AgreesWithBruteForce) {
 
 TEST(SearchTest, EveryRuleMayBeOff) {
   const std::vector<Rules> all = RulesOneOffEach();
-  for (uint32_t seed = 0; seed < 400; ++seed) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
     Features features;
     features.items = 5;
     features.alignment = seed % 3 == 1;
@@ -150,7 +150,7 @@ TEST(SearchTest, EveryRuleMayBeOff) {
 }
 
 TEST(SearchTest, EveryStrategyIsComplete) {
-  for (uint32_t seed = 0; seed < 400; ++seed) {
+  for (uint32_t seed = 0; seed < 200; ++seed) {
     Features features;
     features.items = 5;
     features.gaps = seed % 4 == 1;
