@@ -5,8 +5,9 @@
 // that a skyline does not see. First fit sees all of them, at the price of looking at every placed
 // piece that lives at the time.
 //
-//   for each conflict of a piece p with a placed piece q, the offsets in (q.begin - p.end, q.end -
-//   p.begin) are forbidden; sorted, the first gap between them is where the body goes.
+//   for each conflict of a piece p with a placed piece q, the offsets between
+//   q.begin - p.end and q.end - p.begin are forbidden; sorted, the first gap
+//   between them is where the body goes.
 //
 // Among several arenas the one is taken that grows least.
 //
