@@ -1,6 +1,6 @@
 // What each rule of exact search brings: every instance with all rules, and with each one off.
 //
-//   bazel run -c opt //bench:packing_rules -- [--capacity=BYTES] [--nodes=N] A.csv B.csv ...
+//   bazel run -c opt //bench:packing_rules -- --capacity=1048576 $PWD/A.csv $PWD/B.csv ...
 //
 // Prints a Markdown table: nodes (and milliseconds of the same run) until a packing within the
 // capacity was found, or "-" where the node limit came first. Without --capacity the lower bound of
