@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint32_t kNobody = ~uint32_t{0};
 constexpr uint32_t kLeafSize = 4;
+// Up to here conflicts of a partial order are kept, at most 8 MB of them.
+constexpr size_t kKeptConflicts = 8192;
 
 // The smallest value >= x that is residue (mod modulus).
 uint64_t NextOf(const Body& body, uint64_t x) {
@@ -131,6 +133,14 @@ void FirstFit::FindForbidden(uint32_t body) {
   };
   for (uint32_t k = mine.first_piece; k < mine.end_piece; ++k) {
     const BodyPiece& p = bodies_.pieces[k];
+    if (bodies_.precedence != nullptr && problem_.items.size() <= kKeptConflicts) {
+      const std::vector<uint64_t>& row = ConflictRow(p.item);
+      for (uint32_t q : placed_pieces_) {
+        const uint32_t other = bodies_.pieces[q].item;
+        if ((row[other / 64] >> (other % 64) & 1) != 0) forbid(p, bodies_.pieces[q]);
+      }
+      continue;
+    }
     if (bodies_.precedence != nullptr) {
       for (uint32_t q : placed_pieces_) {
         if (bodies_.precedence->Conflict(p.item, bodies_.pieces[q].item)) {
@@ -143,6 +153,20 @@ void FirstFit::FindForbidden(uint32_t body) {
     Index().Collect(p.range, found_);
     for (uint32_t q : found_) forbid(p, bodies_.pieces[q]);
   }
+}
+
+// Every construction asks about the same pairs.
+const std::vector<uint64_t>& FirstFit::ConflictRow(uint32_t item) {
+  const size_t n = problem_.items.size();
+  conflict_rows_.resize(n);
+  std::vector<uint64_t>& row = conflict_rows_[item];
+  if (row.empty()) {
+    row.resize((n + 63) / 64);
+    for (uint32_t j = 0; j < n; ++j) {
+      if (bodies_.precedence->Conflict(item, j)) row[j / 64] |= uint64_t{1} << (j % 64);
+    }
+  }
+  return row;
 }
 
 bool FirstFit::FitsAt(uint32_t body, uint32_t arena, uint64_t offset) {
@@ -168,7 +192,14 @@ void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
   }
   for (uint32_t p = mine.first_piece; p < mine.end_piece; ++p) {
     if (bodies_.precedence != nullptr) {
-      placed_pieces_.push_back(p);
+      // By address, so that what is forbidden comes in order.
+      auto address = [this](uint32_t q) {
+        return placement_.offsets[bodies_.pieces[q].body] + bodies_.pieces[q].begin;
+      };
+      const auto at =
+          std::upper_bound(placed_pieces_.begin(), placed_pieces_.end(), p,
+                           [&](uint32_t x, uint32_t y) { return address(x) < address(y); });
+      placed_pieces_.insert(at, p);
     } else {
       Index().Insert(p);
     }
@@ -207,9 +238,12 @@ uint64_t FirstFit::LowestIn(uint32_t body, uint32_t arena, size_t& at) const {
 bool FirstFit::PlaceLowest(uint32_t body, uint64_t capacity) {
   const Body& mine = bodies_.bodies[body];
   FindForbidden(body);
-  std::sort(forbidden_.begin(), forbidden_.end(), [](const Forbidden& a, const Forbidden& b) {
+  auto before = [](const Forbidden& a, const Forbidden& b) {
     return a.arena != b.arena ? a.arena < b.arena : a.low < b.low;
-  });
+  };
+  if (!std::is_sorted(forbidden_.begin(), forbidden_.end(), before)) {
+    std::sort(forbidden_.begin(), forbidden_.end(), before);
+  }
   const auto arenas = static_cast<uint32_t>(placement_.heights.size());
   uint32_t best_arena = kNobody;
   uint64_t best_growth = kUnlimited, best_offset = kNoOffset;

@@ -102,6 +102,7 @@ class FirstFit {
     uint64_t low, high;  // offsets from low to high, both included
   };
   void FindForbidden(uint32_t body);
+  const std::vector<uint64_t>& ConflictRow(uint32_t item);
   OverlapIndex& Index() {
     if (!index_.has_value()) index_.emplace(bodies_.pieces);
     return *index_;
@@ -115,7 +116,9 @@ class FirstFit {
   const Bodies& bodies_;
   std::optional<OverlapIndex> index_;  // made when it is first needed
   Placement placement_;
-  std::vector<uint32_t> placed_pieces_;  // with a partial order only
+  // With a partial order only.
+  std::vector<uint32_t> placed_pieces_;
+  std::vector<std::vector<uint64_t>> conflict_rows_;  // of items, bits; made when first asked for
   std::vector<uint32_t> found_;
   std::vector<Forbidden> forbidden_;
   uint32_t stuck_ = ~uint32_t{0};
