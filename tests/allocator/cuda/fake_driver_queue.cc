@@ -194,6 +194,7 @@ void FakeDriver::State::Run(Stream* stream) {
     if (delay > absl::ZeroDuration()) absl::SleepFor(delay);
     if (op->after != nullptr) fake::AcquireOrder(&op->after->out);
     fake::AcquireOrder(&op->in);
+    fake::AcquireOrder(&stream->control);
     if (alive && op->run != nullptr) {
       const Loud loud;
       op->run();
@@ -215,7 +216,10 @@ void FakeDriver::State::Run(Stream* stream) {
     }
     progress.SignalAll();
   }
-  if (stream->destroyed && !stopping) streams.erase(stream->handle);
+  if (stream->destroyed && !stopping) {
+    ended[stream->handle] = stream->last;
+    streams.erase(stream->handle);
+  }
   --threads;
   progress.SignalAll();
   mutex.Unlock();

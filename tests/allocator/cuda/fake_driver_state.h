@@ -157,6 +157,7 @@ struct Stream {
   std::shared_ptr<Capture> capture;
   std::map<uint64_t, uint64_t> capture_clock;
   absl::CondVar work;
+  uint64_t control = 0;  // what the test did before it let the stream go on
 };
 
 struct Event {
@@ -306,6 +307,8 @@ struct FakeDriver::State {
   std::vector<FakeAdvice> advices ABSL_GUARDED_BY(mutex);
 
   std::map<CUstream, std::unique_ptr<Stream>> streams ABSL_GUARDED_BY(mutex);
+  // Destroyed ones that are done: their last operation.
+  std::map<CUstream, std::shared_ptr<Op>> ended ABSL_GUARDED_BY(mutex);
   std::map<CUevent, Event> events ABSL_GUARDED_BY(mutex);
   std::set<fake::Capture*> captures ABSL_GUARDED_BY(mutex);
   bool hold_new ABSL_GUARDED_BY(mutex) = false;

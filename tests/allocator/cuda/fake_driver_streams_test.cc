@@ -132,7 +132,7 @@ TEST_F(FakeDriverTest, UnorderedWorkOnTheSameBytesIsAViolation) {
   EXPECT_EQ(cu_.EventRecord(event, stream_), CUDA_SUCCESS);
   EXPECT_EQ(cu_.StreamWaitEvent(second, event, 0), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemsetD8Async(d + 49, 1, 1, second), CUDA_SUCCESS);
-  fake_.ReleaseAll();
+  // Left held: ThreadSanitizer would see the race, too.
 }
 
 TEST_F(FakeDriverTest, AStreamMayBeDestroyedWithWorkQueued) {
