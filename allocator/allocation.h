@@ -38,12 +38,22 @@ struct FileWindow {
   uint64_t offset_bytes = 0;
 };
 
+// How other processes can come by the bytes; of spaces with the capability to share (cuda.h).
+enum class Sharing : uint8_t {
+  kNone,
+  kPosixFd,  // through a file descriptor
+  kIpc,      // through a handle of the driver's, which is bytes
+};
+
 struct AllocationRequest {
   uint64_t size_bytes = 0;       // 0 is allowed: a valid allocation without bytes
   uint64_t alignment_bytes = 0;  // a power of two, or 0: the space's default
   bool zeroed = false;           // every byte reads as zero
-  std::string_view name = {};    // for errors, logs and events; borrowed for the call
-  StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
+  Sharing sharing = Sharing::kNone;
+  bool write_combined = false;  // of pinned memory: fast for devices to read and the host to write
+                                // in order, slow for the host to read; elsewhere without effect
+  std::string_view name = {};   // for errors, logs and events; borrowed for the call
+  StorageId storage = {};       // whom it is for; none for slabs and arenas' own use
   // Where the bytes come from, if they exist already (at most one of the two).
   // Wrapping foreign memory and opening windows of files are allocations like
   // any other, so decorators see them; those that would change the geometry

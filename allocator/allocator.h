@@ -5,8 +5,8 @@
 // hour's. What only some spaces can do is a capability that a caller asks for
 // by type:
 //
-//   if (auto* advise = allocator.Capability<AdviceCapability>())
-//   advise->Advise(region, Advice::kSequential);
+//   auto* advise = allocator.Capability<AdviceCapability>();
+//   if (advise != nullptr) advise->Advise(region, Advice::kSequential);
 //
 // Decorators (allocator/decorators/) own their upstream, forward every
 // capability, and stack in any order:
@@ -16,8 +16,8 @@
 // Cost: one virtual call a request; statistics are atomic counters.
 // Thread safety: every member of every allocator is thread-safe.
 // Ownership: callers borrow allocators (they must outlive what they gave;
-// Registry sees to it). An allocator that is destroyed
-//   while allocations are out says so on stderr and leaves their bytes alone.
+// Registry sees to it). An allocator that is destroyed while allocations are
+// out says so on stderr and leaves their bytes alone.
 // Errors: ResourceExhausted (see errors.h for what its message carries),
 // InvalidArgument, Unimplemented, DataLoss, Unavailable.
 
@@ -25,6 +25,7 @@
 #define TENURE_ALLOCATOR_ALLOCATOR_H_
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
@@ -71,6 +72,24 @@ struct CopyOptions {
   // How many threads a large copy may use, the caller's included; 0: as many as
   // pay off, at most the machine's.
   int max_threads = 0;
+  // The caller is going to wait for the fence anyway: the copy may use its thread
+  // for as long as it likes. Otherwise it returns soon, whatever is under way.
+  bool may_block = true;
+  // What the copy has to follow. Only of those with an OrderingCapability, and
+  // only fences that it can follow.
+  absl::Span<const Fence> after = {};
+  // The device's queue to use (of CUDA a CUstream), in whose order the copy then
+  // is; 0: the allocator's own. Only of those with an OrderingCapability.
+  uint64_t queue = 0;
+};
+
+// Copies of devices that keep order among themselves, without the host's waiting.
+class OrderingCapability {
+ public:
+  static constexpr std::string_view kName = "ordering";
+  virtual ~OrderingCapability() = default;
+  // Whether CopyOptions::after may hold this fence.
+  virtual bool CanFollow(const Fence& fence) const = 0;
 };
 
 enum class Advice { kNormal, kSequential, kRandom, kWillNeed, kDontNeed };
@@ -97,6 +116,29 @@ class FileCapability {
   virtual ~FileCapability() = default;
   // The size of the file as it was mapped.
   virtual absl::StatusOr<uint64_t> FileSize() = 0;
+};
+
+// Bytes that several processes use. What is to be shared is allocated with
+// AllocationRequest::sharing, which gives it memory of its own in the driver.
+//
+//   one process                                    another
+//   fd = ExportFd(allocation)      -- socket -->   memory = ImportFd(fd, size)
+//   handle = ExportIpc(allocation) -- anything --> memory = ImportIpc(handle, size)
+//                                                  Buffer::Wrap(cuda, dtype, shape, memory, size)
+//
+// With a descriptor the bytes live until the last process lets go of them. With an IPC handle they
+// live as long as the exporting allocation: keep it until the others have closed theirs.
+class ShareCapability {
+ public:
+  static constexpr std::string_view kName = "sharing between processes";
+  virtual ~ShareCapability() = default;
+  // A new descriptor of all bytes of the allocation (Sharing::kPosixFd), the caller's to close.
+  virtual absl::StatusOr<int> ExportFd(const Allocation& allocation) = 0;
+  // The descriptor stays the caller's. The result's `release` lets go of the bytes.
+  virtual absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) = 0;
+  // 64 bytes (Sharing::kIpc), to be opened in another process.
+  virtual absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) = 0;
+  virtual absl::StatusOr<ForeignMemory> ImportIpc(std::string_view handle, uint64_t size_bytes) = 0;
 };
 
 class Allocator {

@@ -3,8 +3,9 @@
 //
 // Example:
 //   uint64_t end;
-//   if (!CheckedAdd(offset_bytes, size_bytes, &end)) return
-//   absl::OutOfRangeError(...);
+//   if (!CheckedAdd(offset_bytes, size_bytes, &end)) {
+//     return absl::OutOfRangeError(...);
+//   }
 //
 // Cost: an add or multiply and a flag test. Thread safety: pure functions.
 

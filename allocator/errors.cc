@@ -58,6 +58,11 @@ absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator
         absl::StrCat(allocator.space().ToString(),
                      " has no file to open a window of; use a space 'disk:/path'"));
   }
+  if (request.sharing != Sharing::kNone && allocator.Capability<ShareCapability>() == nullptr) {
+    return absl::UnimplementedError(absl::StrCat(allocator.space().ToString(),
+                                                 " can't share bytes with other processes",
+                                                 Named(request), "; use a space 'cuda:N'"));
+  }
   const uint64_t largest = allocator.traits().max_allocation_bytes;
   if (!request.imports() && request.size_bytes > largest) {
     return ExhaustedError(

@@ -1,18 +1,22 @@
 // MemorySpace: where bytes can live, as a value that is parsed from and printed
 // as one string.
 //
-//   cpu                 ordinary host memory
-//   disk:/path/file     a mapped file, read-only; everything after the first
-//   colon is the path, byte for byte null                sizes and ids, but no
-//   bytes: for planning without memory cuda:0  cuda-unified:0  cuda-pinned:0
-//   device, managed and page-locked memory of CUDA device 0 vulkan:0
-//   vulkan-upload:0  vulkan-readback:0           the memory kinds of Vulkan
-//   device 0
+//   cpu                  ordinary host memory
+//   disk:/path/file      a mapped file, read-only; everything after the first
+//                        colon is the path, byte for byte
+//   null                 sizes and ids, but no bytes: for planning without memory
+//   cuda:0               memory of CUDA device 0
+//   cuda-unified:0       its managed memory
+//   cuda-pinned:0        host memory that is page-locked for it
+//   vulkan:0             memory of Vulkan device 0
+//   vulkan-upload:0      what the host writes and it reads
+//   vulkan-readback:0    what it writes and the host reads
 //
 // Example:
 //   ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
-//   space.kind() == SpaceKind::kCuda; space.ordinal() == 1; space.ToString() ==
-//   "cuda:1";
+//   space.kind() == SpaceKind::kCuda
+//   space.ordinal() == 1
+//   space.ToString() == "cuda:1"
 //
 // A device space without a number is device 0 ("cuda" is "cuda:0").
 // Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument

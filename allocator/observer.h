@@ -5,15 +5,17 @@
 // benchmark are all made from these events.
 //
 // Example:
-//   class Printer : public Observer { void OnEvent(const Event& e) override {
-//   ... } }; Printer printer; ScopedObserver watch(&printer);
+//   class Printer : public Observer {
+//     void OnEvent(const Event& e) override { ... }
+//   };
+//   Printer printer;
+//   ScopedObserver watch(&printer);
 //
 // Cost: one relaxed load at each event when nobody watches.
 // Thread safety: events come from any thread, at the same time: OnEvent must be
-// thread-safe. It is called with no lock of the
-//   library held, and may call the library. Ownership: the observer is borrowed
-//   (must outlive its scope); leaving the scope waits for calls still running
-//   in other threads.
+// thread-safe. It is called with no lock of the library held, and may call the
+// library. Ownership: the observer is borrowed (must outlive its scope); leaving
+// the scope waits for calls still running in other threads.
 
 #ifndef TENURE_ALLOCATOR_OBSERVER_H_
 #define TENURE_ALLOCATOR_OBSERVER_H_

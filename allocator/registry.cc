@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/cuda/allocators.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
 
@@ -13,7 +14,8 @@ namespace {
 absl::Status NotBuilt(const MemorySpace& space) {
   return absl::UnimplementedError(absl::StrCat(
       "there is no allocator for ", space.ToString(),
-      " in this registry; built in are cpu, disk:/path and null, and Registry::Register or "
+      " in this registry; built in are cpu, disk:/path, null, cuda:N, cuda-unified:N and "
+      "cuda-pinned:N, and Registry::Register or "
       "SetFactory adds others"));
 }
 
@@ -29,6 +31,10 @@ Registry::Registry() {
       [](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
     return MmapAllocator::Open(space.path());
   };
+  for (const SpaceKind kind :
+       {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    factory(kind) = [](const MemorySpace& space) { return cuda::MakeAllocator(space); };
+  }
   factory(SpaceKind::kNull) = [](const MemorySpace&) { return std::make_unique<NullAllocator>(); };
 }
 

@@ -2,12 +2,14 @@
 // the registry.
 //
 // Example:
-//   ASSIGN_OR_RETURN(Allocator* cpu,
-//   Registry::Default().Get(MemorySpace::Cpu()));
-//   RETURN_IF_ERROR(my_registry.Register(std::make_unique<LimitingAllocator>(std::make_unique<CpuAllocator>(),
-//   1 << 30)));
+//   Registry& all = Registry::Default();
+//   ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
 //
-// The default registry knows cpu, null and disk, and refuses the names of
+//   auto small = std::make_unique<LimitingAllocator>(
+//       std::make_unique<CpuAllocator>(), 1 << 30);
+//   RETURN_IF_ERROR(my_registry.Register(std::move(small)));
+//
+// The default registry knows cpu, null, disk and CUDA's three spaces, and refuses the names of
 // spaces that are not built. It is never destroyed, so its allocators outlive
 // every storage. A registry of one's own must outlive the storages made with
 // it; its allocators say on stderr when it does not.
@@ -16,9 +18,9 @@
 // Thread safety: thread-safe; an allocator that several threads ask for at once
 // is made once, and all of them wait for it. Ownership: owns the allocators;
 // callers borrow them. Errors: Unimplemented (a space that is not built),
-// Unavailable (its device or driver is absent), AlreadyExists
-//   (Register after the space has its allocator), whatever making the allocator
-//   failed with (the next Get tries again).
+// Unavailable (its device or driver is absent), AlreadyExists (Register after the
+// space has its allocator), whatever making the allocator failed with (the next
+// Get tries again).
 
 #ifndef TENURE_ALLOCATOR_REGISTRY_H_
 #define TENURE_ALLOCATOR_REGISTRY_H_

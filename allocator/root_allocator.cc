@@ -10,6 +10,9 @@ namespace tenure {
 
 RootAllocator::RootAllocator(MemorySpace space, const SpaceTraits& traits)
     : space_(std::move(space)), traits_(traits), deferred_([this](const Allocation& allocation) {
+        // What a fence frees after the end of Close, it has reported; and the
+        // class that could release it is gone.
+        if (closed_) return;
         Release(allocation);
         counters_.OnRelease(allocation.reserved_bytes);
       }) {}
@@ -35,7 +38,6 @@ absl::StatusOr<Allocation> RootAllocator::Allocate(const AllocationRequest& requ
 void RootAllocator::Deallocate(const Allocation& allocation, absl::Span<const Fence> users) {
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
-  deferred_.Reap();
   deferred_.Retire(allocation, users);
 }
 
@@ -63,6 +65,7 @@ absl::Status RootAllocator::Exhausted(const AllocationRequest& request, uint64_t
 
 bool RootAllocator::Close() {
   deferred_.Reap();
+  closed_ = true;
   const AllocatorStats stats = Stats();
   if (stats.in_use_count > 0) {
     ReportToStderr(absl::StrCat("allocator of ", space_.ToString(), " destroyed while ",

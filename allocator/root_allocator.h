@@ -68,6 +68,7 @@ class RootAllocator : public Allocator {
   const MemorySpace space_;
   const SpaceTraits traits_;
   StatsCounters counters_;
+  bool closed_ = false;  // in the destructor
   DeferredQueue deferred_;
 };
 

@@ -1,41 +1,72 @@
 // Packing: every instance under every effort, rivals and generated problems, with the ratio to the
 // lower bound.
 //
-//   bazel run -c opt //bench:packing_bench
+//   bazel run -c opt //bench:packing_bench -- --instances=DIR [--benchmark_filter=...]
 //
-// Instances are the .csv files in $TENURE_TRACES/packing (by default ../shared/traces/packing
-// beside the workspace); without them only generated problems run. Counters: `ratio` is height /
-// lower bound, `items` the number of items, `proven` 1 if the height is proven minimal. Validation
-// is part of what is timed.
+// Instances are the .csv and .json files of the folder (by default $TENURE_PACKING, else
+// $TENURE_TRACES/packing, else ../shared/traces/packing beside the workspace); without any only
+// generated problems run. A name like A.1048576.csv also asks whether A fits into that many bytes.
+//
+//   fast, balanced, optimal/<instance>   how low it gets; optimal ends after two million nodes
+//   capacity/<instance>                  whether it fits into the capacity in its name, optimal
+//   tlsf, greedy-by-size/<instance>      the planners of other runtimes
+//   fast/random-<lives>/<n>              random lives: short, up to a tenth of the schedule, any
+//   read-csv/1000000                     the reader alone
+//
+// Counters: `ratio` is height / lower bound (of the live bytes), `height` and `bound` themselves,
+// `items` their number, `proven` 1 if the height is proven minimal (0 also where there is no
+// packing), `peak_bytes` of a random problem the memory that it and its packing take at most.
+// Validation is part of what is timed; rivals are validated once, outside.
+
+#include <malloc.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iostream>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/io/csv.h"
+#include "tenure/planner/packing/io/file.h"
+#include "tenure/planner/packing/io/json.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/solver.h"
+#include "tenure/planner/packing/validator.h"
 
 namespace tenure::packing {
 namespace {
 
+// What cannot be proven within this is reported as it is.
+constexpr uint64_t kMostNodes = 2'000'000;
+// Greedy by size is quadratic.
+constexpr size_t kMostForGreedyBySize = 50'000;
+
 using Shared = std::shared_ptr<const Problem>;
 
-void Report(benchmark::State& state, uint64_t height, uint64_t lower_bound, size_t items,
-            bool proven) {
-  state.counters["ratio"] =
-      lower_bound == 0 ? 1.0 : static_cast<double>(height) / static_cast<double>(lower_bound);
-  state.counters["items"] = static_cast<double>(items);
-  state.counters["proven"] = proven ? 1 : 0;
+void Report(benchmark::State& state, const Problem& problem, const Packing& packing) {
+  const auto height = static_cast<double>(packing.height);
+  const auto bound = static_cast<double>(packing.lower_bound);
+  state.counters["ratio"] = packing.lower_bound == 0 ? 1.0 : height / bound;
+  state.counters["height"] = height;
+  state.counters["bound"] = bound;
+  state.counters["items"] = static_cast<double>(problem.items.size());
+  state.counters["proven"] = packing.outcome == Outcome::kOptimal ? 1 : 0;
 }
 
 void BM_Solve(benchmark::State& state, const Shared& problem, const SolveOptions& options) {
@@ -45,8 +76,7 @@ void BM_Solve(benchmark::State& state, const Shared& problem, const SolveOptions
     if (!solved.ok()) return state.SkipWithError(solved.status().ToString().c_str());
     packing = *std::move(solved);
   }
-  Report(state, packing.height, packing.lower_bound, problem->items.size(),
-         packing.outcome == Outcome::kOptimal);
+  Report(state, *problem, packing);
 }
 
 enum class Rival { kTlsf, kGreedyBySize };
@@ -56,33 +86,42 @@ void BM_Rival(benchmark::State& state, const Shared& problem, Rival rival) {
   const PlainInstance plain = MakePlain(*problem);
   std::vector<uint64_t> offsets;
   for (auto _ : state) {
-    offsets.clear();
     if (rival == Rival::kTlsf) {
+      offsets.assign(plain.blocks.size(), kNoOffset);
       TlsfInEventOrder(plain.blocks, 0, offsets);
     } else {
       offsets = GreedyBySize(plain.blocks);
     }
     benchmark::DoNotOptimize(offsets.data());
   }
-  Report(state, TopOf(plain.blocks, offsets), plain.peak, problem->items.size(), false);
+  Packing packing;
+  packing.offsets.assign(problem->items.size(), 0);
+  for (size_t b = 0; b < offsets.size(); ++b) packing.offsets[plain.item_of[b]] = offsets[b];
+  UpdateHeights(*problem, packing);
+  packing.lower_bound = std::min(plain.peak, packing.height);
+  packing.outcome = packing.height == packing.lower_bound ? Outcome::kOptimal : Outcome::kFeasible;
+  if (absl::Status status = Validate(*problem, packing); !status.ok()) {
+    return state.SkipWithError(status.ToString().c_str());
+  }
+  Report(state, *problem, packing);
 }
 
-void BM_ReadCsv(benchmark::State& state, const std::string& text) {
-  for (auto _ : state) {
-    auto table = ParseCsv(text, "generated");
-    if (!table.ok()) return state.SkipWithError(table.status().ToString().c_str());
-    benchmark::DoNotOptimize(table->problem.items.data());
+// A number of kB that the system keeps about this process; nothing if it does not.
+std::optional<uint64_t> StatusBytes(std::string_view key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind(key, 0) != 0) continue;
+    return std::strtoull(line.c_str() + key.size(), nullptr, 10) * 1024;
   }
-  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) *
-                          static_cast<int64_t>(text.size()));
+  return std::nullopt;
 }
 
 enum class Lives { kShort, kTenth, kAny };
 
-Shared Generated(size_t n, Lives lives) {
+Problem Generated(size_t n, Lives lives) {
   std::mt19937_64 random(n);
-  auto problem = std::make_shared<Problem>();
-  problem->items.reserve(n);
+  Problem problem;
+  problem.items.reserve(n);
   for (size_t i = 0; i < n; ++i) {
     const auto moments = static_cast<Time>(n);
     Time a = static_cast<Time>(random() % n), b = 0;
@@ -98,74 +137,154 @@ Shared Generated(size_t n, Lives lives) {
         break;
     }
     if (a > b) std::swap(a, b);
-    problem->items.push_back({.first = a,
-                              .last = std::min(std::max(b, a + 1), 2 * moments),
-                              .size = 1 + random() % 1000000});
+    problem.items.push_back({.first = a,
+                             .last = std::min(std::max(b, a + 1), 2 * moments),
+                             .size = 1 + random() % 1000000});
   }
   return problem;
 }
 
-std::filesystem::path Traces() {
-  if (const char* traces = std::getenv("TENURE_TRACES")) return traces;
-  const char* workspace = std::getenv("BUILD_WORKSPACE_DIRECTORY");
-  return std::filesystem::path(workspace != nullptr ? workspace : ".") / "../shared/traces";
+// Made when it runs, and gone afterwards: the memory that is counted is this problem's.
+void BM_Random(benchmark::State& state, size_t n, Lives lives) {
+  malloc_trim(0);
+  // Asks the system to forget the highest resident size so far.
+  const bool forgets =
+      static_cast<bool>(std::ofstream("/proc/self/clear_refs") << "5" << std::flush);
+  const std::optional<uint64_t> before = StatusBytes("VmRSS:");
+  const Problem problem = Generated(n, lives);
+  Packing packing;
+  for (auto _ : state) {
+    auto solved = Solve(problem, {.effort = Effort::kFast});
+    if (!solved.ok()) return state.SkipWithError(solved.status().ToString().c_str());
+    packing = *std::move(solved);
+  }
+  Report(state, problem, packing);
+  const std::optional<uint64_t> peak = StatusBytes("VmHWM:");
+  if (forgets && before && peak && *peak > *before) {
+    state.counters["peak_bytes"] = static_cast<double>(*peak - *before);
+  }
 }
 
-void RegisterSolve(const std::string& name, const Shared& problem, Effort effort) {
-  SolveOptions options{.effort = effort};
-  // What cannot be proven within this is reported as it is.
-  if (effort == Effort::kOptimal) options.max_nodes = 2'000'000;
-  benchmark::RegisterBenchmark(
-      (std::string(EffortName(effort)) + "/" + name).c_str(),
-      [problem, options](benchmark::State& s) { BM_Solve(s, problem, options); })
-      ->Unit(benchmark::kMillisecond);
+void BM_RandomRival(benchmark::State& state, size_t n, Lives lives, Rival rival) {
+  BM_Rival(state, std::make_shared<const Problem>(Generated(n, lives)), rival);
+}
+
+void BM_ReadCsv(benchmark::State& state, size_t n) {
+  const std::string text = FormatCsv(Generated(n, Lives::kShort)).value_or("");
+  for (auto _ : state) {
+    auto table = ParseCsv(text, "generated");
+    if (!table.ok()) return state.SkipWithError(table.status().ToString().c_str());
+    benchmark::DoNotOptimize(table->problem.items.data());
+  }
+  state.SetBytesProcessed(static_cast<int64_t>(state.iterations()) *
+                          static_cast<int64_t>(text.size()));
+}
+
+template <typename... Args>
+void Register(const std::string& name, Args... args) {
+  benchmark::RegisterBenchmark(name.c_str(), args...)
+      ->Unit(benchmark::kMillisecond)
+      ->MeasureProcessCPUTime()
+      ->UseRealTime();
 }
 
 void RegisterRivals(const std::string& name, const Shared& problem) {
-  benchmark::RegisterBenchmark(("tlsf/" + name).c_str(), [problem](benchmark::State& s) {
-    BM_Rival(s, problem, Rival::kTlsf);
-  })->Unit(benchmark::kMillisecond);
-  if (problem->items.size() > 50000) return;  // quadratic
-  benchmark::RegisterBenchmark(("greedy-by-size/" + name).c_str(), [problem](benchmark::State& s) {
-    BM_Rival(s, problem, Rival::kGreedyBySize);
-  })->Unit(benchmark::kMillisecond);
+  Register(absl::StrCat("tlsf/", name), BM_Rival, problem, Rival::kTlsf);
+  if (problem->items.size() > kMostForGreedyBySize) return;
+  Register(absl::StrCat("greedy-by-size/", name), BM_Rival, problem, Rival::kGreedyBySize);
 }
 
-bool RegisterAll() {
+absl::StatusOr<Problem> ReadProblem(const std::string& path) {
+  if (absl::EndsWith(path, ".csv")) {
+    absl::StatusOr<CsvTable> table = ReadCsv(path);
+    if (!table.ok()) return table.status();
+    return std::move(table->problem);
+  }
+  absl::StatusOr<std::string> text = ReadFile(path);
+  if (!text.ok()) return text.status();
+  return ParseProblemJson(*text, path);
+}
+
+// False, after a message, if a file is no problem.
+bool RegisterInstances(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(Traces() / "packing", error)) {
-    if (entry.path().extension() == ".csv") files.push_back(entry.path());
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string extension = entry.path().extension();
+    if (extension == ".csv" || extension == ".json") files.push_back(entry.path());
+  }
+  if (error) {
+    std::cerr << "packing_bench: " << folder.string() << ": " << error.message()
+              << "; only generated problems run\n";
   }
   std::sort(files.begin(), files.end());
   for (const auto& file : files) {
-    const auto table = ReadCsv(file.string());
-    if (!table.ok()) continue;
-    const auto problem = std::make_shared<const Problem>(table->problem);
+    absl::StatusOr<Problem> read = ReadProblem(file.string());
+    if (!read.ok()) {
+      std::cerr << "packing_bench: " << read.status().message() << "\n";
+      return false;
+    }
+    const auto problem = std::make_shared<const Problem>(*std::move(read));
     const std::string name = file.stem().string();
     for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
-      RegisterSolve(name, problem, effort);
+      SolveOptions options{.effort = effort};
+      if (effort == Effort::kOptimal) options.max_nodes = kMostNodes;
+      Register(absl::StrCat(EffortName(effort), "/", name), BM_Solve, problem, options);
+    }
+    SolveOptions fits{.effort = Effort::kOptimal};
+    if (absl::SimpleAtoi(name.substr(name.rfind('.') + 1), &fits.capacity)) {
+      fits.max_nodes = kMostNodes;
+      Register(absl::StrCat("capacity/", name), BM_Solve, problem, fits);
     }
     if (IsPlain(*problem)) RegisterRivals(name, problem);
   }
-  for (size_t n : {1000u, 10000u, 100000u, 1000000u}) {
-    for (const auto& [lives, kind] :
-         {std::pair(Lives::kShort, "short"), std::pair(Lives::kTenth, "tenth"),
-          std::pair(Lives::kAny, "any")}) {
-      const std::string name = std::string("random-") + kind + "/" + std::to_string(n);
-      const Shared problem = Generated(n, lives);
-      RegisterSolve(name, problem, Effort::kFast);
-      RegisterRivals(name, problem);
-    }
-  }
-  std::string text = FormatCsv(*Generated(1000000, Lives::kShort)).value_or("");
-  benchmark::RegisterBenchmark("read-csv/1000000", [text = std::move(text)](benchmark::State& s) {
-    BM_ReadCsv(s, text);
-  })->Unit(benchmark::kMillisecond);
   return true;
 }
 
-const bool kRegistered = RegisterAll();
+void RegisterGenerated() {
+  for (size_t n = 1000; n <= 1000000; n *= 10) {
+    for (const auto& [lives, kind] :
+         {std::pair(Lives::kShort, "short"), std::pair(Lives::kTenth, "tenth"),
+          std::pair(Lives::kAny, "any")}) {
+      const std::string name = absl::StrCat("random-", kind, "/", n);
+      Register(absl::StrCat("fast/", name), BM_Random, n, lives);
+      Register(absl::StrCat("tlsf/", name), BM_RandomRival, n, lives, Rival::kTlsf);
+    }
+  }
+  Register("read-csv/1000000", BM_ReadCsv, size_t{1000000});
+}
+
+std::filesystem::path DefaultFolder() {
+  if (const char* folder = std::getenv("TENURE_PACKING")) return folder;
+  if (const char* traces = std::getenv("TENURE_TRACES")) {
+    return std::filesystem::path(traces) / "packing";
+  }
+  const char* workspace = std::getenv("BUILD_WORKSPACE_DIRECTORY");
+  return std::filesystem::path(workspace != nullptr ? workspace : ".") / "../shared/traces/packing";
+}
+
+int Run(int argc, char** argv) {
+  constexpr std::string_view kInstances = "--instances=";
+  std::filesystem::path folder = DefaultFolder();
+  std::vector<char*> args;
+  for (int i = 0; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    if (absl::StartsWith(arg, kInstances)) {
+      folder = std::string(arg.substr(kInstances.size()));
+    } else {
+      args.push_back(argv[i]);
+    }
+  }
+  int count = static_cast<int>(args.size());
+  benchmark::Initialize(&count, args.data());
+  if (benchmark::ReportUnrecognizedArguments(count, args.data())) return 2;
+  if (!RegisterInstances(folder)) return 1;
+  RegisterGenerated();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
 
 }  // namespace
 }  // namespace tenure::packing
+
+int main(int argc, char** argv) { return tenure::packing::Run(argc, argv); }

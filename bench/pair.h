@@ -11,8 +11,8 @@
 //              that is busy otherwise, the better figure
 //
 // Example:
-//   MeasurePair(state, bytes, [&] { (void)buffer.CopyIn(p, bytes); }, [&] { memcpy(q, p, bytes);
-//   });
+//   MeasurePair(state, bytes, [&] { (void)buffer.CopyIn(p, bytes); },
+//               [&] { memcpy(q, p, bytes); });
 //
 // Thread safety: one a thread. Use with ->UseManualTime().
 

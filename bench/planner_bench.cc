@@ -5,9 +5,8 @@
 // Folder: recorded schedules (*.json.gz). Without the variable the repository's own are used.
 //
 //   MakePlan/<trace>/<way>     all of planning: liveness, packing, reuse edges, validation
-//   Packing/<trace>/<way>      packing alone: fast, balanced, and beside them TLSF in event order
-//   and
-//                              greedy by size
+//   Packing/<trace>/<way>      packing alone: fast, balanced, and beside them TLSF in event
+//                              order and greedy by size
 //   Scale/<shape>/<mode>       schedules made up, of 100,000 steps
 //
 // `ratio` is the arenas' bytes to the lower bound, which for packing alone is the peak of the live
@@ -198,7 +197,6 @@ void RegisterTrace(Input& input) {
 }
 
 // --- made up
-// --------------------------------------------------------------------------------------
 
 enum class Shape100k {
   kChain,     // each step reads what the one before wrote

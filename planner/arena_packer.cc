@@ -36,31 +36,72 @@ void ArenaPacker::AddOrder(const std::vector<uint32_t>& members, packing::Proble
   }
 }
 
-absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& problem) const {
+// Where the plan to keep has them. An item has the place of its first storage; places that the
+// alignment forbids are dropped.
+void ArenaPacker::AddHints(const std::vector<uint32_t>& members, packing::Problem& problem) const {
+  if (options_.keep == nullptr) return;
+  const Plan& keep = *options_.keep;
+  std::vector<uint64_t> offset_of;
+  for (const tenure::Placement& p : keep.placements) {
+    if (p.arena >= keep.arenas.size()) continue;
+    const PlanArena& arena = keep.arenas[p.arena];
+    const StorageGroup& some = groups_[members.front()];
+    if (arena.lane != some.lane || arena.space != some.allocator->space()) continue;
+    if (p.storage >= offset_of.size()) offset_of.resize(size_t{p.storage} + 1, packing::kNoOffset);
+    offset_of[p.storage] = p.offset_bytes;
+  }
+  for (size_t i = 0; i < members.size(); ++i) {
+    const StorageGroup& group = groups_[members[i]];
+    const uint32_t storage = group.storages.front();
+    if (storage >= offset_of.size()) continue;
+    const uint64_t offset = offset_of[storage];
+    if (offset % group.alignment_bytes == 0) problem.items[i].hint = offset;
+  }
+}
+
+absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& problem,
+                                                    uint64_t capacity_bytes) const {
   packing::SolveOptions solve;
   solve.effort = options_.effort;
   solve.deadline = options_.deadline;
   solve.cancel = options_.cancel;
   solve.max_threads = options_.max_threads;
+  solve.max_nodes = options_.max_nodes;
+  solve.capacity = capacity_bytes;
+  solve.hints = packing::HintPolicy::kKeep;
   return packing::Solve(problem, solve);
 }
 
 absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& members,
-                                               uint64_t limit_bytes) const {
+                                               uint64_t limit_bytes,
+                                               uint64_t capacity_bytes) const {
   ArenaPacking result;
   packing::Problem problem = Intervals(members);
+  AddHints(members, problem);
   auto take = [&](packing::Packing& packing) {
     result.offsets = std::move(packing.offsets);
     result.arenas = std::move(packing.arena_of);
+    result.height_bytes = packing.height;
     if (result.arenas.empty()) result.arenas.assign(members.size(), 0);
   };
   if (order_.total()) {
-    absl::StatusOr<packing::Packing> solved = Solve(problem);
+    absl::StatusOr<packing::Packing> solved = Solve(problem, packing::kUnlimited);
     if (!solved.ok()) return solved.status();
     result.lower_bound_bytes = solved->lower_bound;
     result.deadline_hit = solved->deadline_hit;
     if (solved->has_offsets() && solved->height <= limit_bytes) {
       take(*solved);
+      if (result.height_bytes <= capacity_bytes || result.lower_bound_bytes > capacity_bytes) {
+        return result;
+      }
+      // Whether it fits is an easier question than how low it gets.
+      solved = Solve(problem, capacity_bytes);
+      if (!solved.ok()) return solved.status();
+      result.deadline_hit = result.deadline_hit || solved->deadline_hit;
+      if (solved->has_offsets()) take(*solved);
+      if (solved->outcome == packing::Outcome::kInfeasible) {
+        result.lower_bound_bytes = std::max(result.lower_bound_bytes, capacity_bytes + 1);
+      }
       return result;
     }
   } else {
@@ -70,8 +111,12 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
   OrderPacking in_order = PackInOrder(order_, groups_, members, limit_bytes);
   result.offsets = std::move(in_order.offsets);
   result.arenas = std::move(in_order.arenas);
-  if (in_order.height <= result.lower_bound_bytes || members.size() > options_.max_searched)
+  result.height_bytes = in_order.height;
+  const bool keep = options_.keep != nullptr;
+  if ((!keep && in_order.height <= result.lower_bound_bytes) ||
+      members.size() > options_.max_searched) {
     return result;
+  }
 
   if (!order_.total()) AddOrder(members, problem);
   uint64_t best_height = in_order.height;
@@ -81,13 +126,13 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
   const uint64_t fewest = std::max<uint64_t>(1, bound / limit_bytes + (bound % limit_bytes != 0));
   for (uint64_t arenas = fewest; arenas <= most && !result.deadline_hit; ++arenas) {
     problem.arenas.assign(arenas, packing::Arena{.limit = limit_bytes});
-    absl::StatusOr<packing::Packing> solved = Solve(problem);
+    absl::StatusOr<packing::Packing> solved = Solve(problem, packing::kUnlimited);
     if (!solved.ok()) return solved.status();
     result.deadline_hit = solved->deadline_hit;
     result.lower_bound_bytes =
         std::max(result.lower_bound_bytes, std::min(solved->lower_bound, best_height));
     if (!solved->has_offsets()) continue;
-    if (solved->height < best_height) take(*solved);
+    if (solved->height < best_height || (keep && solved->height <= capacity_bytes)) take(*solved);
     break;
   }
   return result;

@@ -24,9 +24,10 @@
 namespace tenure {
 
 struct ArenaPacking {
-  std::vector<uint64_t> offsets;  // of each member
-  std::vector<uint32_t> arenas;   // of each member
-  uint64_t lower_bound_bytes = 0;
+  std::vector<uint64_t> offsets;   // of each member
+  std::vector<uint32_t> arenas;    // of each member
+  uint64_t height_bytes = 0;       // of all arenas; above the capacity if none was found within it
+  uint64_t lower_bound_bytes = 0;  // above the capacity if there is none for sure
   bool deadline_hit = false;
 };
 
@@ -37,14 +38,17 @@ class ArenaPacker {
       : schedule_(schedule), options_(options), order_(order), groups_(groups) {}
 
   // `members`: groups of one allocator and lane. No arena gets larger than `limit_bytes`, which no
-  // group exceeds.
-  absl::StatusOr<ArenaPacking> Pack(const std::vector<uint32_t>& members,
-                                    uint64_t limit_bytes) const;
+  // group exceeds. As low as the effort gets, and harder if that is above `capacity_bytes`.
+  absl::StatusOr<ArenaPacking> Pack(const std::vector<uint32_t>& members, uint64_t limit_bytes,
+                                    uint64_t capacity_bytes) const;
+  // The members as packing sees them in the order of the list: an item for each, moments are steps.
+  packing::Problem Intervals(const std::vector<uint32_t>& members) const;
 
  private:
-  packing::Problem Intervals(const std::vector<uint32_t>& members) const;
+  void AddHints(const std::vector<uint32_t>& members, packing::Problem& problem) const;
   void AddOrder(const std::vector<uint32_t>& members, packing::Problem& problem) const;
-  absl::StatusOr<packing::Packing> Solve(const packing::Problem& problem) const;
+  absl::StatusOr<packing::Packing> Solve(const packing::Problem& problem,
+                                         uint64_t capacity_bytes) const;
 
   const Schedule& schedule_;
   const PlanOptions& options_;

@@ -3,7 +3,6 @@
 // Why by storage: views overlap, so only whole storages can move. Each StorageId is one alias class
 // with one lifetime: from the first step that touches any of its buffers to the last.
 //
-
 // Cost: linear in the reads and writes, a hash lookup each; with dependencies a map of byte ranges
 // for each storage. Thread safety: a pure function of a schedule that nobody changes meanwhile.
 // Ownership: borrows the schedule's storages (the schedule must outlive the result).

@@ -9,9 +9,9 @@
 //     +-----------------------+
 //     |  h2: still in use     |
 //     +-----------------------+
-//     |  h1: over before h4   |  \  h4 may lie here: of the ranges whose tenants are over, the
-//     |  h0: over before h4   |  /  latest are tried, each extended upwards; the lowest fit is
-//     taken
+//     |  h1: over before h4   |  \  h4 may lie here: of the ranges whose tenants are over,
+//     |                       |   > the latest are tried, each extended upwards;
+//     |  h0: over before h4   |  /  the lowest fit is taken
 //     +-----------------------+
 //
 // The ranges tried are those whose users were on the chain of steps of the new group, and the

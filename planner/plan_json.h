@@ -1,13 +1,17 @@
 // Plans as JSON: to be stored beside a compiled program, looked at, and loaded again.
 //
-//   {"format": "tenure-plan-1", "name": ..., "fingerprint": "16 hex digits", "mode": "arena",
-//   "alignment": 64,
+//   {"format": "tenure-plan-1", "name": ..., "fingerprint": "16 hex digits",
+//    "mode": "arena", "alignment": 64,
 //    "arenas": [{"space": "cpu", "lane": 0, "size": ..., "alignment": ...}],
-//    "placements": [{"storage": 3, "arena": 0, "offset": 0, "size": 4096, "first": 0, "last": 7,
-//    "exclusive": false}], "not_planned": [{"storage": 0, "name": ..., "size": ..., "reason":
-//    "input", "detail": ...}], "reuse_edges": [[before, after]], "fills": [[step, storage]],
-//    "taken_over": [[step, input, output]], "unplanned_bytes": ..., "arena_bytes": ...,
-//    "lower_bound_bytes": ..., "optimal": true, "deadline_hit": false}
+//    "placements": [{"storage": 3, "arena": 0, "offset": 0, "size": 4096,
+//                    "first": 0, "last": 7, "exclusive": false}],
+//    "not_planned": [{"storage": 0, "name": ..., "size": ...,
+//                     "reason": "input", "detail": ...}],
+//    "reuse_edges": [[before, after]],
+//    "fills": [[step, storage]],
+//    "taken_over": [[step, input, output]],
+//    "unplanned_bytes": ..., "arena_bytes": ..., "lower_bound_bytes": ...,
+//    "optimal": true, "deadline_hit": false}
 //
 // Thread safety: pure functions. Errors: InvalidArgument naming the key (malformed text),
 // FailedPrecondition (another schedule).

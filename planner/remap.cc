@@ -53,6 +53,7 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     if (slab == ~0u) {
       slab = static_cast<uint32_t>(tenant_of.size());
       tenant_of.push_back(0);
+      result.height_bytes += group.size_bytes;
     }
     tenant_of[slab] = members[m];
     result.slab_of[m] = slab;

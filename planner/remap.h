@@ -19,6 +19,7 @@ namespace tenure {
 
 struct Remapping {
   std::vector<uint32_t> slab_of;   // of each member
+  uint64_t height_bytes = 0;       // of all slabs
   uint64_t lower_bound_bytes = 0;  // of slabs of these sizes
 };
 

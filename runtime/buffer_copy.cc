@@ -1,8 +1,10 @@
 // Buffer's copies and fills, at once and behind fences.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -76,15 +78,30 @@ void NotifyMoved(Event::Kind kind, Storage& storage, StorageId source, const Sub
 // Whose the bytes are: a placed storage's are of its arena's allocator.
 Allocator& AllocatorOf(Storage* storage) { return storage->root_storage().allocator(); }
 
+// Only devices have queues that a transfer could be put into.
+absl::Status CheckQueue(const CopyOptions& options, std::initializer_list<Allocator*> allocators) {
+  if (options.queue == 0) return absl::OkStatus();
+  for (Allocator* allocator : allocators) {
+    if (allocator->Capability<OrderingCapability>() != nullptr) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("a transfer of '", (*allocators.begin())->space().ToString(),
+                   "' can't be put into a device's queue; leave TransferOptions::queue at 0"));
+}
+
 struct MoveIn {
   Storage* storage;
   SubRegion to;
   const void* from;
-  CopyOptions options;
-  absl::StatusOr<Fence> operator()() const {
+  absl::StatusOr<Fence> operator()(const CopyOptions& options) const {
+    if (absl::Status s = CheckQueue(options, {&AllocatorOf(storage)}); !s.ok()) return s;
     absl::StatusOr<Fence> fence = AllocatorOf(storage).CopyIn(to, from, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyIn, *storage, {}, to);
     return fence;
+  }
+  bool CanFollow(const Fence& fence) const {
+    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
+    return ordering != nullptr && ordering->CanFollow(fence);
   }
 };
 
@@ -92,11 +109,15 @@ struct MoveOut {
   Storage* storage;
   void* to;
   SubRegion from;
-  CopyOptions options;
-  absl::StatusOr<Fence> operator()() const {
+  absl::StatusOr<Fence> operator()(const CopyOptions& options) const {
+    if (absl::Status s = CheckQueue(options, {&AllocatorOf(storage)}); !s.ok()) return s;
     absl::StatusOr<Fence> fence = AllocatorOf(storage).CopyOut(to, from, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyOut, *storage, {}, from);
     return fence;
+  }
+  bool CanFollow(const Fence& fence) const {
+    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
+    return ordering != nullptr && ordering->CanFollow(fence);
   }
 };
 
@@ -105,12 +126,17 @@ struct MoveBetween {
   SubRegion to;
   Storage* source;
   SubRegion from;
-  CopyOptions options;
-  absl::StatusOr<Fence> operator()() const {
+  absl::StatusOr<Fence> operator()(const CopyOptions& options) const {
+    absl::Status status = CheckQueue(options, {&AllocatorOf(storage), &AllocatorOf(source)});
+    if (!status.ok()) return status;
     absl::StatusOr<Fence> fence = CopyTable::Default().Copy({&AllocatorOf(storage), to},
                                                             {&AllocatorOf(source), from}, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopy, *storage, source->id(), to);
     return fence;
+  }
+  bool CanFollow(const Fence& fence) const {
+    return CopyTable::Default().CanFollow({&AllocatorOf(storage), to}, {&AllocatorOf(source), from},
+                                          fence);
   }
 };
 
@@ -118,11 +144,15 @@ struct FillAll {
   Storage* storage;
   SubRegion to;
   FillPattern pattern;
-  CopyOptions options;
-  absl::StatusOr<Fence> operator()() const {
+  absl::StatusOr<Fence> operator()(const CopyOptions& options) const {
+    if (absl::Status s = CheckQueue(options, {&AllocatorOf(storage)}); !s.ok()) return s;
     absl::StatusOr<Fence> fence = AllocatorOf(storage).Fill(to, pattern, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kFill, *storage, {}, to);
     return fence;
+  }
+  bool CanFollow(const Fence& fence) const {
+    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
+    return ordering != nullptr && ordering->CanFollow(fence);
   }
 };
 
@@ -166,26 +196,49 @@ class Hold {
   Access access_;
 };
 
-// Does `move` at once if nothing that it conflicts with is under way, and queues it otherwise.
+CopyOptions Blocking(const TransferOptions& options) {
+  return {
+      .max_threads = options.max_threads, .may_block = true, .after = {}, .queue = options.queue};
+}
+
+// Does `move` at once if nothing that it conflicts with is under way, or if the device can put it
+// behind that, and queues it on the host otherwise.
 template <typename Move>
-absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, absl::Time deadline,
+absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, const TransferOptions& transfer,
                                   const Move& move) {
+  const absl::Time deadline = DeadlineOf(transfer);
+  CopyOptions options{.max_threads = transfer.max_threads,
+                      .may_block = false,
+                      .after = {},
+                      .queue = transfer.queue};
   std::vector<Fence> after;
   for (const Use& use : uses) {
     std::vector<Fence> found = use.storage->ConflictingUses(use.begin, use.end, use.access);
     after.insert(after.end(), found.begin(), found.end());
   }
-  if (after.empty()) {
+  const bool followed =
+      deadline == absl::InfiniteFuture() &&
+      std::all_of(after.begin(), after.end(), [&](const Fence& f) { return move.CanFollow(f); });
+  if (after.empty() || followed) {
     // Waits for nothing; tells of uses that ended with an error.
     for (const Use& use : uses) {
+      if (!after.empty()) break;
       absl::Status status = use.storage->WaitForUses(use.begin, use.end, use.access, deadline);
       if (!status.ok()) return status;
     }
-    absl::StatusOr<Fence> fence = move();
+    options.after = after;
+    absl::StatusOr<Fence> fence = move(options);
     if (!fence.ok()) return fence;
     for (const Use& use : uses) use.Record(*fence);
     return fence;
   }
+  if (transfer.queue != 0) {
+    return absl::FailedPreconditionError(
+        "the transfer has to wait on the host for another use of the bytes, and so can't keep its "
+        "place in a device's queue; wait for that use first, and give no timeout");
+  }
+  // Then its own thread may be used as long as it takes.
+  options.may_block = true;
   std::vector<std::shared_ptr<Hold>> holds;
   holds.reserve(uses.size());
   for (const Use& use : uses) {
@@ -194,8 +247,9 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, absl::Time de
     holds.push_back(*std::move(hold));
   }
   absl::StatusOr<Fence> done = HostQueue::Default().Submit(
-      std::move(after), deadline,
-      [holds = std::move(holds), move]() -> absl::Status { return WaitFor(move()); });
+      std::move(after), deadline, [holds = std::move(holds), move, options]() -> absl::Status {
+        return WaitFor(move(options));
+      });
   if (!done.ok()) return done;
   for (const Use& use : uses) use.Record(*done);
   return done;
@@ -222,8 +276,7 @@ absl::Status Buffer::CopyInAt(uint64_t offset_bytes, const void* from, uint64_t 
   if (absl::Status s = CheckTransfer(from, size_bytes, options); !s.ok()) return s;
   absl::Status status = BeginAccess(Access::kWrite, offset_bytes, size_bytes, DeadlineOf(options));
   if (!status.ok() || size_bytes == 0) return status;
-  return WaitFor(
-      MoveIn{storage_.get(), Region(offset_bytes, size_bytes), from, {options.max_threads}}());
+  return WaitFor(MoveIn{storage_.get(), Region(offset_bytes, size_bytes), from}(Blocking(options)));
 }
 
 absl::Status Buffer::CopyOutAt(uint64_t offset_bytes, void* to, uint64_t size_bytes,
@@ -231,8 +284,7 @@ absl::Status Buffer::CopyOutAt(uint64_t offset_bytes, void* to, uint64_t size_by
   if (absl::Status s = CheckTransfer(to, size_bytes, options); !s.ok()) return s;
   absl::Status status = BeginAccess(Access::kRead, offset_bytes, size_bytes, DeadlineOf(options));
   if (!status.ok() || size_bytes == 0) return status;
-  return WaitFor(
-      MoveOut{storage_.get(), to, Region(offset_bytes, size_bytes), {options.max_threads}}());
+  return WaitFor(MoveOut{storage_.get(), to, Region(offset_bytes, size_bytes)}(Blocking(options)));
 }
 
 absl::StatusOr<Fence> Buffer::CopyInAsync(const void* from, uint64_t size_bytes,
@@ -242,9 +294,8 @@ absl::StatusOr<Fence> Buffer::CopyInAsync(const void* from, uint64_t size_bytes,
   absl::Status status = PrepareAccess(Access::kWrite, 0, size_bytes);
   if (!status.ok()) return status;
   if (size_bytes == 0) return Fence();
-  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kWrite}},
-                     DeadlineOf(options),
-                     MoveIn{storage_.get(), Region(0, size_), from, {options.max_threads}});
+  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kWrite}}, options,
+                     MoveIn{storage_.get(), Region(0, size_), from});
 }
 
 absl::StatusOr<Fence> Buffer::CopyOutAsync(void* to, uint64_t size_bytes,
@@ -254,9 +305,8 @@ absl::StatusOr<Fence> Buffer::CopyOutAsync(void* to, uint64_t size_bytes,
   absl::Status status = PrepareAccess(Access::kRead, 0, size_bytes);
   if (!status.ok()) return status;
   if (size_bytes == 0) return Fence();
-  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kRead}},
-                     DeadlineOf(options),
-                     MoveOut{storage_.get(), to, Region(0, size_), {options.max_threads}});
+  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kRead}}, options,
+                     MoveOut{storage_.get(), to, Region(0, size_)});
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -292,11 +342,9 @@ absl::Status Buffer::CopyRegionFrom(const Buffer& source, uint64_t source_offset
     }
     if (!status.ok()) return status;
   }
-  return WaitFor(MoveBetween{storage_.get(),
-                             Region(offset_bytes, size_bytes),
+  return WaitFor(MoveBetween{storage_.get(), Region(offset_bytes, size_bytes),
                              source.storage_.get(),
-                             source.Region(source_offset_bytes, size_bytes),
-                             {options.max_threads}}());
+                             source.Region(source_offset_bytes, size_bytes)}(Blocking(options)));
 }
 
 absl::Status Buffer::CopyWithin(uint64_t from_offset_bytes, uint64_t to_offset_bytes,
@@ -317,12 +365,9 @@ absl::StatusOr<Fence> Buffer::CopyFromAsync(const Buffer& source,
   return RunWhenFree(
       {{source.storage_.get(), source.offset_, source.offset_ + size_, Access::kRead},
        {storage_.get(), offset_, offset_ + size_, Access::kWrite}},
-      DeadlineOf(options),
-      MoveBetween{storage_.get(),
-                  Region(0, size_),
-                  source.storage_.get(),
-                  source.Region(0, size_),
-                  {options.max_threads}});
+      options,
+      MoveBetween{storage_.get(), Region(0, size_), source.storage_.get(),
+                  source.Region(0, size_)});
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -334,7 +379,7 @@ absl::Status Buffer::Fill(absl::Span<const std::byte> bytes, const TransferOptio
   if (absl::Status s = CheckTransfer(this, size_, options); !s.ok()) return s;
   absl::Status status = BeginAccess(Access::kWrite, 0, size_, DeadlineOf(options));
   if (!status.ok() || size_ == 0) return status;
-  return WaitFor(FillAll{storage_.get(), Region(0, size_), *pattern, {options.max_threads}}());
+  return WaitFor(FillAll{storage_.get(), Region(0, size_), *pattern}(Blocking(options)));
 }
 
 absl::StatusOr<Fence> Buffer::FillAsync(absl::Span<const std::byte> bytes,
@@ -345,9 +390,8 @@ absl::StatusOr<Fence> Buffer::FillAsync(absl::Span<const std::byte> bytes,
   absl::Status status = PrepareAccess(Access::kWrite, 0, size_);
   if (!status.ok()) return status;
   if (size_ == 0) return Fence();
-  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kWrite}},
-                     DeadlineOf(options),
-                     FillAll{storage_.get(), Region(0, size_), *pattern, {options.max_threads}});
+  return RunWhenFree({{storage_.get(), offset_, offset_ + size_, Access::kWrite}}, options,
+                     FillAll{storage_.get(), Region(0, size_), *pattern});
 }
 
 }  // namespace tenure

@@ -33,7 +33,8 @@ bool IsAlignedFor(const std::byte* data) {
 
 // The fast path of the commonest view, inline: one increment, one id, no call. Always, because a
 // call would cost half as much again as the two atomic operations of a view's life.
-ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, uint64_t size_bytes) const {
+ABSL_ATTRIBUTE_ALWAYS_INLINE inline absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes,
+                                                                        uint64_t size_bytes) const {
   uint64_t elements = 0;
   bool whole;
   if (const uint64_t item = ItemSize(dtype_); IsByteSized(dtype_)) {

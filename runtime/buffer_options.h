@@ -11,16 +11,19 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "tenure/allocator/allocation.h"
 #include "tenure/runtime/dtype.h"
 #include "tenure/runtime/shape.h"
 
 namespace tenure {
 
 struct BufferOptions {
-  std::string name = {};         // for errors, logs and pictures
-  uint64_t alignment_bytes = 0;  // a power of two; 0: the space's default
-  bool zeroed = false;           // reads as zeros until written
-  bool immediate = false;        // allocate now
+  std::string name = {};             // for errors, logs and pictures
+  uint64_t alignment_bytes = 0;      // a power of two; 0: the space's default
+  bool zeroed = false;               // reads as zeros until written
+  bool immediate = false;            // allocate now
+  Sharing sharing = Sharing::kNone;  // with other processes (cuda.h)
+  bool write_combined = false;       // of pinned memory: for the host to write only
 };
 
 struct BufferSpec {
@@ -33,6 +36,9 @@ struct BufferSpec {
 struct TransferOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
   int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off
+  // A device's queue (CUDA: the CUstream), in whose order the transfer is to be; 0: none in
+  // particular. Within a stream capture, asynchronous transfers become nodes of the graph.
+  uint64_t queue = 0;
 };
 
 enum class Hazard { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAfterWrite };

@@ -2,8 +2,8 @@
 //
 // Example:
 //   DType::kBFloat16 -> "bfloat16" (also read as "bf16"), 16 bits, C++ type tenure::BFloat16
-//   ByteSize(DType::kInt4, 5) -> 3: elements narrower than a byte are packed, low bits first, and a
-//   tensor takes whole bytes
+//   ByteSize(DType::kInt4, 5) -> 3
+// Elements narrower than a byte are packed, low bits first, and a tensor takes whole bytes.
 //
 // Thread safety: pure functions. Errors: InvalidArgument (unknown name), OutOfRange (a size of more
 // than 64 bits).

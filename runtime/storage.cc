@@ -29,6 +29,8 @@ Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& optio
       size_bytes_(size_bytes),
       alignment_bytes_(options.alignment_bytes),
       zeroed_(options.zeroed),
+      sharing_(options.sharing),
+      write_combined_(options.write_combined),
       name_(options.name) {}
 
 StorageHandle Storage::Make(Allocator& allocator, uint64_t size_bytes, const Options& options) {
@@ -60,6 +62,8 @@ absl::Status Storage::AllocateSlowly() {
   request.size_bytes = size_bytes_;
   request.alignment_bytes = alignment_bytes_;
   request.zeroed = zeroed_;
+  request.sharing = sharing_;
+  request.write_combined = write_combined_;
   return AllocateWith(std::move(request));
 }
 

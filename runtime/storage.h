@@ -1,13 +1,13 @@
 // Storage: logical bytes that live or die together. Buffers are windows onto it.
 //
-//                      EnsureAllocated                      states: a storage leaves kUnallocated
-//                      once, by one
-//   kUnallocated ------------------------> kAllocated       thread; the others wait for it and get
-//   the same result.
+//                      EnsureAllocated
+//   kUnallocated ------------------------> kAllocated
 //        |  ^
-//        |  '--------- Unplace                              A placed storage owns nothing: its
-//        bytes are a range of
-//        '------------ Place ------------> kPlaced          an arena, which it keeps alive.
+//        |  '--------- Unplace ----------.
+//        '------------ Place ------------> kPlaced
+//
+// A storage leaves kUnallocated once, by one thread; the others wait for it and get the same
+// result. A placed storage owns nothing: its bytes are a range of an arena, which it keeps alive.
 //
 // Compilers use Buffer. This header is for those who place storages: the planner, and planners of
 // one's own.
@@ -15,9 +15,8 @@
 // Cost: 240 bytes each; the allocated check is one acquire load.
 // Thread safety: thread-safe, but for Unplace: nobody may use the storage meanwhile.
 // Ownership: counted. References are of two kinds: handles (buffers), which a planner counts to
-// find out who holds a storage, and internal ones
-//   (copies under way, arenas of what is placed), which keep it alive and count for nobody. Its
-//   allocator is borrowed and must outlive it.
+// find out who holds a storage, and internal ones (copies under way, arenas of what is placed),
+// which keep it alive and count for nobody. Its allocator is borrowed and must outlive it.
 
 #ifndef TENURE_RUNTIME_STORAGE_H_
 #define TENURE_RUNTIME_STORAGE_H_
@@ -81,6 +80,8 @@ class Storage {
   struct Options {
     uint64_t alignment_bytes = 0;  // a power of two (checked when allocated), or 0
     bool zeroed = false;           // reads as zeros before the first write
+    Sharing sharing = Sharing::kNone;
+    bool write_combined = false;
     std::string_view name = {};    // borrowed for the call
   };
   static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
@@ -90,6 +91,8 @@ class Storage {
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t alignment_bytes() const { return alignment_bytes_; }
   bool zeroed() const { return zeroed_; }
+  Sharing sharing() const { return sharing_; }
+  bool write_combined() const { return write_combined_; }
   const std::string& name() const { return name_; }
 
   // How many buffers hold it. Exact only while no other thread copies or drops handles.
@@ -175,6 +178,8 @@ class Storage {
   absl::Mutex mutex_;
   std::shared_ptr<Attempt> attempt_ ABSL_GUARDED_BY(mutex_);  // while kBusy
   const bool zeroed_;
+  const Sharing sharing_;
+  const bool write_combined_;
   bool exclusive_ = true;  // as given to Place
   const std::string name_;
 };

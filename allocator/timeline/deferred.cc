@@ -92,10 +92,10 @@ void DeferredQueue::ReapWaiting() {
     uint64_t reached;
     bool failed;
   };
-  std::vector<Look> looks;
+  // Called for every allocation while something waits: without allocating.
+  absl::InlinedVector<Look, 4> looks;
   {
     absl::MutexLock lock(&mutex_);
-    looks.reserve(lines_.size());
     for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
   }
   for (Look& look : looks) {

@@ -5,9 +5,10 @@
 // driver's type or a thread. CUDA events, Vulkan timeline semaphores and host
 // work all become (timeline, value).
 //
-//   value  0 ----- 1 ----- 2 ----- 3 ----->        Reached() == 2: fences at 0,
-//   1, 2 are reached, at 3 not yet
+//   value  0 ----- 1 ----- 2 ----- 3 ----->
 //                          ^
+//                          Reached() == 2: fences at 0, 1 and 2 are reached,
+//                          one at 3 is not yet
 //
 // Example:
 //   auto timeline = std::make_shared<HostTimeline>();

@@ -45,6 +45,7 @@ class Filter {
     for (size_t chunk = std::max<size_t>(items.size() / 2, 1);; chunk /= 2) {
       sure = true;
       for (size_t at = 0; at < items.size();) {
+        if (absl::Now() >= options_.deadline) return false;
         const size_t end = std::min(at + chunk, items.size());
         std::vector<uint32_t> rest(items.begin(), items.begin() + static_cast<ptrdiff_t>(at));
         rest.insert(rest.end(), items.begin() + static_cast<ptrdiff_t>(end), items.end());
@@ -66,17 +67,53 @@ class Filter {
 };
 
 // If sizes at the peak alone are too much: the largest of them, as few as it takes. Without any one
-// of them the rest fits, as none is smaller than the last.
-bool FromPeak(const Problem& problem, const Explanation& why, std::vector<uint32_t>& conflict) {
-  if (!IsPlain(problem)) return false;
-  uint64_t sum = 0;
-  for (uint32_t i : why.peak_items) {
-    if (problem.items[i].alignment != 1) return false;
-    conflict.push_back(i);
-    sum += problem.items[i].size;
-    if (sum > why.capacity) return true;
+// of them the rest fits if all have one alignment, as none needs less than the last. Empty where
+// the peak does not tell.
+std::vector<uint32_t> FromPeak(const Problem& problem, const Explanation& why, bool& irreducible) {
+  irreducible = false;
+  if (problem.arenas.size() > 1 || !problem.gaps.empty() || !problem.adjacent.empty()) return {};
+  uint64_t grain = 0;
+  for (uint32_t i : why.peak_items) grain = std::gcd(grain, problem.items[i].alignment);
+  if (grain == 0) return {};
+  // What rounding up to the grain adds counts everywhere but at the top.
+  auto slack = [&](uint32_t i) {
+    const uint64_t excess = problem.items[i].size % grain;
+    return excess == 0 ? 0 : grain - excess;
+  };
+  std::vector<uint32_t> items = why.peak_items;
+  std::sort(items.begin(), items.end(), [&](uint32_t a, uint32_t b) {
+    const uint64_t x = problem.items[a].size, y = problem.items[b].size;
+    return x != y ? x > y : a < b;
+  });
+  uint64_t sum = 0, most = 0;
+  irreducible = true;
+  for (size_t k = 0; k < items.size(); ++k) {
+    const Item& item = problem.items[items[k]];
+    sum += item.size + slack(items[k]);
+    most = std::max(most, slack(items[k]));
+    irreducible = irreducible && item.alignment == grain && item.fixed == kNoOffset;
+    if (sum - most <= why.capacity) continue;
+    items.resize(k + 1);
+    return items;
   }
-  return false;
+  return {};
+}
+
+// Those that live furthest from the peak first: they are the least likely to matter.
+void FarFromPeakFirst(const Problem& problem, const Peak& peak, std::vector<uint32_t>& items) {
+  if (problem.order.steps > 0) return;
+  auto distance = [&](uint32_t i) -> uint64_t {
+    const Item& item = problem.items[i];
+    if (item.last <= peak.first) {
+      return static_cast<uint64_t>(peak.first) - static_cast<uint64_t>(item.last) + 1;
+    }
+    if (item.first <= peak.first) return 0;
+    return static_cast<uint64_t>(item.first) - static_cast<uint64_t>(peak.first);
+  };
+  std::sort(items.begin(), items.end(), [&](uint32_t a, uint32_t b) {
+    const uint64_t x = distance(a), y = distance(b);
+    return x != y ? x > y : a < b;
+  });
 }
 
 }  // namespace
@@ -120,39 +157,52 @@ Problem Restrict(const Problem& problem, const std::vector<uint32_t>& items) {
   return part;
 }
 
-absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options) {
-  if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
+Explanation ExplainPeak(const Problem& problem, const SolveOptions& options) {
   Explanation why;
   why.capacity = std::min(problem.capacity, options.capacity);
   if (problem.arenas.size() == 1) why.capacity = std::min(why.capacity, problem.arenas[0].limit);
   why.lower_bound = LowerBound(problem);
   why.peak = FindPeak(problem);
   why.peak_items = ItemsAt(problem, why.peak);
-  if (FromPeak(problem, why, why.conflict)) {
+  return why;
+}
+
+absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options,
+                                    bool proven) {
+  if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
+  Explanation why = ExplainPeak(problem, options);
+  why.conflict = FromPeak(problem, why, why.irreducible);
+  if (!why.conflict.empty() && why.irreducible) {
     std::sort(why.conflict.begin(), why.conflict.end());
-    why.irreducible = true;
     return why;
   }
   Filter filter(problem, options);
-  why.conflict.resize(problem.items.size());
-  std::iota(why.conflict.begin(), why.conflict.end(), 0u);
-  // If what lives at the peak is enough, the search is short.
-  std::vector<uint32_t> at_peak = why.peak_items;
-  std::sort(at_peak.begin(), at_peak.end());
-  at_peak.erase(std::unique(at_peak.begin(), at_peak.end()), at_peak.end());
-  if (filter.Ask(at_peak) == Answer::kInfeasible) {
-    why.conflict = std::move(at_peak);
-  } else if (filter.Ask(why.conflict) != Answer::kInfeasible) {
-    return absl::FailedPreconditionError(
-        "the problem is not proven infeasible within these options; there is nothing to explain");
+  if (why.conflict.empty()) {
+    // If what lives at the peak is enough, the search is short.
+    std::vector<uint32_t> at_peak = why.peak_items;
+    std::sort(at_peak.begin(), at_peak.end());
+    at_peak.erase(std::unique(at_peak.begin(), at_peak.end()), at_peak.end());
+    why.conflict.resize(problem.items.size());
+    std::iota(why.conflict.begin(), why.conflict.end(), 0u);
+    if (filter.Ask(at_peak) == Answer::kInfeasible) {
+      why.conflict = std::move(at_peak);
+    } else if (!proven && filter.Ask(why.conflict) != Answer::kInfeasible) {
+      return absl::FailedPreconditionError(
+          "the problem is not proven infeasible within these options; there is nothing to explain");
+    }
   }
+  FarFromPeakFirst(problem, why.peak, why.conflict);
   why.irreducible = filter.Reduce(why.conflict);
+  std::sort(why.conflict.begin(), why.conflict.end());
   return why;
 }
 
 std::string ExplanationText(const Problem& problem, const Explanation& why,
-                            const std::function<std::string(uint32_t)>& name) {
+                            const ExplanationNames& names) {
   std::string text;
+  auto moments = [&names](Time first, Time last) {
+    return names.moments ? names.moments(first, last) : absl::StrCat("[", first, ", ", last, ")");
+  };
   auto list = [&](const std::vector<uint32_t>& items) {
     for (size_t k = 0; k < items.size(); ++k) {
       if (k == kLines && items.size() > kLines + 1) {
@@ -160,29 +210,42 @@ std::string ExplanationText(const Problem& problem, const Explanation& why,
         break;
       }
       const Item& item = problem.items[items[k]];
-      absl::StrAppend(&text, "  ", name ? name(items[k]) : absl::StrCat("item ", items[k]), ": ",
+      absl::StrAppend(&text, "  ",
+                      names.item ? names.item(items[k]) : absl::StrCat("item ", items[k]), ": ",
                       item.size, " bytes");
-      if (problem.order.steps == 0)
-        absl::StrAppend(&text, ", lives [", item.first, ", ", item.last, ")");
+      if (problem.order.steps == 0) {
+        absl::StrAppend(&text, ", lives ", moments(item.first, item.last));
+      }
       if (item.alignment != 1) absl::StrAppend(&text, ", aligned to ", item.alignment);
       if (item.fixed != kNoOffset) absl::StrAppend(&text, ", fixed at ", item.fixed);
       text += '\n';
     }
   };
   absl::StrAppend(&text, problem.items.size(), " items need at least ", why.lower_bound, " bytes");
-  if (why.capacity != kUnlimited) {
-    if (why.lower_bound > why.capacity) {
-      absl::StrAppend(&text, ", ", why.lower_bound - why.capacity, " more than the capacity ",
-                      why.capacity);
-    } else {
-      absl::StrAppend(&text, " and cannot be packed into the capacity ", why.capacity);
-    }
+  if (why.capacity != kUnlimited && why.lower_bound > why.capacity) {
+    absl::StrAppend(&text, ", ", why.lower_bound - why.capacity, " more than the capacity ",
+                    why.capacity);
+  } else if (why.capacity != kUnlimited) {
+    absl::StrAppend(&text,
+                    why.conflict.empty() ? " and were not packed into the capacity "
+                                         : " and cannot be packed into the capacity ",
+                    why.capacity);
+  } else if (problem.arenas.size() > 1) {
+    absl::StrAppend(&text, "; the limits of the ", problem.arenas.size(),
+                    " arenas do not hold them");
   }
-  absl::StrAppend(&text, ".\nPeak of ", why.peak.bytes, " bytes from ", why.peak.first, " to ",
-                  why.peak.last, ", ", why.peak_items.size(), " items live:\n");
+  absl::StrAppend(&text, ".\nPeak of ", why.peak.bytes, " bytes at ",
+                  moments(why.peak.first, why.peak.last), ", ", why.peak_items.size(),
+                  " items live:\n");
   list(why.peak_items);
-  absl::StrAppend(&text, "These ", why.conflict.size(), " cannot be packed together",
-                  why.irreducible ? "; without any one of them the others can" : "", ":\n");
+  if (why.conflict.empty()) return text;
+  const bool one = why.conflict.size() == 1;
+  absl::StrAppend(&text, one ? "This one" : absl::StrCat("These ", why.conflict.size()),
+                  " cannot be packed", one ? " at all" : " together",
+                  one               ? ""
+                  : why.irreducible ? "; without any one of them the others can"
+                                    : " (perhaps fewer of them suffice)",
+                  ":\n");
   list(why.conflict);
   return text;
 }

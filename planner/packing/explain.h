@@ -5,20 +5,24 @@
 // go; and the moment at which most bytes are needed, with what lives then.
 //
 //   absl::StatusOr<Explanation> why = Explain(problem, options);
-//   std::cerr << ExplanationText(problem, *why, [&](uint32_t i) { return names[i]; });
+//   std::cerr << ExplanationText(problem, *why, {.item = [&](uint32_t i) { return names[i]; }});
 //
-//   12 items need at least 1310720 bytes, 262144 more than the capacity 1048576:
-//   peak of 1310720 bytes from 17 to 19: 12 items live
-//   ...
-//   these 3 cannot be packed together; without any one of them the others can:
+//   12 items need at least 1310720 bytes, 262144 more than the capacity 1048576.
+//   Peak of 1310720 bytes at [17, 19), 12 items live:
+//     conv3.out: 524288 bytes, lives [11, 19)
+//     ...
+//   These 3 cannot be packed together; without any one of them the others can:
+//     ...
 //
-// How: items are taken away as long as the rest is still proven infeasible: in halves, then one by
-// one.
+// How: if the peak alone is too much, the largest items of the peak, as few as it takes. Otherwise
+// items are taken away as long as the rest is still proven infeasible: those far from the peak
+// first, in halves, then one by one.
 //
-// Cost: linear if the peak alone exceeds the capacity; otherwise a proof for each item that stays
-// and some for those that go, each bounded by the options. Thread safety: safe to call from any
-// thread. Ownership: borrows for the call. Errors: InvalidArgument for a malformed problem;
-// FailedPrecondition if the problem is not proven infeasible.
+// Cost: n log n if the peak alone exceeds the capacity; otherwise a proof for each item that stays
+// and some for those that go. `options` bound it: max_nodes each of these proofs, the deadline all
+// of them together, and what has been found by then is returned. Thread safety: safe to call from
+// any thread. Ownership: borrows for the call. Errors: InvalidArgument for a malformed problem;
+// FailedPrecondition if the problem is not proven infeasible within the options.
 
 #ifndef TENURE_PLANNER_PACKING_EXPLAIN_H_
 #define TENURE_PLANNER_PACKING_EXPLAIN_H_
@@ -36,21 +40,33 @@
 namespace tenure::packing {
 
 struct Explanation {
-  uint64_t capacity = 0;     // what the items do not fit into
+  uint64_t capacity = 0;     // what the items do not fit into; kUnlimited: arenas' limits alone
   uint64_t lower_bound = 0;  // of the whole problem
   Peak peak;
   std::vector<uint32_t> peak_items;  // what holds bytes at the peak, largest first
-  std::vector<uint32_t> conflict;    // cannot be packed together, ascending
+  std::vector<uint32_t> conflict;    // cannot be packed together, ascending; empty: not proven
   // Without any one of its items the conflict can be packed. False if a proof was cut short; then
   // the conflict is still infeasible, and perhaps larger than need be.
   bool irreducible = false;
 };
 
-absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options);
+// `options`: what the problem was not packed with; effort optimal proves most. `proven`: the caller
+// knows that nothing fits (Outcome::kInfeasible), and it is not proven again.
+absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options,
+                                    bool proven = false);
 
-// Several lines; `name` says what to call an item (may be empty: "item 7").
+// The peak alone, without a conflict: for what was neither packed nor refuted.
+Explanation ExplainPeak(const Problem& problem, const SolveOptions& options);
+
+// What to call things; each may be empty.
+struct ExplanationNames {
+  std::function<std::string(uint32_t item)> item = nullptr;             // "item 7"
+  std::function<std::string(Time first, Time last)> moments = nullptr;  // "[17, 19)"
+};
+
+// Several lines; of long lists the first 20 entries.
 std::string ExplanationText(const Problem& problem, const Explanation& explanation,
-                            const std::function<std::string(uint32_t)>& name = nullptr);
+                            const ExplanationNames& names = {});
 
 // The problem with only these items (ascending), and what the side tables say of them.
 Problem Restrict(const Problem& problem, const std::vector<uint32_t>& items);

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/host/memory.h"
+#include "tenure/runtime/copy/cuda_routes.h"
 
 namespace tenure {
 namespace {
@@ -90,7 +91,11 @@ std::string_view RouteName(CopyTable::RouteKind kind) {
 }
 
 CopyTable& CopyTable::Default() {
-  static CopyTable* const table = new CopyTable;
+  static CopyTable* const table = [] {
+    auto* made = new CopyTable;
+    RegisterCudaRoutes(*made);
+    return made;
+  }();
   return *table;
 }
 
@@ -123,6 +128,23 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
     return RouteKind::kRegistered;
   }
   return DefaultRoute(to, from);
+}
+
+bool CopyTable::CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence) const {
+  const auto row = static_cast<size_t>(from.allocator->space().kind());
+  const auto column = static_cast<size_t>(to.allocator->space().kind());
+  if (const CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
+    return route->CanFollow(fence);
+  }
+  const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
+  if (!kind.ok()) return false;
+  OrderingCapability* ordering = nullptr;
+  if (*kind == RouteKind::kWithin || *kind == RouteKind::kIn) {
+    ordering = to.allocator->Capability<OrderingCapability>();
+  } else if (*kind == RouteKind::kOut) {
+    ordering = from.allocator->Capability<OrderingCapability>();
+  }
+  return ordering != nullptr && ordering->CanFollow(fence);
 }
 
 absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,

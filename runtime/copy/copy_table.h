@@ -56,6 +56,8 @@ class CopyRoute {
   // copy to the default route (two devices that can't reach each other, say).
   virtual absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                                      const CopyOptions& options) = 0;
+  // Whether CopyOptions::after may hold this fence.
+  virtual bool CanFollow(const Fence&) const { return false; }
 };
 
 class CopyTable {
@@ -76,6 +78,9 @@ class CopyTable {
 
   // The way that Copy takes between these two, as far as it can be told before trying.
   absl::StatusOr<RouteKind> RouteBetween(const CopyEnd& to, const CopyEnd& from) const;
+
+  // Whether the way between these two can put a copy behind this fence (OrderingCapability).
+  bool CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence) const;
 
   // Copies; what is still under way is guarded by the fence. Sizes must be equal and within the
   // allocations (checked by the caller: Buffer), and `to` writable.

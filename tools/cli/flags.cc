@@ -53,6 +53,8 @@ std::string DefaultText(const FlagSet::Target& target) {
     std::string operator()(const Bytes* b) const { return absl::StrCat(b->value); }
     std::string operator()(const std::optional<Bytes>*) const { return ""; }
     std::string operator()(const PowerOfTwo* p) const { return absl::StrCat(p->value); }
+    std::string operator()(const std::optional<Count>*) const { return ""; }
+    std::string operator()(const absl::Duration* d) const { return absl::FormatDuration(*d); }
     std::string operator()(const std::optional<absl::Duration>*) const { return ""; }
     std::string operator()(const MemorySpace* s) const { return s->ToString(); }
   } visitor;
@@ -78,6 +80,11 @@ absl::Status Read(const std::string& text, Bytes* out) {
   absl::StatusOr<uint64_t> bytes = ParseBytes(text);
   if (bytes.ok()) out->value = *bytes;
   return bytes.status();
+}
+absl::Status Read(const std::string& text, Count* out) {
+  return absl::SimpleAtoi(text, &out->value)
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError("this is no whole number below 2^64");
 }
 absl::Status Read(const std::string& text, PowerOfTwo* out) {
   absl::StatusOr<uint64_t> bytes = ParseBytes(text);

@@ -4,8 +4,7 @@
 //   std::string input;
 //   FlagSet flags("pack", "Packs buffers with lifetimes into as little memory as possible.");
 //   flags.Add("input", "FILE", "the problem", &input, FlagSet::kRequired);
-//   if (std::optional<int> code = flags.Parse(args)) return *code;   // help or an error was
-//   printed
+//   if (std::optional<int> code = flags.Parse(args)) return *code;  // help, or an error
 //
 // Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K,
 // M, G or T (1024-based, "64MiB" and "64M" are the same).
@@ -34,6 +33,10 @@ namespace tenure::cli {
 struct Bytes {
   uint64_t value = 0;
 };
+// A number of things, 0 among them.
+struct Count {
+  uint64_t value = 0;
+};
 // An alignment: a number of bytes that is a power of two.
 struct PowerOfTwo {
   uint64_t value = 1;
@@ -46,6 +49,7 @@ class FlagSet {
   enum Need { kOptional, kRequired };
   // An int is a count of at least 1.
   using Target = std::variant<std::string*, bool*, int*, Bytes*, std::optional<Bytes>*, PowerOfTwo*,
+                              std::optional<Count>*, absl::Duration*,
                               std::optional<absl::Duration>*, MemorySpace*>;
 
   // `purpose` is a sentence or more, for --help.

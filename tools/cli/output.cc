@@ -79,4 +79,47 @@ void Progress::Say(std::string_view text) {
   std::fputs(absl::StrCat(kWipeLine, what_, " ", text).c_str(), stderr);
 }
 
+Ticker::Ticker(std::string command, std::string what, bool always)
+    : command_(std::move(command)),
+      what_(std::move(what)),
+      terminal_(isatty(STDERR_FILENO) != 0),
+      always_(always),
+      start_(absl::Now()) {
+  if (terminal_ || always_) thread_ = std::thread([this] { Run(); });
+}
+
+Ticker::~Ticker() {
+  if (!thread_.joinable()) return;
+  {
+    const absl::MutexLock lock(&mutex_);
+    over_ = true;
+  }
+  thread_.join();
+}
+
+void Ticker::Say(std::string text) {
+  const absl::MutexLock lock(&mutex_);
+  text_ = std::move(text);
+}
+
+void Ticker::Show(bool line) const {
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - start_);
+  std::fprintf(stderr, "%s%s%s: %.1f s%s%s%s", line ? "tenure " : kWipeLine,
+               line ? (command_ + ": ").c_str() : "", what_.c_str(), seconds,
+               text_.empty() ? "" : ", ", text_.c_str(), line ? "\n" : "");
+}
+
+void Ticker::Run() {
+  const absl::MutexLock lock(&mutex_);
+  bool any = false;
+  absl::Duration wait = terminal_ ? absl::Milliseconds(500) : absl::Seconds(1);
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&over_), wait)) {
+    Show(/*line=*/!terminal_);
+    any = true;
+    if (terminal_) wait = absl::Milliseconds(100);
+  }
+  if (terminal_ && any) std::fputs(kWipeLine, stderr);
+  if (always_) Show(/*line=*/true);
+}
+
 }  // namespace tenure::cli

@@ -6,7 +6,7 @@
 //   if (!trace.ok()) return Fail("plan", trace.status());     // "tenure plan: x.json: is empty"
 //   return Print("plan", text);
 //
-// Thread safety: single-threaded, but for Progress (thread-compatible).
+// Thread safety: single-threaded, but for Progress (thread-compatible) and Ticker (thread-safe).
 
 #ifndef TENURE_TOOLS_CLI_OUTPUT_H_
 #define TENURE_TOOLS_CLI_OUTPUT_H_
@@ -14,8 +14,11 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <thread>  // NOLINT(build/c++11)
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "nlohmann/json_fwd.hpp"
 
@@ -63,6 +66,31 @@ class Progress {
   const absl::Time start_;
   absl::Time shown_;
   bool any_ = false;
+};
+
+// The same for work that says seldom how far it is: a thread of its own shows the time that has
+// passed, and what was said last. With `always` it says so where stderr is no terminal too, in a
+// line every second and one at the end.
+class Ticker {
+ public:
+  Ticker(std::string command, std::string what, bool always);
+  ~Ticker();
+  Ticker(const Ticker&) = delete;
+  Ticker& operator=(const Ticker&) = delete;
+
+  void Say(std::string text) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  void Run() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Show(bool line) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::string command_, what_;
+  const bool terminal_, always_;
+  const absl::Time start_;
+  absl::Mutex mutex_;
+  std::string text_ ABSL_GUARDED_BY(mutex_);
+  bool over_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // only if there is anybody to tell
 };
 
 }  // namespace tenure::cli

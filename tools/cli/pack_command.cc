@@ -1,16 +1,27 @@
 // tenure pack: the packing problem alone.
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "nlohmann/json.hpp"
+#include "tenure/planner/packing/baselines.h"
+#include "tenure/planner/packing/explain.h"
+#include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
+#include "tenure/tools/cli/explanation.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
+#include "tenure/tools/cli/search_rules.h"
 #include "tenure/tools/render/render.h"
 
 namespace tenure::cli {
@@ -21,36 +32,179 @@ struct PackFlags {
   std::optional<Bytes> capacity;
   std::string effort = "balanced";
   std::optional<absl::Duration> deadline;
+  std::optional<Count> max_nodes;
   int threads = DefaultThreads();
   std::string hints = "prefer";
+  std::string rules;
+  absl::Duration explain = kExplainTime;
   std::string output;
+  bool compare = false;
+  bool progress = false;
   bool json = false;
+
+  void AddTo(FlagSet& set);
 };
 
-std::string Report(const PackFlags& flags, const packing::Problem& problem,
-                   const packing::Packing& packing, double seconds) {
-  const std::string_view status = packing::OutcomeName(packing.outcome);
-  if (flags.json) {
-    nlohmann::ordered_json out;
-    out["input"] = flags.input;
-    out["status"] = status;
-    out["deadline_hit"] = packing.deadline_hit;
-    if (packing.has_offsets()) {
-      out["height"] = packing.height;
-    } else {
-      out["height"] = nullptr;
-    }
-    out["lower_bound"] = packing.lower_bound;
-    out["items"] = problem.items.size();
-    out["seconds"] = seconds;
-    out["effort"] = flags.effort;
-    if (flags.capacity.has_value()) out["capacity"] = flags.capacity->value;
-    if (packing.heights.size() > 1) out["heights"] = packing.heights;
-    out["nodes"] = packing.statistics.nodes;
-    out["winner"] = packing.statistics.winner;
-    return JsonLine(out);
+void PackFlags::AddTo(FlagSet& set) {
+  set.Add("input", "FILE", "the problem, .csv or .json", &input, FlagSet::kRequired);
+  set.Add("capacity", "BYTES", "ask whether it fits into this; without it: how low it gets",
+          &capacity);
+  set.Add("effort", "",
+          "fast: greedy, near-linear; balanced: a fixed amount of search; optimal: until proven or "
+          "the deadline",
+          &effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
+  set.Add("deadline", "TIME", "end by then with the best so far, for example 10s or 250ms",
+          &deadline);
+  set.Add("max-nodes", "N",
+          "end with the best so far after so many nodes of search; unlike a deadline it gives the "
+          "same answer every time",
+          &max_nodes);
+  set.Add("threads", "N", "the most threads to use; the answer is the same for any number",
+          &threads);
+  set.Add("hints", "",
+          "the column 'hint': ignore it; prefer it where that costs no height; keep it "
+          "(re-planning)",
+          &hints, FlagSet::kOptional, {"ignore", "prefer", "keep"});
+  set.Add("rules", "LIST",
+          absl::StrCat("rules of exact search to leave out, to see what they bring: "
+                       "-dominance,-stacks; there are ",
+                       RuleNames()),
+          &rules);
+  set.Add("explain", "TIME",
+          "where it does not fit: how long to look for the fewest buffers that cannot be packed "
+          "together, within the deadline; 0s: the peak only",
+          &explain);
+  set.Add("compare", "", "say what the planners of other runtimes would need, too", &compare);
+  set.Add("output", "FILE",
+          "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
+          &output);
+  set.Add("progress", "", "say on stderr how far it is, even if that is no terminal", &progress);
+  set.Add("json", "", "print one JSON object instead of text", &json);
+}
+
+void AddKeysTo(FlagSet& set) {
+  constexpr std::pair<const char*, const char*> kKeys[] = {
+      {"input, effort, capacity", "as asked for"},
+      {"status",
+       "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven not to "
+       "fit; none: neither found nor refuted"},
+      {"deadline_hit", "whether the deadline cut it short"},
+      {"height, heights",
+       "bytes that the packing takes, and those of each arena; null, [] if none"},
+      {"lower_bound", "proven: no packing takes less"},
+      {"gap_percent", "how far the height is above that; null if there is none"},
+      {"items", "how many buffers there are"},
+      {"seconds", "time of the solver, without reading and writing files"},
+      {"constructions, improvements", "greedy packings built; times something lower was found"},
+      {"nodes, backtracks, rounds", "work done by exact search"},
+      {"winner", "what found the packing"},
+      {"hints_given, hints_honoured", "buffers with a hint, and those that lie there"},
+      {"tlsf_height, greedy_by_size_height",
+       "with --compare: what allocators called in the order of time, and what placing the largest "
+       "first would take; null where they cannot do what the problem asks for"},
+      {"explanation",
+       "where it does not fit: capacity, lower_bound, proven; peak: bytes, first, last, and the "
+       "items that live then, largest first; conflict: items that cannot be packed together; "
+       "irreducible: without any one of them the others can"},
+  };
+  for (const auto& [key, meaning] : kKeys) set.AddJsonKey(key, meaning);
+}
+
+struct HintCount {
+  size_t given = 0, honoured = 0;
+};
+HintCount CountHints(const packing::Problem& problem, const packing::Packing& packing) {
+  HintCount count;
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    if (problem.items[i].hint == packing::kNoOffset) continue;
+    ++count.given;
+    count.honoured += packing.has_offsets() && packing.offsets[i] == problem.items[i].hint ? 1 : 0;
   }
-  std::string text = absl::StrFormat("%d items: %s", problem.items.size(), status);
+  return count;
+}
+
+// What other runtimes' planners make of the same buffers; nothing where they lack what is asked.
+struct Others {
+  std::optional<uint64_t> tlsf, greedy_by_size;
+};
+Others PackAsOthersDo(const packing::Problem& problem) {
+  Others others;
+  if (!packing::IsPlain(problem)) return others;
+  const packing::PlainInstance plain = packing::MakePlain(problem);
+  if (plain.mixed_alignment) return others;
+  std::vector<uint64_t> offsets(plain.blocks.size(), packing::kNoOffset);
+  packing::TlsfInEventOrder(plain.blocks, 0, offsets);
+  others.tlsf = packing::TopOf(plain.blocks, offsets);
+  if (problem.items.size() <= kMostForGreedyBySize) {
+    others.greedy_by_size = packing::TopOf(plain.blocks, packing::GreedyBySize(plain.blocks));
+  }
+  return others;
+}
+
+// Where the answer is no packing: why not. `deadline` is the command's.
+std::optional<packing::Explanation> WhyNot(const PackFlags& flags, const packing::Problem& problem,
+                                           const packing::Packing& packing, absl::Time deadline) {
+  if (packing.has_offsets()) return std::nullopt;
+  packing::SolveOptions options = ExplainOptions(flags.explain, deadline);
+  options.max_threads = flags.threads;
+  if (flags.capacity) options.capacity = flags.capacity->value;
+  if (packing.outcome == packing::Outcome::kInfeasible) {
+    absl::StatusOr<packing::Explanation> why = packing::Explain(problem, options, /*proven=*/true);
+    if (why.ok()) return *std::move(why);
+  }
+  return packing::ExplainPeak(problem, options);
+}
+
+nlohmann::ordered_json OrNull(const std::optional<uint64_t>& value) {
+  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+}
+
+double GapPercent(const packing::Packing& packing) {
+  if (packing.lower_bound == 0) return 0;
+  return 100 * static_cast<double>(packing.height - packing.lower_bound) /
+         static_cast<double>(packing.lower_bound);
+}
+
+std::string JsonReport(const PackFlags& flags, const ProblemFile& file,
+                       const packing::Packing& packing, double seconds,
+                       const std::optional<packing::Explanation>& why) {
+  nlohmann::ordered_json out;
+  out["input"] = flags.input;
+  out["status"] = packing::OutcomeName(packing.outcome);
+  out["deadline_hit"] = packing.deadline_hit;
+  const bool any = packing.has_offsets();
+  out["height"] = OrNull(any ? std::optional<uint64_t>(packing.height) : std::nullopt);
+  out["heights"] = packing.heights;
+  out["lower_bound"] = packing.lower_bound;
+  out["gap_percent"] = any ? nlohmann::ordered_json(GapPercent(packing)) : nlohmann::ordered_json();
+  out["items"] = file.problem().items.size();
+  out["seconds"] = seconds;
+  out["effort"] = flags.effort;
+  if (flags.capacity.has_value()) out["capacity"] = flags.capacity->value;
+  out["constructions"] = packing.statistics.constructions;
+  out["improvements"] = packing.statistics.improvements;
+  out["nodes"] = packing.statistics.nodes;
+  out["backtracks"] = packing.statistics.backtracks;
+  out["rounds"] = packing.statistics.rounds;
+  out["winner"] = packing.statistics.winner;
+  const HintCount hints = CountHints(file.problem(), packing);
+  out["hints_given"] = hints.given;
+  out["hints_honoured"] = hints.honoured;
+  if (flags.compare) {
+    const Others others = PackAsOthersDo(file.problem());
+    out["tlsf_height"] = OrNull(others.tlsf);
+    out["greedy_by_size_height"] = OrNull(others.greedy_by_size);
+  }
+  if (why) out["explanation"] = ExplanationJson(file, *why);
+  return JsonLine(out);
+}
+
+std::string TextReport(const PackFlags& flags, const ProblemFile& file,
+                       const packing::Packing& packing, double seconds,
+                       const std::optional<packing::Explanation>& why) {
+  const packing::Problem& problem = file.problem();
+  std::string text =
+      absl::StrFormat("%d items: %s", problem.items.size(), packing::OutcomeName(packing.outcome));
   if (packing.has_offsets()) {
     absl::StrAppendFormat(&text, ", height %d (%s)", packing.height, HumanBytes(packing.height));
     if (packing.lower_bound > 0) {
@@ -64,7 +218,32 @@ std::string Report(const PackFlags& flags, const packing::Problem& problem,
   }
   absl::StrAppendFormat(&text, ", in %.3f ms%s\n", seconds * 1e3,
                         packing.deadline_hit ? ", cut short by the deadline" : "");
-  return text;
+  auto line = [&text](std::string_view what, const std::string& value) {
+    absl::StrAppendFormat(&text, "  %-30s %s\n", what, value);
+  };
+  if (packing.heights.size() > 1)
+    line("heights of the arenas", absl::StrJoin(packing.heights, ", "));
+  if (const HintCount hints = CountHints(problem, packing); hints.given > 0) {
+    line("hints honoured", absl::StrCat(hints.honoured, " of ", hints.given));
+  }
+  if (flags.compare) {
+    const Others others = PackAsOthersDo(problem);
+    auto height = [&packing](const std::optional<uint64_t>& bytes) {
+      if (!bytes) return std::string("not tried");
+      return absl::StrFormat("%d, %.6f of the lower bound", *bytes,
+                             static_cast<double>(*bytes) /
+                                 static_cast<double>(std::max<uint64_t>(packing.lower_bound, 1)));
+    };
+    line("TLSF (as tinygrad, svod)", height(others.tlsf));
+    line("greedy by size (as TFLite)", height(others.greedy_by_size));
+  }
+  if (packing.statistics.nodes > 0) {
+    line("nodes of search",
+         absl::StrCat(packing.statistics.nodes, ", ", packing.statistics.rounds, " rounds"));
+  }
+  if (!why) return text;
+  return absl::StrCat(text, packing::ExplanationText(
+                                problem, *why, {.item = [&](uint32_t i) { return file.Id(i); }}));
 }
 
 }  // namespace
@@ -73,48 +252,22 @@ int PackCommand(Args args) {
   PackFlags flags;
   FlagSet set("pack",
               "Packs buffers with known lifetimes into as little memory as possible or, with "
-              "--capacity, says whether they fit. Two buffers may share bytes if their lifetimes "
-              "do not overlap.");
+              "--capacity, says whether they fit, and if not, why. Two buffers may share bytes if "
+              "their lifetimes do not overlap.");
   set.AddParagraph(
       "The input is CSV as MiniMalloc reads it: id,lower,upper,size, in any order; a buffer lives "
       "in [lower, upper). Further columns may be alignment, gaps (times when it needs no or fewer "
       "bytes), offset (it is fixed there), hint (it would like to be there), arena, and end "
       "(inclusive) in place of upper; planner/packing/io/csv.h describes them, and io/json.h the "
-      "JSON that can say more.");
-  set.Add("input", "FILE", "the problem, .csv or .json", &flags.input, FlagSet::kRequired);
-  set.Add("capacity", "BYTES", "ask whether it fits into this; without it: how low it gets",
-          &flags.capacity);
-  set.Add("effort", "",
-          "fast: greedy, near-linear; balanced: a fixed amount of search; optimal: until proven or "
-          "the deadline",
-          &flags.effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
-  set.Add("deadline", "TIME", "end by then with the best so far, for example 10s or 250ms",
-          &flags.deadline);
-  set.Add("threads", "N", "the most threads to use; the answer is the same for any number",
-          &flags.threads);
-  set.Add("hints", "",
-          "the column 'hint': ignore it; prefer it where that costs no height; keep it "
-          "(re-planning)",
-          &flags.hints, FlagSet::kOptional, {"ignore", "prefer", "keep"});
-  set.Add("output", "FILE",
-          "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
-          &flags.output);
-  set.Add("json", "", "print one JSON object instead of text", &flags.json);
-  set.AddJsonKey("input, effort, capacity", "as asked for");
-  set.AddJsonKey("status",
-                 "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven "
-                 "not to fit; none: neither found nor refuted");
-  set.AddJsonKey("deadline_hit", "whether the deadline cut it short");
-  set.AddJsonKey("height", "bytes that the packing takes; null if there is none");
-  set.AddJsonKey("heights", "of each arena; only if there are several");
-  set.AddJsonKey("lower_bound", "proven: no packing takes less");
-  set.AddJsonKey("items", "how many buffers there are");
-  set.AddJsonKey("seconds", "time of the solver, without reading and writing files");
-  set.AddJsonKey("nodes, winner", "work done by the search; what found the packing");
-  set.AddExample("tenure pack --input=A.1048576.csv --effort=fast");
+      "JSON that can say more: limits of arenas, buffers next to each other, a partial order.");
+  flags.AddTo(set);
+  AddKeysTo(set);
+  set.AddExample("tenure pack --input=A.1048576.csv --effort=fast --compare");
   set.AddExample("tenure pack --input=A.1048576.csv --capacity=1MiB --output=packed.csv");
   set.AddExample("tenure pack --input=A.1048576.csv --effort=optimal --deadline=10s --json");
   if (std::optional<int> code = set.Parse(args)) return *code;
+  absl::StatusOr<packing::SearchRules> rules = ParseRules(flags.rules);
+  if (!rules.ok()) return FailUsage("pack", rules.status().message());
 
   const absl::Time entry = absl::Now();
   absl::StatusOr<ProblemFile> file = ProblemFile::Read(flags.input);
@@ -125,22 +278,30 @@ int PackCommand(Args args) {
   options.hints = flags.hints == "ignore" ? packing::HintPolicy::kIgnore
                   : flags.hints == "keep" ? packing::HintPolicy::kKeep
                                           : packing::HintPolicy::kPrefer;
+  options.rules = *rules;
   if (flags.capacity) options.capacity = flags.capacity->value;
-  Progress progress("packing");
-  options.progress = [&progress](uint64_t height, uint64_t bound) {
-    progress.Say(absl::StrCat("best ", height, ", lower bound ", bound));
-  };
-  const absl::Time start = absl::Now();
-  if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
-  absl::StatusOr<packing::Packing> packing = packing::Solve(file->problem(), options);
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
+  double seconds = 0;
+  absl::StatusOr<packing::Packing> packing = packing::Packing();
+  std::optional<packing::Explanation> why;
+  {
+    Ticker ticker("pack", "packing", flags.progress);
+    options.progress = [&ticker](uint64_t height, uint64_t bound) {
+      ticker.Say(absl::StrCat("best ", height, ", lower bound ", bound));
+    };
+    const absl::Time start = absl::Now();
+    if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
+    packing = packing::Solve(file->problem(), options);
+    seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    if (packing.ok()) why = WhyNot(flags, file->problem(), *packing, options.deadline);
+  }
   if (!packing.ok()) return Fail("pack", packing.status());
   if (!flags.output.empty() && packing->has_offsets()) {
     if (absl::Status status = file->Write(*packing, flags.output); !status.ok()) {
       return Fail("pack", status);
     }
   }
-  return Print("pack", Report(flags, file->problem(), *packing, seconds),
+  return Print("pack", (flags.json ? JsonReport : TextReport)(flags, *file, *packing, seconds, why),
                ExitCodeOf(packing->outcome));
 }
 

@@ -8,6 +8,13 @@
 #include "tenure/planner/packing/io/json.h"
 
 namespace tenure::cli {
+namespace {
+
+absl::Status Named(const std::string& path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
+}  // namespace
 
 absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
   ProblemFile file;
@@ -32,6 +39,13 @@ std::string ProblemFile::Id(size_t item) const {
 absl::Status ProblemFile::Write(const packing::Packing& packing, const std::string& path) const {
   if (table_ && !absl::EndsWithIgnoreCase(path, ".json")) {
     return packing::WriteCsv(*table_, packing, path);
+  }
+  if (absl::EndsWithIgnoreCase(path, ".csv")) {
+    absl::StatusOr<std::string> text = packing::FormatCsv(problem_);
+    if (!text.ok()) return Named(path, text.status());
+    absl::StatusOr<packing::CsvTable> table = packing::ParseCsv(*std::move(text), path);
+    if (!table.ok()) return table.status();
+    return packing::WriteCsv(*table, packing, path);
   }
   return packing::WriteFile(path, packing::FormatPackingJson(packing) + "\n");
 }

@@ -27,8 +27,8 @@ class ProblemFile {
   const packing::Problem& problem() const { return table_ ? table_->problem : problem_; }
   // What the file calls an item.
   std::string Id(size_t item) const;
-  // A CSV problem as that CSV with offsets; a JSON problem, or a path that ends in .json, as the
-  // packing's JSON.
+  // A CSV problem as that CSV with offsets; a JSON problem as the packing's JSON. A path that ends
+  // in .json or .csv decides otherwise; CSV cannot say everything.
   absl::Status Write(const packing::Packing& packing, const std::string& path) const;
 
  private:

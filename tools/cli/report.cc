@@ -25,9 +25,6 @@ namespace {
 
 using internal_trace::OneLine;
 
-// GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
-constexpr size_t kMostForGreedyBySize = 20000;
-
 std::map<std::string, uint64_t> ReasonCounts(const Plan& plan) {
   std::map<std::string, uint64_t> counts;
   for (const NotPlanned& n : plan.not_planned) ++counts[std::string(PlanReasonName(n.reason))];
@@ -41,6 +38,18 @@ std::string Ratio(uint64_t bytes, uint64_t bound) {
 
 absl::Status InFile(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
+}
+
+// Storages that lie where they lay.
+size_t CountKept(const Plan& before, const Plan& after) {
+  std::map<uint32_t, std::pair<uint32_t, uint64_t>> place;
+  for (const Placement& p : before.placements) place[p.storage] = {p.arena, p.offset_bytes};
+  size_t kept = 0;
+  for (const Placement& p : after.placements) {
+    const auto at = place.find(p.storage);
+    kept += at != place.end() && at->second == std::pair(p.arena, p.offset_bytes) ? 1 : 0;
+  }
+  return kept;
 }
 
 // An allocator that planning may use for `space`: what the space can do, where it is to be had
@@ -98,6 +107,31 @@ void PlanFlags::AddPlanFileTo(FlagSet& set) {
           &plan_file);
 }
 
+void PlanFlags::AddPlannerTo(FlagSet& set) {
+  set.Add("capacity", "BYTES",
+          "the memory that is left: if the plan needs more, say why and end with status 3 (proven) "
+          "or 4 (none was found)",
+          &capacity);
+  set.Add("explain", "TIME",
+          "where it needs more: how long to look for the fewest buffers that cannot be packed "
+          "together, within the deadline; 0s: the peak only",
+          &explain);
+  set.Add("max-nodes", "N",
+          "with --effort=optimal: end with the best so far after so many nodes of search",
+          &max_nodes);
+  set.Add(
+      "order", "",
+      "total: ops run one after the other. dependencies: ops that share no bytes, one of them "
+      "writing, may run at the same time, and then their buffers never share any; for executors "
+      "that do so ('tenure run' does not)",
+      &order, FlagSet::kOptional, {"total", "dependencies"});
+  set.Add(
+      "keep", "PLAN",
+      "plan again: buffers stay where this plan has them wherever that is possible; for the same "
+      "ops with other sizes",
+      &keep);
+}
+
 absl::Status PlanFlags::Check(const FlagSet& set) const {
   if (plan_file.empty()) return absl::OkStatus();
   for (std::string_view name : {"planner", "alignment", "effort", "deadline", "max-allocation"}) {
@@ -120,6 +154,17 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
   const std::optional<packing::Effort> effort = packing::ParseEffort(flags.effort);
   if (!effort) return absl::InvalidArgumentError(absl::StrCat("no effort: ", flags.effort));
   options.effort = *effort;
+  if (flags.capacity) options.capacity_bytes = flags.capacity->value;
+  if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
+  Plan keep;
+  if (!flags.keep.empty()) {
+    absl::StatusOr<std::string> text = packing::ReadFile(flags.keep);
+    if (!text.ok()) return text.status();
+    absl::StatusOr<Plan> read = PlanFromJson(*text);
+    if (!read.ok()) return InFile(flags.keep, read.status());
+    keep = *std::move(read);
+    options.keep = &keep;
+  }
 
   absl::StatusOr<Trace> trace = ReadTrace(flags.trace);
   if (!trace.ok()) return trace.status();
@@ -129,7 +174,9 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
       PlanningAllocator(flags.space, flags.max_allocation);
   if (!allocator.ok()) return allocator.status();
   planned.allocator = *std::move(allocator);
-  absl::StatusOr<TraceJob> job = MakeTraceJob(*planned.trace, *planned.allocator);
+  absl::StatusOr<TraceJob> job =
+      MakeTraceJob(*planned.trace, *planned.allocator, {},
+                   flags.order == "dependencies" ? OrderKind::kDependencies : OrderKind::kTotal);
   if (!job.ok()) return InFile(flags.trace, job.status());
   planned.job = *std::move(job);
 
@@ -140,13 +187,23 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
     stored = *std::move(text);
   }
   const absl::Time start = absl::Now();
-  absl::StatusOr<Plan> plan = flags.plan_file.empty() ? MakePlan(planned.job.schedule, options)
-                                                      : LoadPlan(stored, planned.job.schedule);
+  absl::StatusOr<Plan> plan = flags.plan_file.empty()
+                                  ? MakePlan(planned.job.schedule, options, &planned.shortage)
+                                  : LoadPlan(stored, planned.job.schedule);
   planned.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  if (planned.shortage.happened()) {
+    if (planned.shortage.proven) {
+      const absl::Status found =
+          FindConflict(ExplainOptions(flags.explain, options.deadline), planned.shortage);
+      if (!found.ok()) return InFile(flags.trace, found);
+    }
+    return planned;
+  }
   if (!plan.ok()) {
     return InFile(flags.plan_file.empty() ? flags.trace : flags.plan_file, plan.status());
   }
   planned.plan = *std::move(plan);
+  if (!flags.keep.empty()) planned.kept = CountKept(keep, planned.plan);
   return planned;
 }
 
@@ -192,6 +249,10 @@ void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::or
   for (const PlanArena& arena : plan.arenas) out["arenas"].push_back(arena.size_bytes);
   out["arena_bytes"] = plan.arena_bytes;
   out["lower_bound_bytes"] = plan.lower_bound_bytes;
+  out["gap_percent"] = plan.lower_bound_bytes == 0
+                           ? 0.0
+                           : 100 * static_cast<double>(plan.arena_bytes - plan.lower_bound_bytes) /
+                                 static_cast<double>(plan.lower_bound_bytes);
   out["optimal"] = plan.optimal;
   out["deadline_hit"] = plan.deadline_hit;
   out["tlsf_bytes"] = rivals.tlsf_bytes;
@@ -211,6 +272,7 @@ void AddPlanKeysTo(FlagSet& set) {
       {"unplanned_bytes", "what the placed storages would take, each on its own"},
       {"arenas, arena_bytes", "bytes of each arena, and their sum"},
       {"lower_bound_bytes", "proven: no plan of this mode takes less"},
+      {"gap_percent", "how far the arenas are above that"},
       {"optimal, deadline_hit", "whether it is that small; whether the deadline cut it short"},
       {"tlsf_bytes", "what a TLSF allocator takes, called in the order of the ops"},
       {"greedy_by_size_bytes", "what placing the largest first takes; 0: not tried, too many"},

@@ -25,6 +25,8 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/memory_space.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/shortage.h"
+#include "tenure/tools/cli/explanation.h"
 #include "tenure/tools/cli/flags.h"
 #include "tenure/tools/cli/trace_job.h"
 
@@ -44,10 +46,17 @@ struct PlanFlags {
   int threads = DefaultThreads();
   std::optional<Bytes> max_allocation;  // AddMaxAllocationTo
   std::string plan_file;                // AddPlanFileTo
+  std::optional<Bytes> capacity;        // AddPlannerTo, and all that follow
+  std::optional<Count> max_nodes;
+  std::string order = "total";
+  std::string keep;
+  absl::Duration explain = kExplainTime;
 
   void AddTo(FlagSet& set, FlagSet::Need trace_need = FlagSet::kRequired);
   void AddMaxAllocationTo(FlagSet& set);
   void AddPlanFileTo(FlagSet& set);
+  // The rest of what the planner takes: for the command that only plans.
+  void AddPlannerTo(FlagSet& set);
   // After Parse: refuses --plan together with what the plan says already.
   absl::Status Check(const FlagSet& set) const;
 };
@@ -59,11 +68,18 @@ struct PlannedTrace {
   TraceJob job;
   Plan plan;
   double seconds = 0;  // of MakePlan, or of loading and validating --plan
+  // With --keep: storages that lie where they lay.
+  std::optional<size_t> kept;
+  // Only with --capacity: it happened, and there is no plan.
+  Shortage shortage;
 };
 
 // Reads the trace and plans it. No memory of the space is needed or touched, so that any space can
 // be planned on any machine. The deadline starts here.
 absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags);
+
+// GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
+inline constexpr size_t kMostForGreedyBySize = 20000;
 
 // Heights of the same storages, in one arena each lane, as other runtimes plan them; 0 where that
 // was not tried.

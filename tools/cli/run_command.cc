@@ -48,17 +48,20 @@ absl::StatusOr<BothRuns> RunBoth(const RunFlags& flags, const PlannedTrace& plan
 std::string Report(const RunFlags& flags, const PlannedTrace& planned, const BothRuns& runs,
                    const absl::Status& compared) {
   if (!flags.json) {
+    const std::string& executor = runs.planned.executor;
+    const std::string device = executor == "host" ? "" : absl::StrCat(" (", executor, ")");
     return absl::StrCat(
         PlanText(planned),
-        absl::StrFormat("ran on %s in %.3f s (unplanned %.3f s); %d results %s\n",
-                        flags.plan.space.ToString(), runs.planned.seconds, runs.unplanned.seconds,
-                        runs.planned.digests.size(),
+        absl::StrFormat("ran on %s%s in %.3f s (unplanned %.3f s); %d results %s\n",
+                        flags.plan.space.ToString(), device, runs.planned.seconds,
+                        runs.unplanned.seconds, runs.planned.digests.size(),
                         compared.ok() ? "equal those of the unplanned run, byte for byte"
                                       : "DIFFER from those of the unplanned run"));
   }
   nlohmann::ordered_json out;
   AddPlanTo(flags.plan, planned, out);
   out["weights"] = flags.weights;
+  out["executor"] = runs.planned.executor;
   out["run_seconds"] = runs.planned.seconds;
   out["unplanned_run_seconds"] = runs.unplanned.seconds;
   out["outputs_match"] = compared.ok();
@@ -83,16 +86,18 @@ int RunCommand(Args args) {
   set.AddParagraph(
       "Ops run as a reference kernel whose every written byte depends on every byte read, so a "
       "plan that lets live buffers overlap is found out; the op and the buffer are named then, and "
-      "the exit status is 1.");
+      "the exit status is 1. In cuda:0, cuda-unified:0 and cuda-pinned:0 they run as CUDA kernels, "
+      "queued without the host waiting for any of them; elsewhere they run on the host.");
   flags.plan.AddTo(set);
   flags.plan.AddPlanFileTo(set);
   set.Add("weights", "",
           "weights and inputs: copied in from host memory, or mapped from a file in TMPDIR (what "
-          "ops write is copied)",
+          "ops write, and all that a CUDA device reads, is copied)",
           &flags.weights, FlagSet::kOptional, {"copy", "mmap"});
   set.Add("json", "", "print one JSON object instead of text", &flags.json);
   AddPlanKeysTo(set);
   set.AddJsonKey("weights", "as asked for");
+  set.AddJsonKey("executor", "who ran the ops: host, or the name of a device");
   set.AddJsonKey("run_seconds", "time of all ops, planned");
   set.AddJsonKey("unplanned_run_seconds", "the same, every buffer in memory of its own");
   set.AddJsonKey("outputs_match", "whether all results are equal");
@@ -101,6 +106,7 @@ int RunCommand(Args args) {
   set.AddExample("tenure run --trace=tools/demo_schedules/tiny_transformer.json.gz");
   set.AddExample("tenure run --trace=model.json.gz --weights=mmap --json | jq .outputs_match");
   set.AddExample("tenure run --trace=model.json.gz --plan=plan.json");
+  set.AddExample("tenure run --trace=model.json.gz --space=cuda:0");
   if (std::optional<int> code = set.Parse(args)) return *code;
   if (absl::Status status = flags.plan.Check(set); !status.ok()) {
     return FailUsage("run", status.message());
@@ -114,7 +120,7 @@ int RunCommand(Args args) {
                              absl::StrCat(why.message(), "; 'tenure plan --space=",
                                           flags.plan.space.ToString(), "' needs no such memory")));
   }
-  if (absl::Status status = CheckHostCanRun(**allocator); !status.ok()) return Fail("run", status);
+  if (absl::Status status = CheckCanRun(**allocator); !status.ok()) return Fail("run", status);
   absl::StatusOr<PlannedTrace> planned = PlanTrace(flags.plan);
   if (!planned.ok()) return Fail("run", planned.status());
   absl::StatusOr<BothRuns> runs = RunBoth(flags, *planned, **allocator);

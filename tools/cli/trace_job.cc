@@ -1,7 +1,9 @@
 #include "tenure/tools/cli/trace_job.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -28,6 +30,55 @@ absl::StatusOr<Buffer> Window(const Buffer& base, const TraceBuffer& buffer) {
   return base.View(buffer.offset_bytes, buffer.bytes);
 }
 
+// Which earlier steps a step must follow: those that wrote bytes it touches, or touched bytes it
+// writes.
+class Hazards {
+ public:
+  explicit Hazards(size_t storages) : uses_(storages) {}
+
+  void Read(uint32_t step, uint32_t storage, const Buffer& window) {
+    const Use use{step, window.offset(), window.offset() + window.size()};
+    Follow(uses_[storage].writes, use);
+    uses_[storage].reads.push_back(use);
+  }
+  void Write(uint32_t step, uint32_t storage, const Buffer& window) {
+    const Use use{step, window.offset(), window.offset() + window.size()};
+    auto& [reads, writes] = uses_[storage];
+    for (std::vector<Use>* side : {&reads, &writes}) {
+      Follow(*side, use);
+      // Whoever follows them follows this one.
+      std::erase_if(*side, [&use](const Use& old) {
+        return old.step != use.step && old.begin >= use.begin && old.end <= use.end;
+      });
+    }
+    writes.push_back(use);
+  }
+  std::vector<uint32_t> Take() {
+    std::sort(after_.begin(), after_.end());
+    after_.erase(std::unique(after_.begin(), after_.end()), after_.end());
+    return std::exchange(after_, {});
+  }
+
+ private:
+  struct Use {
+    uint32_t step;
+    uint64_t begin, end;
+  };
+  struct Uses {
+    std::vector<Use> reads, writes;
+  };
+  void Follow(const std::vector<Use>& before, const Use& use) {
+    for (const Use& old : before) {
+      if (old.step != use.step && old.begin < use.end && use.begin < old.end) {
+        after_.push_back(old.step);
+      }
+    }
+  }
+
+  std::vector<Uses> uses_;  // of each storage
+  std::vector<uint32_t> after_;
+};
+
 }  // namespace
 
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id) {
@@ -53,8 +104,8 @@ std::vector<uint32_t> TraceJob::Results() const {
 }
 
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
-                                      const std::map<uint32_t, Buffer>& given) {
-  TraceJob job{.trace = &trace, .schedule = Schedule(trace.name), .uses = FindUses(trace)};
+                                      const std::map<uint32_t, Buffer>& given, OrderKind order) {
+  TraceJob job{.trace = &trace, .schedule = Schedule(trace.name, order), .uses = FindUses(trace)};
   const size_t n = trace.buffers.size();
   std::vector<Buffer> bases(n), windows(n);
   for (const TraceBuffer& b : trace.buffers) {
@@ -94,6 +145,7 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
     }
     windows[b.id] = *std::move(window);
   }
+  Hazards hazards(order == OrderKind::kDependencies ? n : 0);
   for (const TraceOp& op : trace.ops) {
     Step step;
     step.name = op.name;
@@ -101,6 +153,12 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
     step.writes.reserve(op.writes.size());
     for (uint32_t id : op.reads) step.reads.push_back(windows[id]);
     for (uint32_t id : op.writes) step.writes.push_back(windows[id]);
+    if (order == OrderKind::kDependencies) {
+      const auto number = static_cast<uint32_t>(job.schedule.steps().size());
+      for (uint32_t id : op.reads) hazards.Read(number, trace.Base(id), windows[id]);
+      for (uint32_t id : op.writes) hazards.Write(number, trace.Base(id), windows[id]);
+      step.after = hazards.Take();
+    }
     if (absl::StatusOr<uint32_t> added = job.schedule.AddStep(std::move(step)); !added.ok())
       return added.status();
   }

@@ -39,9 +39,11 @@ struct TraceJob {
 };
 
 // `given`: weights and inputs that exist already, by id (for example mapped files); the others are
-// made in `allocator`.
+// made in `allocator`. `order`: with kDependencies steps are ordered only by the bytes that they
+// share, one of them writing.
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
-                                      const std::map<uint32_t, Buffer>& given = {});
+                                      const std::map<uint32_t, Buffer>& given = {},
+                                      OrderKind order = OrderKind::kTotal);
 
 // "buffer 12 (float32[3,4], weight)": for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);

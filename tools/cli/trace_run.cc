@@ -16,45 +16,6 @@ absl::Status Annotate(const absl::Status& status, std::string_view where) {
                      : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
 }
 
-absl::StatusOr<absl::Span<const uint8_t>> ReadSpan(const Buffer& buffer) {
-  absl::StatusOr<const void*> pointer = buffer.HostPointer();
-  if (!pointer.ok()) return pointer.status();
-  return absl::MakeConstSpan(static_cast<const uint8_t*>(*pointer), buffer.size());
-}
-
-absl::StatusOr<absl::Span<uint8_t>> WriteSpan(const Buffer& buffer) {
-  absl::StatusOr<void*> pointer = buffer.MutableHostPointer();
-  if (!pointer.ok()) return pointer.status();
-  return absl::MakeSpan(static_cast<uint8_t*>(*pointer), buffer.size());
-}
-
-// One op, on the bytes where they lie. Fills `chain` with the value after each read.
-absl::Status RunOp(const Trace& trace, uint32_t op_number, const Step& step, int threads,
-                   std::vector<uint64_t>& chain) {
-  const TraceOp& op = trace.ops[op_number];
-  std::vector<absl::Span<const uint8_t>> reads;
-  std::vector<KernelWrite> writes;
-  for (size_t i = 0; i < step.reads.size(); ++i) {
-    absl::StatusOr<absl::Span<const uint8_t>> span = ReadSpan(step.reads[i]);
-    if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace, op.reads[i]));
-    reads.push_back(*span);
-  }
-  for (size_t i = 0; i < step.writes.size(); ++i) {
-    absl::StatusOr<absl::Span<uint8_t>> span = WriteSpan(step.writes[i]);
-    if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace, op.writes[i]));
-    const TraceBuffer& b = trace.buffers[op.writes[i]];
-    KernelWrite write;
-    write.bytes = *span;
-    if (b.strides.has_value()) {
-      write.strided = true;
-      write.shape = b.shape;
-      write.strides = *b.strides;
-    }
-    writes.push_back(write);
-  }
-  return RunReferenceOp(op_number, reads, writes, threads, &chain);
-}
-
 class Copied final : public WeightSource {
  public:
   Copied(const Trace& trace, int threads) : trace_(trace), threads_(threads) {}
@@ -91,23 +52,18 @@ std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads) {
   return std::make_unique<Copied>(trace, threads);
 }
 
-absl::Status CheckHostCanRun(const Allocator& allocator) {
-  const SpaceTraits& traits = allocator.traits();
-  if (traits.has_bytes && traits.host_readable && traits.host_writable) return absl::OkStatus();
-  const std::string space = allocator.space().ToString();
-  const std::string_view why = !traits.has_bytes       ? "has no bytes"
-                               : !traits.host_writable ? "can't be written by the host"
-                                                       : "can't be read by the host";
-  return absl::UnimplementedError(absl::StrCat(
-      "ops run on the host, and the space ", space, " ", why,
-      "; run with --space=cpu, or look at the plan alone with 'tenure plan --space=", space, "'"));
-}
-
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options) {
-  if (absl::Status status = CheckHostCanRun(allocator); !status.ok()) return status;
-  absl::StatusOr<std::map<uint32_t, Buffer>> given = weights.Given();
-  if (!given.ok()) return given.status();
+  absl::StatusOr<std::unique_ptr<Executor>> executor =
+      MakeExecutor(trace, allocator, options.threads);
+  if (!executor.ok()) return executor.status();
+  absl::StatusOr<std::map<uint32_t, Buffer>> given;
+  if ((*executor)->ReadsMappedFiles()) {
+    given = weights.Given();
+    if (!given.ok()) return given.status();
+  } else {
+    given = std::map<uint32_t, Buffer>();
+  }
   absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
   if (!job.ok()) return job.status();
   for (const auto& [base, buffer] : job->persistent) {
@@ -128,25 +84,26 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
     placed = *std::move(p);
   }
   std::vector<Step> steps = job->schedule.TakeSteps();
-  result.read_chain.resize(trace.ops.size());
+  result.executor = (*executor)->name();
   size_t fill = 0;
   const absl::Time start = absl::Now();
   for (uint32_t number = 0; number < trace.ops.size(); ++number) {
     const std::string where = absl::StrCat("op ", number, " ('", trace.ops[number].name, "')");
     for (; fill < placed.fills.size() && placed.fills[fill].step == number; ++fill) {
-      const std::byte zero{0};
-      if (absl::Status status = placed.fills[fill].storage.Fill({&zero, 1}); !status.ok())
+      if (absl::Status status = (*executor)->Zero(placed.fills[fill].storage); !status.ok()) {
         return Annotate(status, where);
+      }
     }
-    if (absl::Status status =
-            RunOp(trace, number, steps[number], options.threads, result.read_chain[number]);
-        !status.ok()) {
+    if (absl::Status status = (*executor)->RunOp(number, steps[number]); !status.ok()) {
       return Annotate(status, where);
     }
     // A storage that is not placed goes with the last step that holds it.
     steps[number] = Step();
     if (options.progress) options.progress(number + 1, trace.ops.size());
   }
+  absl::StatusOr<ReadChain> chain = (*executor)->Finish();
+  if (!chain.ok()) return chain.status();
+  result.read_chain = *std::move(chain);
   result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
   for (uint32_t base : job->Results()) {
     const Buffer& buffer = job->persistent.at(base);

@@ -1,5 +1,5 @@
-// Runs a recorded schedule with the reference kernel, step by step, on memory that the host can
-// reach, planned or not, and compares two runs.
+// Runs a recorded schedule with the reference kernel, step by step, on the host or on a CUDA device
+// (executor.h), planned or not, and compares two runs.
 //
 // Example:
 //   std::unique_ptr<WeightSource> weights = CopiedWeights(trace, threads);
@@ -10,7 +10,7 @@
 // Thread safety: single-threaded; a run uses as many threads as it may. Ownership: borrows what it
 // is given.
 // Errors: what allocation, placing and copies give, after the op and the buffer; Unimplemented
-// where the host can't reach the space's bytes; DataLoss for runs that differ.
+// where nobody can run ops in the space; DataLoss for runs that differ.
 
 #ifndef TENURE_TOOLS_CLI_TRACE_RUN_H_
 #define TENURE_TOOLS_CLI_TRACE_RUN_H_
@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/planner/planner.h"
+#include "tenure/tools/cli/executor.h"
 #include "tenure/tools/cli/trace_job.h"
 
 namespace tenure::cli {
@@ -43,9 +44,9 @@ class WeightSource {
 // Computed into host memory and copied in.
 std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads);
 
-// Written to a temporary file (in TMPDIR) that is mapped: what no op writes is read in place, the
-// rest is copied. The file has no name by the time this returns, so nothing is left behind however
-// the process ends.
+// Written to a temporary file (in TMPDIR) that is mapped: what no op writes is read in place where
+// ops can, the rest is copied. The file has no name by the time this returns, so nothing is left
+// behind however the process ends.
 absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, Registry& registry,
                                                             int threads);
 
@@ -54,9 +55,9 @@ struct RunResult {
   // By id of the storage: outputs, and weights and inputs that ops write.
   std::map<uint32_t, uint64_t> digests;
   std::map<uint32_t, std::vector<uint8_t>> bytes;
-  // Of each op, after each of its reads: everything it has read so far, mixed.
-  std::vector<std::vector<uint64_t>> read_chain;
-  double seconds = 0;  // of the ops
+  ReadChain read_chain;
+  double seconds = 0;    // of the ops
+  std::string executor;  // who ran them
 };
 
 struct RunOptions {
@@ -65,9 +66,6 @@ struct RunOptions {
   bool check_plan = true;      // false only in tests that place a wrong plan
   std::function<void(size_t done, size_t total)> progress = {};
 };
-
-// Unimplemented, and what to do instead, where RunTrace can't run.
-absl::Status CheckHostCanRun(const Allocator& allocator);
 
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options);

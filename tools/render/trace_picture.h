@@ -1,7 +1,8 @@
 // From a trace and where its storages were placed to a picture of it.
 //
-//   std::vector<TracePlacement> placed = {{.base = 316, .arena = 0, .offset = 0, .size = 25690112},
-//   ...}; Picture picture = PictureOfTrace(trace, {{.name = "cpu", .height = 77070336}}, placed);
+//   std::vector<TracePlacement> placed = {
+//       {.base = 316, .arena = 0, .offset = 0, .size = 25690112}, ...};
+//   Picture picture = PictureOfTrace(trace, {{.name = "cpu", .height = 77070336}}, placed);
 //
 // An item is named by id, dtype and shape, coloured by the op that writes it first, and lives from
 // the first to the last op that touches the storage or a window of it. Storages that no op touches

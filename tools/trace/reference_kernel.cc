@@ -15,7 +15,6 @@ namespace {
 
 constexpr uint64_t kG = 0x9e3779b97f4a7c15u;
 constexpr uint64_t kStartStep = 0xa0761d6478bd642fu;
-constexpr uint64_t kWriteStep = 0xd1342543de82ef95u;
 constexpr uint64_t kMul1 = 0xbf58476d1ce4e5b9u;
 constexpr uint64_t kMul2 = 0x94d049bb133111ebu;
 
@@ -220,8 +219,8 @@ void FillWords(absl::Span<uint8_t> bytes, uint64_t seed, int max_threads) {
   }
 }
 
-absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
-                         absl::Span<const uint64_t> strides, uint64_t item_bytes, int max_threads) {
+absl::Status CheckStrided(uint64_t size_bytes, absl::Span<const uint64_t> shape,
+                          absl::Span<const uint64_t> strides, uint64_t item_bytes) {
   if (shape.size() != strides.size()) {
     return absl::InvalidArgumentError(absl::StrCat("a strided window of ", shape.size(),
                                                    " dimensions has ", strides.size(),
@@ -235,13 +234,22 @@ absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<co
   }
   const uint64_t span = SpanOf(shape, strides);
   uint64_t reach = 0;
-  if (span == kWraps || __builtin_mul_overflow(span, item_bytes, &reach) || reach > bytes.size()) {
+  if (span == kWraps || __builtin_mul_overflow(span, item_bytes, &reach) || reach > size_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("a strided window of ", bytes.size(),
+        absl::StrCat("a strided window of ", size_bytes,
                      " bytes is reached beyond its end: shape and strides span ",
                      span == kWraps ? "2^64 or more" : absl::StrCat(span), " elements of ",
                      item_bytes, " bytes"));
   }
+  return absl::OkStatus();
+}
+
+absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
+                         absl::Span<const uint64_t> strides, uint64_t item_bytes, int max_threads) {
+  if (absl::Status status = CheckStrided(bytes.size(), shape, strides, item_bytes); !status.ok()) {
+    return status;
+  }
+  const uint64_t span = SpanOf(shape, strides);
   if (span == 0 || item_bytes == 0) return absl::OkStatus();
 
   // No wrapping below: every product is bounded by reach, or is meant modulo 2^64. (Extents of
@@ -308,7 +316,7 @@ absl::Status RunReferenceOp(uint64_t op_index, absl::Span<const absl::Span<const
   const uint64_t d = DigestReads(op_index, reads, max_threads, chain);
   for (size_t k = 0; k < writes.size(); ++k) {
     const KernelWrite& write = writes[k];
-    const uint64_t seed = d + (k + 1) * kWriteStep;
+    const uint64_t seed = d + WriteSeedStep(k);
     if (!write.strided) {
       FillWords(write.bytes, seed, max_threads);
       continue;

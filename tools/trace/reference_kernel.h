@@ -7,14 +7,14 @@
 //
 // All of it is 64-bit little-endian words and arithmetic modulo 2^64; G = 0x9e3779b97f4a7c15:
 //
-//   Mix(x)     x ^= x >> 30; x *= 0xbf58476d1ce4e5b9; x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x
-//   >> 31 Digest     the sum over i of Mix(word_i + (i + 1) * G), the last word padded with zero
-//   bytes FillWords  word i becomes Mix(seed + (i + 1) * G), the last one cut to what is left start
-//   of weight or input b: FillWords with the seed (b + 1) * 0xa0761d6478bd642f op j       d = Mix(j
-//   + 1); for each read in order d = Mix(d + Digest(window)); then write k (from 0) is filled from
-//   the
-//              seed d + (k + 1) * 0xd1342543de82ef95. All reads come before any write, so windows
-//              may overlap.
+//   Mix(x)      x ^= x >> 30; x *= 0xbf58476d1ce4e5b9;
+//               x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x >> 31
+//   Digest      the sum over i of Mix(word_i + (i + 1) * G), the last word padded with zero bytes
+//   FillWords   word i becomes Mix(seed + (i + 1) * G), the last one cut to what is left
+//   at first    weight or input b: FillWords with the seed (b + 1) * 0xa0761d6478bd642f
+//   op j        d = Mix(j + 1); for each read in order d = Mix(d + Digest(window));
+//               then write k (from 0) is filled from the seed d + (k + 1) * 0xd1342543de82ef95.
+//               All reads come before any write, so windows may overlap.
 //
 //   std::vector<KernelWrite> writes = {{.bytes = MutableBytes(out)}};
 //   TENURE_RETURN_IF_ERROR(RunReferenceOp(j, {Bytes(a), Bytes(b)}, writes, /*max_threads=*/2));
@@ -49,6 +49,9 @@ inline uint64_t Mix(uint64_t x) {
   return x;
 }
 
+// What write `k` of an op is seeded with, beyond the value of the op's reads.
+inline constexpr uint64_t WriteSeedStep(uint64_t k) { return (k + 1) * 0xd1342543de82ef95u; }
+
 // The digest of a window's bytes. Of no bytes: 0.
 uint64_t Digest(absl::Span<const uint8_t> bytes, int max_threads = 1);
 
@@ -61,6 +64,10 @@ void FillWords(absl::Span<uint8_t> bytes, uint64_t seed, int max_threads = 1);
 absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
                          absl::Span<const uint64_t> strides, uint64_t item_bytes,
                          int max_threads = 1);
+
+// The error that FillStrided gives for a window of `size_bytes` bytes, before it writes any.
+absl::Status CheckStrided(uint64_t size_bytes, absl::Span<const uint64_t> shape,
+                          absl::Span<const uint64_t> strides, uint64_t item_bytes);
 
 // What weight or input `base_id` holds before the first op; `bytes` are those from word
 // `first_word` on.

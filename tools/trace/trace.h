@@ -13,10 +13,9 @@
 // What holds for every Trace that was read without an error:
 //   - buffers[i].id == i; every id in an op is below buffers.size();
 //   - an alias names a base (never another alias), and [offset_bytes, offset_bytes + bytes) lies
-//   inside of it, without
-//     wrapping; a base has offset 0;
-//   - the elements that shape and strides span lie inside the window, as far as the dtype's size is
-//   known;
+//     inside of it, without wrapping; a base has offset 0;
+//   - the elements that shape and strides span lie inside the window, as far as the dtype's size
+//     is known;
 //   - strides, where there are any, are as many as the shape's dimensions.
 // Keys that the format does not name are passed over.
 //

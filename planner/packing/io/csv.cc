@@ -173,7 +173,8 @@ class Parser {
 
   template <typename T>
   absl::Status Number(Column column, T& value) const {
-    const std::string_view field = Bare(fields_[static_cast<size_t>(at_[column])]);
+    std::string_view field = Bare(fields_[static_cast<size_t>(at_[column])]);
+    if (field.size() > 1 && field[0] == '+' && field[1] != '-') field.remove_prefix(1);
     const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
     if (error == std::errc() && end == field.data() + field.size()) return absl::OkStatus();
     if (field.empty()) return FailAt(column, "is empty; a number is needed");

@@ -7,18 +7,17 @@
 //   id,lower,upper,size,alignment,gaps,offset,hint
 //   x,0,10,4096,64,2-4 6-8@0:1024,,
 //
-//   lower, start, begin   first moment of the life                      required
-//   upper | end           first moment after it | its last moment       one of them, required
-//   size                  bytes                                         required
-//   id, buffer, buffer_id a name; the row's number is taken otherwise
-//   alignment             of the offset; 1 if absent or empty
-//   gaps                  "first-last" or "first-last@begin:end" (the bytes still needed),
-//   separated by blanks;
-//                         `last` is inclusive if the `end` column is used
-//   offset                the item is fixed here; empty or -1: free
-//   hint                  the item would like to lie here; empty or -1: none
-//   arena                 the item is bound to this arena; empty: any (of the largest number given
-//   plus one)
+//   lower, start, begin     first moment of the life                     required
+//   upper | end             first moment after it | its last moment      one of them, required
+//   size                    bytes                                        required
+//   id, buffer, buffer_id   a name; the row's number is taken otherwise
+//   alignment               of the offset; 1 if absent or empty
+//   gaps                    "first-last" or "first-last@begin:end" (the bytes still needed),
+//                           separated by blanks; `last` is inclusive if the column is `end`
+//   offset                  the item is fixed here; empty or -1: free
+//   hint                    the item would like to lie here; empty or -1: none
+//   arena                   the item is bound to this arena; empty: any (there are as many as
+//                           the largest number given, plus one)
 //
 // Columns stand in any order; others are carried along. Lines end with LF or CRLF; blank lines are
 // skipped; fields may be quoted ("a ""b"", c"), without line breaks in them.

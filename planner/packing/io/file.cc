@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <string_view>
@@ -37,7 +38,7 @@ class Descriptor {
 
 }  // namespace
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (file.get() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
   struct stat info {};
@@ -47,11 +48,18 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   if (S_ISDIR(info.st_mode)) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory, not a file"));
   }
+  auto too_long = [&]() {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(path, ": is longer than ", max_bytes,
+                     " bytes, the most that is read; is it the right file?"));
+  };
+  if (info.st_size > 0 && static_cast<uint64_t>(info.st_size) > max_bytes) return too_long();
   // Pipes and devices have no size; files may grow. Read until there is no more.
   std::string text;
   text.resize(info.st_size > 0 ? static_cast<size_t>(info.st_size) + 1 : 1 << 16);
   size_t size = 0;
   for (;;) {
+    if (size > max_bytes) return too_long();
     if (size == text.size()) text.resize(2 * text.size());
     const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
     if (got < 0 && errno == EINTR) continue;

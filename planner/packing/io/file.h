@@ -5,11 +5,13 @@
 //   absl::StatusOr<std::string> text = ReadFile(path);
 //
 // Cost: one copy. Thread safety: safe to call from any thread. Ownership: by value. Errors:
-// NotFound, PermissionDenied, DataLoss, ResourceExhausted, Internal.
+// NotFound, PermissionDenied, DataLoss, Internal; ResourceExhausted for what is longer than asked
+// for (a device that never ends, say).
 
 #ifndef TENURE_PLANNER_PACKING_IO_FILE_H_
 #define TENURE_PLANNER_PACKING_IO_FILE_H_
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -18,7 +20,10 @@
 
 namespace tenure::packing {
 
-absl::StatusOr<std::string> ReadFile(const std::string& path);
+// The most that is read unless the caller says otherwise: some twenty million rows.
+inline constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+
+absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = kMaxFileBytes);
 
 // Written beside and renamed, so that a reader sees the old text or the new.
 absl::Status WriteFile(const std::string& path, std::string_view text);

@@ -1,16 +1,23 @@
 // Packing problems and packings as JSON: everything that a Problem can say, for other programs and
 // for storing.
 //
-//   {"items": [{"first": 0, "last": 4, "size": 4096, "alignment": 64, "fixed": 0, "hint": 128}],
-//    "gaps": [{"item": 0, "first": 1, "last": 2, "window": [0, 1024]}],
-//    "arenas": [{"limit": 1048576}], "bindings": [[0, 0]], "adjacent": [[0, 1]],
-//    "order": {"steps": 3, "edges": [[0, 1]], "uses": [[0, 0]]}, "capacity": 1048576}
+//   {"items": [{"first": 0, "last": 4, "size": 4096,          half-open [first, last), bytes
+//               "alignment": 64, "fixed": 0, "hint": 128}],
+//    "gaps": [{"item": 0, "first": 1, "last": 2,              it needs nothing then,
+//              "window": [0, 1024]}],                         or only these of its bytes
+//    "arenas": [{"limit": 1048576}],                          none given: one without a limit
+//    "bindings": [[0, 0]],                                    item 0 lies in arena 0
+//    "adjacent": [[0, 1]],                                    item 1 begins where item 0 ends
+//    "order": {"steps": 3,                                    conflicts by a partial order,
+//              "edges": [[0, 1]],                             step 0 before step 1,
+//              "uses": [[0, 0]]},                             item 0 is used by step 0
+//    "capacity": 1048576}                                     of all arenas together
 //
 // Only items with first, last and size are required; what is absent has its default, and no limit
-// is an absent one. A packing:
+// is an absent one. Keys that are not named here are passed over. A packing:
 //
-//   {"status": "optimal", "deadline_hit": false, "height": 4096, "heights": [4096], "lower_bound":
-//   4096,
+//   {"status": "optimal", "deadline_hit": false,
+//    "height": 4096, "heights": [4096], "lower_bound": 4096,
 //    "offsets": [0], "arena_of": [0], "winner": "greedy:TWA"}
 //
 // Cost: linear, about a microsecond an item. Thread safety: safe to call from any thread.

@@ -241,7 +241,9 @@ CUresult DevicePrimaryCtxRelease(CUdevice device) {
   for (const auto& [base, region] : s.regions) {
     held += region->device == device && region->kind != Region::kReserved;
   }
-  for (const auto& [handle, stream] : s.streams) held += stream->device == device;
+  for (const auto& [handle, stream] : s.streams) {
+    held += stream->device == device && !stream->destroyed;
+  }
   for (const auto& [handle, event] : s.events) held += event.device == device;
   for (const auto& [handle, of] : s.modules) held += of == device;
   if (held != 0) {

@@ -38,10 +38,9 @@ CUresult MemGetInfo(size_t* free_bytes, size_t* total) {
   return CUDA_SUCCESS;
 }
 
-CUresult MemAlloc(CUdeviceptr* address, size_t size) {
-  TENURE_FAKE_CALL("cuMemAlloc", kContext);
+CUresult AllocateDevice(State& s, CUdeviceptr* address, size_t size)
+    ABSL_EXCLUSIVE_LOCKS_REQUIRED(s.mutex) {
   if (size == 0 || address == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if (CUresult refused = s.RefuseInCapture(); refused != CUDA_SUCCESS) return refused;
   const int ordinal = s.CurrentDevice();
   Device& device = s.devices[ordinal];
   if (device.limit_bytes < device.used_bytes || size > device.limit_bytes - device.used_bytes ||
@@ -71,6 +70,22 @@ CUresult MemAlloc(CUdeviceptr* address, size_t size) {
   s.regions[region->base] = region;
   *address = region->base;
   return CUDA_SUCCESS;
+}
+
+CUresult MemAlloc(CUdeviceptr* address, size_t size) {
+  TENURE_FAKE_CALL("cuMemAlloc", kContext);
+  if (CUresult refused = s.RefuseInCapture(); refused != CUDA_SUCCESS) return refused;
+  return AllocateDevice(s, address, size);
+}
+
+// There at once, which the real one's is to the stream only. Graphs with allocations are not there.
+CUresult MemAllocAsync(CUdeviceptr* address, size_t size, CUstream handle) {
+  TENURE_FAKE_CALL("cuMemAllocAsync", kContext);
+  CUresult result;
+  Stream* stream = s.FindStream(kCall, handle, &result);
+  if (stream == nullptr) return result;
+  if (stream->capture != nullptr) return CUDA_ERROR_NOT_SUPPORTED;
+  return AllocateDevice(s, address, size);
 }
 
 // Host memory with a page behind it that faults; the same address for everybody.
@@ -179,6 +194,30 @@ CUresult MemFree(CUdeviceptr address) {
   TENURE_FAKE_CALL("cuMemFree", kContext);
   if (address == 0) return CUDA_SUCCESS;
   return Free(s, kCall, address, {Region::kDevice, Region::kManaged});
+}
+
+// When the stream gets there.
+CUresult MemFreeAsync(CUdeviceptr address, CUstream handle) {
+  TENURE_FAKE_CALL("cuMemFreeAsync", kContext);
+  CUresult result;
+  Stream* stream = s.FindStream(kCall, handle, &result);
+  if (stream == nullptr) return result;
+  if (stream->capture != nullptr) return CUDA_ERROR_NOT_SUPPORTED;
+  std::shared_ptr<Region> region = Owned(s, kCall, address, {Region::kDevice});
+  if (region == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  auto op = std::make_shared<Op>();
+  op->call = kCall;
+  op->node = {.call = kCall, .dst = address};
+  op->run = [state = &s, region] {
+    const Quiet quiet;
+    absl::MutexLock freeing(&state->mutex);
+    if (region->dead) {
+      state->Violate("cuMemFreeAsync: freed twice", CUDA_SUCCESS);
+      return;
+    }
+    Bury(*state, region);
+  };
+  return s.Submit(stream, op);
 }
 
 CUresult MemFreeHost(void* address) {
@@ -402,6 +441,8 @@ void FillMemory(DriverTable* table) {
   table->MemGetInfo = MemGetInfo;
   table->MemAlloc = MemAlloc;
   table->MemFree = MemFree;
+  table->MemAllocAsync = MemAllocAsync;
+  table->MemFreeAsync = MemFreeAsync;
   table->MemAllocManaged = MemAllocManaged;
   table->MemHostAlloc = MemHostAlloc;
   table->MemFreeHost = MemFreeHost;

@@ -65,6 +65,8 @@ std::vector<fake::Stream*> FakeDriver::State::AllStreams(int device) const {
 
 CUresult FakeDriver::State::RefuseInCapture() {
   CUresult result = CUDA_SUCCESS;
+  const auto mode = capture_modes.find(fake::ThisThread());
+  if (mode != capture_modes.end() && mode->second == CU_STREAM_CAPTURE_MODE_RELAXED) return result;
   for (fake::Capture* capture : captures) {
     if (capture->mode == CU_STREAM_CAPTURE_MODE_GLOBAL ||
         (capture->mode == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL &&

@@ -311,6 +311,7 @@ struct FakeDriver::State {
   std::map<CUstream, std::shared_ptr<Op>> ended ABSL_GUARDED_BY(mutex);
   std::map<CUevent, Event> events ABSL_GUARDED_BY(mutex);
   std::set<fake::Capture*> captures ABSL_GUARDED_BY(mutex);
+  std::map<uint64_t, CUstreamCaptureMode> capture_modes ABSL_GUARDED_BY(mutex);  // by thread
   bool hold_new ABSL_GUARDED_BY(mutex) = false;
   std::vector<std::string> blocked ABSL_GUARDED_BY(mutex);
 

@@ -68,6 +68,14 @@ CUresult StreamIsCapturing(CUstream handle, CUstreamCaptureStatus* status) {
   return CUDA_SUCCESS;
 }
 
+CUresult ThreadExchangeStreamCaptureMode(CUstreamCaptureMode* mode) {
+  TENURE_FAKE_CALL("cuThreadExchangeStreamCaptureMode", kInit);
+  if (*mode > CU_STREAM_CAPTURE_MODE_RELAXED) return CUDA_ERROR_INVALID_VALUE;
+  auto [own, made] = s.capture_modes.try_emplace(ThisThread(), CU_STREAM_CAPTURE_MODE_GLOBAL);
+  std::swap(own->second, *mode);
+  return CUDA_SUCCESS;
+}
+
 CUresult StreamGetCtx(CUstream handle, CUcontext* context) {
   TENURE_FAKE_CALL("cuStreamGetCtx", kInit);
   CUresult result;
@@ -239,6 +247,7 @@ void FillStreams(DriverTable* table) {
   table->StreamSynchronize = StreamSynchronize;
   table->StreamWaitEvent = StreamWaitEvent;
   table->StreamIsCapturing = StreamIsCapturing;
+  table->ThreadExchangeStreamCaptureMode = ThreadExchangeStreamCaptureMode;
   table->StreamGetCtx = StreamGetCtx;
   table->EventCreate = EventCreate;
   table->EventDestroy = EventDestroy;

@@ -1,7 +1,8 @@
 // A libFuzzer target for the readers and the solver: whatever the bytes, no crash, no hang, no
 // wrong packing.
 //
-//   clang++ -std=c++20 -fsanitize=fuzzer,address ... fuzz_target.cc
+//   FUZZ="--config=clang-asan-ubsan --copt=-fsanitize=fuzzer-no-link"
+//   bazel run $FUZZ //tests/planner/packing:fuzzer -- -max_total_time=60
 //
 // The first byte chooses: CSV, JSON, or a problem read off the bytes themselves. Solve validates
 // what it returns and reports a packing that is wrong as Internal, which is what is looked for
@@ -15,6 +16,8 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/time/time.h"
+#include "tenure/planner/packing/explain.h"
 #include "tenure/planner/packing/io/csv.h"
 #include "tenure/planner/packing/io/json.h"
 #include "tenure/planner/packing/solver.h"
@@ -50,6 +53,7 @@ Problem Decode(Bytes bytes) {
     if ((features & 4) != 0) item.hint = bytes.Next();
     problem.items.push_back(item);
   }
+  if ((features & 64) != 0) problem.capacity = bytes.Next();
   if (n == 0) return problem;
   if ((features & 8) != 0) {
     problem.arenas.resize(1 + bytes.Below(3));
@@ -98,12 +102,29 @@ void Check(const Problem& problem) {
     Expect(!Solve(problem).ok(), "a malformed problem was solved");
     return;
   }
-  for (Effort effort : {Effort::kFast, Effort::kOptimal}) {
-    const auto packing = Solve(problem, {.effort = effort, .max_nodes = 2000});
+  // A packing of one effort is a proof against infeasibility by any other.
+  bool packed = false, infeasible = false;
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const HintPolicy hints = effort == Effort::kFast ? HintPolicy::kKeep : HintPolicy::kPrefer;
+    const auto packing = Solve(problem, {.effort = effort, .hints = hints, .max_nodes = 2000});
     Expect(packing.ok(), packing.status().message());
     const absl::Status valid = Validate(problem, *packing);
     Expect(valid.ok(), valid.message());
+    packed = packed || packing->has_offsets();
+    infeasible = infeasible || packing->outcome == Outcome::kInfeasible;
+    const auto read = ParsePackingJson(FormatPackingJson(*packing), "fuzz");
+    Expect(read.ok() && Validate(problem, *read).ok(), "a packing that was written is not read");
   }
+  Expect(!packed || !infeasible, "what was packed is called infeasible");
+  const auto late = Solve(problem, {.deadline = absl::InfinitePast()});
+  Expect(late.ok(), "no answer at the deadline");
+  if (!infeasible) return;
+  const auto why = Explain(problem, {.effort = Effort::kOptimal, .max_nodes = 500}, true);
+  Expect(why.ok() && !why->conflict.empty(), "what is infeasible is not explained");
+  const auto part = Solve(Restrict(problem, why->conflict), {.effort = Effort::kFast});
+  Expect(part.ok() && !part->has_offsets(), "a conflict was packed");
+  Expect(!ExplanationText(problem, *why).empty() && !FormatExplanationJson(*why).empty(),
+         "an explanation says nothing");
 }
 
 }  // namespace
@@ -119,8 +140,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Check(table->problem);
     const auto packing = Solve(table->problem, {.effort = Effort::kFast});
     if (packing.ok() && packing->has_offsets()) {
-      Expect(FormatCsv(*table, *packing).ok(), "a packing was not written");
+      const auto written = FormatCsv(*table, *packing);
+      Expect(written.ok(), "a packing was not written");
+      const auto read = ParseCsv(*written, "fuzz");
+      Expect(read.ok(), "a packing that was written is not read");
+      for (size_t i = 0; i < packing->offsets.size(); ++i) {
+        Expect(read->problem.items[i].fixed == packing->offsets[i], "an offset was lost");
+        Expect(read->Id(i) == table->Id(i), "a name was lost");
+      }
     }
+    const auto plain = FormatCsv(table->problem);
+    Expect(!plain.ok() || ParseCsv(*plain, "fuzz").ok(), "a problem that was written is not read");
   } else if (data[0] % 3 == 1) {
     const auto problem = ParseProblemJson(text, "fuzz");
     if (problem.ok() && problem->items.size() <= 64 && problem->order.steps <= 1000 &&
@@ -129,7 +159,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const auto again = ParseProblemJson(FormatProblemJson(*problem), "fuzz");
       Expect(again.ok(), "a problem that was written is not read");
     }
-    (void)ParsePackingJson(text, "fuzz");
+    const auto packing = ParsePackingJson(text, "fuzz");
+    // Whatever it says: judged, without a crash.
+    if (packing.ok() && problem.ok()) (void)Validate(*problem, *packing);
+    if (packing.ok()) (void)Validate(Decode(Bytes(data, size)), *packing);
   } else {
     Check(Decode(Bytes(data + 1, size - 1)));
   }

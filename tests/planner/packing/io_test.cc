@@ -1,5 +1,6 @@
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/io/csv.h"
+#include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/io/json.h"
 #include "testing.h"
 
@@ -168,6 +169,38 @@ TEST(Json, PackingsSurvive) {
   EXPECT_EQ(read->heights, packing.heights);
   EXPECT_EQ(read->height, packing.height);
   EXPECT_EQ(read->lower_bound, packing.lower_bound);
+}
+
+TEST(Csv, IsAsTolerantAsOthers) {
+  // Names of columns as MiniMalloc's converter takes them, blanks around fields, a sign, no end of
+  // the last line, blank lines.
+  const char* const kForms[] = {
+      "id,lower,upper,size\na,0,5,8\nb,3,9,16\n",
+      "buffer_id,start,end,size\na,0,4,8\nb,3,8,16",
+      "upper,size,buffer,begin\r\n5,8,a,0\r\n9,16,b,3\r\n\r\n",
+      "id , lower , upper , size\n a , 0 , 5 , +8 \n\nb,3,9,16\n\n\n",
+      "id,lower,upper,size,alignment,gaps,offset,hint\na,0,5,8,1,,-1,\nb,3,9,16,1, ,-1,-1\n",
+  };
+  for (const char* form : kForms) {
+    const auto table = ParseCsv(form, "f.csv");
+    ASSERT_TRUE(table.ok()) << table.status() << "\n" << form;
+    ASSERT_EQ(table->problem.items.size(), 2u) << form;
+    EXPECT_EQ(table->problem.items[0], (Item{.first = 0, .last = 5, .size = 8})) << form;
+    EXPECT_EQ(table->problem.items[1], (Item{.first = 3, .last = 9, .size = 16})) << form;
+    EXPECT_EQ(table->Id(0), "a");
+    EXPECT_EQ(table->Id(1), "b");
+  }
+}
+
+TEST(File, WhatNeverEndsIsNotReadToTheEnd) {
+  const auto endless = ReadFile("/dev/zero", 1 << 20);
+  EXPECT_EQ(endless.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(endless.status().message().find("/dev/zero: is longer than 1048576 bytes"),
+            std::string::npos);
+  const std::string path = testing::TempDir() + "/five";
+  ASSERT_TRUE(WriteFile(path, "12345").ok());
+  EXPECT_EQ(*ReadFile(path, 5), "12345");
+  EXPECT_EQ(ReadFile(path, 4).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 class BadJson : public testing::TestWithParam<Bad> {};

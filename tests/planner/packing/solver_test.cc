@@ -28,6 +28,11 @@ struct NamedFeatures {
   int problems;
 };
 
+std::vector<uint32_t> Arenas(const Packing& packing) {
+  return packing.arena_of.empty() ? std::vector<uint32_t>(packing.offsets.size())
+                                  : packing.arena_of;
+}
+
 class Agreement : public testing::TestWithParam<NamedFeatures> {};
 
 // Exact search takes everything but these.
@@ -62,6 +67,19 @@ TEST_P(Agreement, WithBruteForce) {
       ++solved;
       if (packing.height == *best) ++lowest;
       EXPECT_TRUE(packing.outcome != Outcome::kOptimal || packing.height == *best);
+      EXPECT_TRUE(IsValid(problem, packing.offsets, Arenas(packing)));
+    }
+    // With a capacity, what fits is never refuted and what does not is never packed.
+    for (Effort effort : {Effort::kFast, Effort::kOptimal}) {
+      Problem limited = problem;
+      limited.capacity = best.value_or(kMost);
+      const Packing enough = MustSolve(limited, {.effort = effort});
+      EXPECT_FALSE(enough.outcome == Outcome::kInfeasible && best.has_value()) << k;
+      EXPECT_FALSE(enough.has_offsets() && !best.has_value()) << k;
+      if (limited.capacity == 0) continue;
+      EXPECT_FALSE(
+          MustSolve(problem, {.effort = effort, .capacity = limited.capacity - 1}).has_offsets())
+          << k;
     }
     if (!best.has_value() || *best == 0 || !ExactTakes(problem)) continue;
     // Just enough, and one byte too little.
@@ -81,7 +99,7 @@ INSTANTIATE_TEST_SUITE_P(
                     NamedFeatures{"Fixed", {.items = 6, .alignment = true, .fixed = true}, 300},
                     NamedFeatures{"Gaps", {.items = 6, .gaps = true}, 300},
                     NamedFeatures{"Windows", {.items = 5, .gaps = true, .windows = true}, 300},
-                    NamedFeatures{"Arenas", {.items = 5, .largest_size = 3, .arenas = true}, 150},
+                    NamedFeatures{"Arenas", {.items = 5, .largest_size = 3, .arenas = true}, 300},
                     NamedFeatures{"Adjacency", {.items = 6, .adjacency = true}, 300},
                     NamedFeatures{"Order", {.items = 6, .order = true}, 300},
                     NamedFeatures{"Everything",
@@ -93,8 +111,71 @@ INSTANTIATE_TEST_SUITE_P(
                                    .windows = true,
                                    .arenas = true,
                                    .adjacency = true},
+                                  150},
+                    NamedFeatures{"OrderAndMore",
+                                  {.items = 5,
+                                   .largest_size = 3,
+                                   .alignment = true,
+                                   .fixed = true,
+                                   .arenas = true,
+                                   .adjacency = true,
+                                   .order = true},
                                   150}),
     [](const auto& named) { return std::string(named.param.name); });
+
+// How a problem is written down does not matter: neither the order of its items, nor the direction
+// of time, nor the unit of bytes.
+TEST_P(Agreement, UnderPermutationMirrorAndScale) {
+  for (int k = 0; k < GetParam().problems / 3; ++k) {
+    const Problem problem = RandomProblem(GetParam().features, static_cast<uint32_t>(1000 + k));
+    const Packing optimal = MustSolve(problem, {.effort = Effort::kOptimal});
+    const Problem others[] = {Permuted(problem, static_cast<uint32_t>(k)), Mirrored(problem),
+                              Scaled(problem, 3), Scaled(problem, uint64_t{1} << 40)};
+    const uint64_t factors[] = {1, 1, 3, uint64_t{1} << 40};
+    for (size_t o = 0; o < 4; ++o) {
+      SCOPED_TRACE(testing::Message() << "problem " << k << ", way " << o);
+      ASSERT_TRUE(CheckProblem(others[o]).ok()) << CheckProblem(others[o]);
+      const Packing packing = MustSolve(others[o], {.effort = Effort::kOptimal});
+      // Heuristics may differ in what they find, never in what they prove.
+      if (packing.has_offsets() && optimal.has_offsets()) {
+        EXPECT_GE(packing.height, optimal.lower_bound * factors[o]);
+        EXPECT_GE(optimal.height * factors[o], packing.lower_bound);
+      }
+      EXPECT_FALSE(packing.has_offsets() && optimal.outcome == Outcome::kInfeasible);
+      EXPECT_FALSE(packing.outcome == Outcome::kInfeasible && optimal.has_offsets());
+      if (!ExactTakes(problem)) continue;
+      EXPECT_EQ(packing.outcome, optimal.outcome);
+      EXPECT_EQ(packing.height, optimal.height * factors[o]);
+    }
+  }
+}
+
+// Hints may move items, and must not break, raise or lose anything.
+TEST_P(Agreement, HintsKeepEveryRule) {
+  for (int k = 0; k < GetParam().problems / 3; ++k) {
+    Problem problem = RandomProblem(GetParam().features, static_cast<uint32_t>(2000 + k));
+    const Packing before = MustSolve(problem, {.effort = Effort::kFast});
+    std::mt19937 random(static_cast<uint32_t>(k));
+    for (size_t i = 0; i < problem.items.size(); ++i) {
+      const bool kept = before.has_offsets() && random() % 3 != 0;
+      problem.items[i].hint = kept ? before.offsets[i] : random() % 12;
+    }
+    for (HintPolicy policy : {HintPolicy::kIgnore, HintPolicy::kPrefer, HintPolicy::kKeep}) {
+      const Packing packing = MustSolve(problem, {.effort = Effort::kFast, .hints = policy});
+      ASSERT_EQ(packing.has_offsets(), before.has_offsets()) << k;
+      if (!packing.has_offsets()) continue;
+      EXPECT_TRUE(IsValid(problem, packing.offsets, Arenas(packing))) << k;
+      if (policy != HintPolicy::kKeep) {
+        EXPECT_LE(packing.height, before.height) << k;
+      }
+    }
+    // A hint does not say in which arena.
+    if (!before.has_offsets() || ArenaCount(problem) > 1) continue;
+    for (size_t i = 0; i < problem.items.size(); ++i) problem.items[i].hint = before.offsets[i];
+    const Packing same = MustSolve(problem, {.effort = Effort::kFast, .hints = HintPolicy::kKeep});
+    EXPECT_LE(same.height, before.height) << k;
+  }
+}
 
 Problem Random(int n, uint32_t seed) {
   std::mt19937 g(seed);

@@ -73,18 +73,32 @@ class Brute {
     may_.resize(size_t{n} * n * span_ * span_);
     for (uint32_t a = 0; a < n; ++a) {
       for (uint32_t b = 0; b < a; ++b) {
+        // Only the distance of the two counts.
         for (uint64_t x = 0; x < span_; ++x) {
-          for (uint64_t y = 0; y < span_; ++y) {
-            may_[((a * n + b) * span_ + x) * span_ + y] = MayShare(problem, a, x, b, y);
+          const bool above = MayShare(problem, a, x, b, 0), below = MayShare(problem, a, 0, b, x);
+          for (uint64_t y = 0; x + y < span_; ++y) {
+            may_[((a * n + b) * span_ + x + y) * span_ + y] = above;
+            may_[((a * n + b) * span_ + y) * span_ + x + y] = below;
           }
         }
       }
     }
     most_ = most;
+    // No packing is lower than the bytes that are held at one moment: one that low ends the search.
+    for (Time t = 0; problem.order.steps == 0 && t < 64; ++t) {
+      uint64_t held = 0;
+      for (uint32_t i = 0; i < n; ++i) {
+        uint64_t begin = 0, end = 0;
+        WindowAt(problem, i, t, begin, end);
+        held += end - begin;
+      }
+      floor_ = std::max(floor_, held);
+    }
     Try(0);
   }
-  std::optional<uint64_t> best() const {
-    return best_ <= most_ ? std::optional<uint64_t>(best_) : std::nullopt;
+  std::optional<BrutePacking> best() const {
+    if (best_ > most_) return std::nullopt;
+    return BrutePacking{best_, best_offsets_, best_arenas_};
   }
 
  private:
@@ -121,14 +135,17 @@ class Brute {
 
   void Try(uint32_t i) {
     const uint64_t height = std::accumulate(heights_.begin(), heights_.end(), uint64_t{0});
-    if (height >= best_) return;
+    if (height >= best_ || best_ <= floor_) return;
     if (i == problem_.items.size()) {
       best_ = height;
+      best_offsets_ = offsets_;
+      best_arenas_ = arenas_;
       return;
     }
     const Item& item = problem_.items[i];
     for (uint32_t a = 0; a < heights_.size(); ++a) {
       for (uint64_t x = 0; x + item.size <= most_; ++x) {
+        if (item.size > 0 && x + item.size >= best_) break;
         offsets_[i] = x;
         arenas_[i] = a;
         if (!Good(i)) continue;
@@ -141,9 +158,9 @@ class Brute {
   }
 
   const Problem& problem_;
-  uint64_t best_, most_ = 0, span_ = 0;
-  std::vector<uint64_t> offsets_, heights_;
-  std::vector<uint32_t> arenas_;
+  uint64_t best_, most_ = 0, span_ = 0, floor_ = 0;
+  std::vector<uint64_t> offsets_, heights_, best_offsets_;
+  std::vector<uint32_t> arenas_, best_arenas_;
   std::vector<bool> may_;
 };
 
@@ -238,8 +255,100 @@ Problem RandomProblem(const Features& features, uint32_t seed) {
   return problem;
 }
 
-std::optional<uint64_t> BruteForce(const Problem& problem, uint64_t most) {
+std::optional<BrutePacking> BruteForcePacking(const Problem& problem, uint64_t most) {
   return Brute(problem, most).best();
+}
+
+std::optional<uint64_t> BruteForce(const Problem& problem, uint64_t most) {
+  const std::optional<BrutePacking> best = BruteForcePacking(problem, most);
+  return best.has_value() ? std::optional<uint64_t>(best->height) : std::nullopt;
+}
+
+bool IsValid(const Problem& problem, const std::vector<uint64_t>& offsets,
+             const std::vector<uint32_t>& arenas) {
+  const auto n = static_cast<uint32_t>(problem.items.size());
+  for (uint32_t i = 0; i < n; ++i) {
+    const Item& item = problem.items[i];
+    if (offsets[i] % item.alignment != 0 || arenas[i] >= ArenaCount(problem)) return false;
+    if (item.fixed != kNoOffset && item.fixed != offsets[i]) return false;
+    if (item.size > 0 && !problem.arenas.empty() &&
+        offsets[i] + item.size > problem.arenas[arenas[i]].limit) {
+      return false;
+    }
+    for (uint32_t j = 0; j < i; ++j) {
+      if (arenas[i] == arenas[j] && !MayShare(problem, i, offsets[i], j, offsets[j])) return false;
+    }
+  }
+  for (const Binding& b : problem.bindings) {
+    if (arenas[b.item] != b.arena) return false;
+  }
+  for (const AdjacencyGroup& group : problem.adjacent) {
+    for (size_t k = 1; k < group.items.size(); ++k) {
+      const uint32_t a = group.items[k - 1], b = group.items[k];
+      if (arenas[a] != arenas[b] || offsets[b] != offsets[a] + problem.items[a].size) return false;
+    }
+  }
+  return true;
+}
+
+Problem Mirrored(const Problem& problem) {
+  Problem mirror = problem;
+  for (Item& item : mirror.items) {
+    const Time first = item.first;
+    item.first = -item.last;
+    item.last = -first;
+  }
+  for (Gap& gap : mirror.gaps) {
+    const Time first = gap.first;
+    gap.first = -gap.last;
+    gap.last = -first;
+  }
+  for (auto& edge : mirror.order.edges) std::swap(edge.before, edge.after);
+  return mirror;
+}
+
+Problem Scaled(const Problem& problem, uint64_t factor) {
+  Problem scaled = problem;
+  auto scale = [factor](uint64_t& bytes) { bytes *= bytes == kUnlimited ? 1 : factor; };
+  for (Item& item : scaled.items) {
+    item.size *= factor;
+    item.alignment *= factor;
+    scale(item.fixed);
+    scale(item.hint);
+  }
+  for (Gap& gap : scaled.gaps) {
+    gap.window_begin *= factor;
+    gap.window_end *= factor;
+  }
+  for (Arena& arena : scaled.arenas) scale(arena.limit);
+  scale(scaled.capacity);
+  return scaled;
+}
+
+Problem Permuted(const Problem& problem, uint32_t seed) {
+  Dice dice(seed);
+  auto shuffle = [&dice](auto& list) {
+    for (size_t k = list.size(); k > 1; --k) {
+      std::swap(list[k - 1], list[static_cast<size_t>(dice(0, static_cast<int>(k) - 1))]);
+    }
+  };
+  std::vector<uint32_t> at(problem.items.size());
+  std::iota(at.begin(), at.end(), 0u);
+  shuffle(at);
+  Problem other = problem;
+  for (size_t i = 0; i < at.size(); ++i) other.items[at[i]] = problem.items[i];
+  for (Gap& gap : other.gaps) gap.item = at[gap.item];
+  for (Binding& binding : other.bindings) binding.item = at[binding.item];
+  for (AdjacencyGroup& group : other.adjacent) {
+    for (uint32_t& item : group.items) item = at[item];
+  }
+  for (auto& use : other.order.uses) use.item = at[use.item];
+  shuffle(other.gaps);
+  shuffle(other.bindings);
+  shuffle(other.adjacent);
+  shuffle(other.order.edges);
+  shuffle(other.order.uses);
+  return other;
 }
 
 }  // namespace tenure::packing

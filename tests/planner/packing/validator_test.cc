@@ -1,6 +1,12 @@
 #include "tenure/planner/packing/validator.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <random>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "gtest/gtest.h"
 #include "testing.h"
@@ -147,6 +153,46 @@ TEST(Validator, AgreesWithPairs) {
   }
   EXPECT_GT(good, 300);
   EXPECT_GT(wrong, 300);
+}
+
+// Every feature at once: a packing that is right, and the same with one thing changed.
+TEST(Validator, AgreesWithEveryRule) {
+  int good = 0, wrong = 0;
+  for (uint32_t seed = 0; seed < 1200; ++seed) {
+    Features features{.items = 5, .largest_size = 3, .alignment = true, .fixed = true};
+    features.arenas = true;
+    features.adjacency = true;
+    features.order = seed % 3 == 0;
+    features.gaps = features.windows = !features.order;
+    const Problem p = RandomProblem(features, seed);
+    const std::optional<BrutePacking> best = BruteForcePacking(p, 14);
+    if (!best.has_value()) continue;
+    std::mt19937 random(seed);
+    for (int change = 0; change < 6; ++change) {
+      BrutePacking packing = *best;
+      const size_t i = random() % packing.offsets.size();
+      if (change == 1) packing.offsets[i] += p.items[i].alignment;
+      if (change == 2) packing.offsets[i] -= std::min(packing.offsets[i], p.items[i].alignment);
+      if (change == 3) packing.offsets[i] = random() % 12;
+      if (change == 4) packing.arenas[i] = static_cast<uint32_t>(random() % 3);
+      if (change == 5) std::swap(packing.offsets[i], packing.offsets[0]);
+      const bool expected = IsValid(p, packing.offsets, packing.arenas);
+      const std::string verdict = Verdict(p, At(p, packing.offsets, packing.arenas));
+      ASSERT_EQ(verdict == "ok", expected) << "seed " << seed << ", " << change << ": " << verdict;
+      ++(expected ? good : wrong);
+      // A capacity is kept to the byte.
+      if (!expected) continue;
+      Problem limited = p;
+      Packing claimed = At(p, packing.offsets, packing.arenas);
+      limited.capacity = claimed.height;
+      EXPECT_EQ(Verdict(limited, claimed), "ok");
+      if (claimed.height == 0) continue;
+      --limited.capacity;
+      EXPECT_NE(Verdict(limited, claimed), "ok");
+    }
+  }
+  EXPECT_GT(good, 1000);
+  EXPECT_GT(wrong, 1000);
 }
 
 }  // namespace

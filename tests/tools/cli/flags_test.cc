@@ -46,6 +46,8 @@ struct Values {
   int threads = 2;
   Bytes bytes{5};
   std::optional<Bytes> limit;
+  std::optional<Count> nodes;
+  absl::Duration explain = absl::Seconds(2);
   PowerOfTwo alignment{64};
   std::optional<absl::Duration> deadline;
   MemorySpace space;
@@ -60,6 +62,8 @@ FlagSet Flags(Values& values) {
   set.Add("bytes", "BYTES", "how much", &values.bytes);
   set.Add("limit", "BYTES", "at most", &values.limit);
   set.Add("alignment", "BYTES", "of addresses", &values.alignment);
+  set.Add("nodes", "N", "how many", &values.nodes);
+  set.Add("explain", "TIME", "how long", &values.explain);
   set.Add("deadline", "TIME", "until when", &values.deadline);
   set.Add("space", "SPACE", "where", &values.space);
   set.AddExample("tenure test --file=x");
@@ -70,8 +74,9 @@ TEST(FlagSetTest, ReadsEveryKindInBothForms) {
   Values values;
   FlagSet set = Flags(values);
   const std::vector<std::string> args = {
-      "--file",    "a b",         "--mode=b", "--json",           "--threads=7",   "--bytes=2K",
-      "--limit=0", "--alignment", "1",        "--deadline=1m30s", "--space=cuda:3"};
+      "--file",         "a b",       "--mode=b",       "--json", "--threads=7",
+      "--bytes=2K",     "--limit=0", "--alignment",    "1",      "--deadline=1m30s",
+      "--space=cuda:3", "--nodes=0", "--explain=250ms"};
   EXPECT_EQ(set.Parse(args), std::nullopt);
   EXPECT_EQ(values.file, "a b");
   EXPECT_EQ(values.mode, "b");
@@ -82,6 +87,9 @@ TEST(FlagSetTest, ReadsEveryKindInBothForms) {
   EXPECT_EQ(values.limit->value, 0u);
   EXPECT_EQ(values.alignment.value, 1u);
   EXPECT_EQ(values.deadline, absl::Seconds(90));
+  ASSERT_TRUE(values.nodes.has_value());
+  EXPECT_EQ(values.nodes->value, 0u);
+  EXPECT_EQ(values.explain, absl::Milliseconds(250));
   EXPECT_EQ(values.space.ToString(), "cuda:3");
   EXPECT_TRUE(set.Given("mode"));
   EXPECT_FALSE(set.Given("nothing"));
@@ -96,6 +104,8 @@ TEST(FlagSetTest, DefaultsStayAndFalseIsFalse) {
   EXPECT_FALSE(values.json);
   EXPECT_EQ(values.threads, 2);
   EXPECT_FALSE(values.limit.has_value());
+  EXPECT_FALSE(values.nodes.has_value());
+  EXPECT_EQ(values.explain, absl::Seconds(2));
   EXPECT_FALSE(set.Given("mode"));
 }
 
@@ -120,6 +130,10 @@ TEST(FlagSetTest, EveryMistakeIsOneLineAndStatus2) {
       {{"--file=x", "--alignment=0"}, "no power of two"},
       {{"--file=x", "--deadline=soon"}, "no length of time"},
       {{"--file=x", "--deadline=-1s"}, "no length of time"},
+      {{"--file=x", "--nodes=-1"}, "no whole number below 2^64"},
+      {{"--file=x", "--nodes=1K"}, "no whole number below 2^64"},
+      {{"--file=x", "--nodes=18446744073709551616"}, "no whole number below 2^64"},
+      {{"--file=x", "--explain=2"}, "no length of time"},
       {{"--file=x", "--space=moon"}, "memory space 'moon'"},
       {{"--file=x", "--two\nlines"}, "there is no --two lines"},
   };
@@ -142,9 +156,10 @@ TEST(FlagSetTest, HelpNamesEverythingAndIsNarrow) {
   set.AddParagraph("A paragraph.");
   set.AddJsonKey("key", "what it means");
   const std::string help = set.Help();
-  for (const char* part : {"Usage: tenure test --file=FILE [", "--mode=a|b", "(default: a)",
-                           "(required)", "(default: 64)", "(default: cpu)", "A paragraph.",
-                           "  key ", "tenure test --file=x", "Exit status: 0 done"}) {
+  for (const char* part :
+       {"Usage: tenure test --file=FILE [", "--mode=a|b", "(default: a)", "(required)",
+        "(default: 64)", "(default: 2s)", "(default: cpu)", "A paragraph.", "  key ",
+        "tenure test --file=x", "Exit status: 0 done"}) {
     EXPECT_TRUE(absl::StrContains(help, part)) << part << " is not in\n" << help;
   }
   for (std::string_view line : absl::StrSplit(help, '\n')) EXPECT_LE(line.size(), 90u) << line;

@@ -83,5 +83,30 @@ TEST(FailTest, IsOneLineAndTellsDeadlinesApart) {
   EXPECT_LT(text.size(), 5000u);
 }
 
+void Packing(bool always, absl::Duration time) {
+  Ticker ticker("pack", "packing", always);
+  ticker.Say("best 5");
+  absl::SleepFor(time);
+}
+
+TEST(TickerTest, ShowsWhatWasSaidLastAndWipesItself) {
+  const std::string text = OnATerminal([] { Packing(false, absl::Milliseconds(1200)); });
+  EXPECT_TRUE(absl::StrContains(text, " s, best 5")) << text;
+  EXPECT_TRUE(absl::EndsWith(text, "\r\033[K")) << text;
+}
+
+TEST(TickerTest, SaysNothingElsewhereUnlessAsked) {
+  for (bool always : {false, true}) {
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const std::string text =
+        Written(ends[0], ends[1], [always] { Packing(always, absl::Milliseconds(50)); });
+    EXPECT_EQ(text.empty(), !always) << text;
+    if (!always) continue;
+    EXPECT_TRUE(absl::StartsWith(text, "tenure pack: packing: ")) << text;
+    EXPECT_TRUE(absl::EndsWith(text, "best 5\n")) << text;
+  }
+}
+
 }  // namespace
 }  // namespace tenure::cli

@@ -1,0 +1,338 @@
+#include "tenure/allocator/cuda/copy_engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/host/memory.h"
+
+namespace tenure::cuda {
+namespace {
+
+// Up to here the driver's own copy of pageable memory takes no longer than waking threads.
+constexpr uint64_t kDirectBytes = uint64_t{1} << 20;
+// Up to here it does not pay off to ask what kind of host memory it is.
+constexpr uint64_t kUnaskedBytes = uint64_t{64} << 10;
+// Copies whose ends overlap go by way of so many bytes of the device.
+constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
+
+// Whether the driver can read or write all of it in place: page-locked, managed or of a device.
+bool IsAddressable(const Device& device, const void* begin, uint64_t size) {
+  CUmemorytype type = static_cast<CUmemorytype>(0);
+  CUdeviceptr start = 0;
+  size_t range = 0;
+  CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                      CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+                                      CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+  void* values[] = {&type, &start, &range};
+  const auto address = reinterpret_cast<CUdeviceptr>(begin);
+  if (device.driver()->PointerGetAttributes(3, attributes, values, address) != CUDA_SUCCESS) {
+    return false;
+  }
+  // Memory that the driver does not know has no type.
+  return static_cast<int>(type) != 0 && start <= address && size <= range &&
+         address - start <= range - size;
+}
+
+// The shortest pattern that repeats to the same bytes.
+FillPattern Shortest(FillPattern pattern) {
+  while (pattern.size_bytes > 1 &&
+         std::memcmp(pattern.bytes, pattern.bytes + pattern.size_bytes / 2,
+                     pattern.size_bytes / 2) == 0) {
+    pattern.size_bytes /= 2;
+  }
+  return pattern;
+}
+
+struct Engines {
+  absl::Mutex mutex;
+  std::map<const Device*, std::weak_ptr<CopyEngine>> engines ABSL_GUARDED_BY(mutex);
+};
+Engines& All() {
+  static auto* const all = new Engines;
+  return *all;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Device> device) {
+  Engines& all = All();
+  absl::MutexLock lock(&all.mutex);
+  std::weak_ptr<CopyEngine>& slot = all.engines[device.get()];
+  if (std::shared_ptr<CopyEngine> engine = slot.lock()) return engine;
+  std::shared_ptr<CopyEngine> engine(new CopyEngine(std::move(device)));
+  slot = engine;
+  return engine;
+}
+
+CopyEngine::~CopyEngine() {
+  Device::Scope scope(*device_);
+  absl::MutexLock lock(&mutex_);
+  for (CUstream stream : idle_) (void)device_->driver()->StreamDestroy(stream);
+}
+
+absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Lane lane) {
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<DeviceStream>& stream = lanes_[static_cast<int>(lane)];
+  if (stream == nullptr) {
+    absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
+    if (!made.ok()) return made.status();
+    stream = *std::move(made);
+  }
+  return stream;
+}
+
+absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(uint64_t queue) {
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<DeviceStream>& stream = queues_[queue];
+  if (stream == nullptr) {
+    absl::StatusOr<std::shared_ptr<DeviceStream>> made =
+        DeviceStream::Wrap(device_, reinterpret_cast<CUstream>(queue));
+    if (!made.ok()) {
+      queues_.erase(queue);
+      return made.status();
+    }
+    stream = *std::move(made);
+  }
+  return stream;
+}
+
+absl::StatusOr<CUstream> CopyEngine::TakeStream() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!idle_.empty()) {
+      CUstream stream = idle_.back();
+      idle_.pop_back();
+      return stream;
+    }
+  }
+  CUstream stream = nullptr;
+  absl::Status status = TENURE_CU(device_->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING);
+  if (!status.ok()) return status;
+  return stream;
+}
+
+void CopyEngine::GiveStream(CUstream stream) {
+  absl::MutexLock lock(&mutex_);
+  idle_.push_back(stream);
+}
+
+absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
+                                      absl::FunctionRef<absl::Status(CUstream)> queue_work) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  if (options.may_block && options.queue == 0) {
+    absl::StatusOr<CUstream> stream = TakeStream();
+    if (!stream.ok()) return stream.status();
+    absl::Status status = QueueWaits(*device_, *stream, options.after);
+    if (status.ok()) status = queue_work(*stream);
+    // Even after an error: something may be under way.
+    absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, *stream);
+    GiveStream(*stream);
+    if (status.ok()) status = std::move(ended);
+    if (!status.ok()) return status;
+    return Fence();
+  }
+  absl::StatusOr<std::shared_ptr<DeviceStream>> stream =
+      options.queue != 0 ? StreamOf(options.queue) : StreamOf(lane);
+  if (!stream.ok()) return stream.status();
+  bool capturing = false;
+  if (options.queue != 0) {
+    absl::StatusOr<bool> is = (*stream)->IsCapturing();
+    if (!is.ok()) return is.status();
+    capturing = *is;
+    if (capturing && options.may_block) {
+      return RefuseCapture(*device_, (*stream)->get(), "an end of the transfer");
+    }
+    if (capturing && !options.after.empty()) {
+      return absl::FailedPreconditionError(
+          "the bytes are in use by work outside of the graph that is being captured, which the "
+          "graph "
+          "can't wait for; wait for that work before the capture");
+    }
+  }
+  absl::Status status = QueueWaits(*device_, (*stream)->get(), options.after);
+  if (status.ok()) status = queue_work((*stream)->get());
+  if (capturing) {
+    if (!status.ok()) return status;
+    return Fence();
+  }
+  // Even after an error: something may be under way, and must be known to the caller's bytes.
+  absl::StatusOr<Fence> fence = (*stream)->Record();
+  if (status.ok()) return fence;
+  if (fence.ok()) fence->Wait().IgnoreError();
+  return status;
+}
+
+absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t size_bytes,
+                                     const CopyOptions& options) {
+  if (size_bytes > kUnaskedBytes && options.queue == 0) {
+    Device::Scope scope(*device_);
+    if (!scope.status().ok()) return scope.status();
+    // Pageable memory that is not waited for goes to the threads whatever its size: the driver
+    // would hold the caller until the device has come to the copy.
+    const bool large = size_bytes > kDirectBytes || !options.may_block;
+    if (large && !IsAddressable(*device_, from, size_bytes)) {
+      auto read = [from](uint64_t offset, void* slot, uint64_t size) -> absl::Status {
+        std::memcpy(slot, static_cast<const std::byte*>(from) + offset, size);
+        return absl::OkStatus();
+      };
+      return staging_.ToDevice(to, size_bytes, read, {options.after.begin(), options.after.end()},
+                               options.max_threads);
+    }
+  }
+  return Run(Lane::kIn, options, [&](CUstream stream) {
+    return TENURE_CU(device_->driver(), MemcpyHtoDAsync, to, from, size_bytes, stream);
+  });
+}
+
+absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_bytes,
+                                      const CopyOptions& options) {
+  const bool ask = size_bytes > kUnaskedBytes || !options.may_block;
+  if (ask && options.queue == 0) {
+    Device::Scope scope(*device_);
+    if (!scope.status().ok()) return scope.status();
+    const bool large = size_bytes > kDirectBytes || !options.may_block;
+    if (large && !IsAddressable(*device_, to, size_bytes)) {
+      return staging_.ToHost(to, from, size_bytes, {options.after.begin(), options.after.end()},
+                             options.max_threads);
+    }
+  }
+  return Run(Lane::kOut, options, [&](CUstream stream) {
+    return TENURE_CU(device_->driver(), MemcpyDtoHAsync, to, from, size_bytes, stream);
+  });
+}
+
+absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
+                                         StagingRing::Reader read, const CopyOptions& options) {
+  if (options.queue != 0) {
+    return absl::UnimplementedError(
+        "a file can't be read in the order of a device's queue; leave TransferOptions::queue at 0, "
+        "and let the queue wait for the fence");
+  }
+  return staging_.ToDevice(to, size_bytes, std::move(read),
+                           {options.after.begin(), options.after.end()}, options.max_threads);
+}
+
+absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
+                                          const CopyOptions& options) {
+  if (to == from) {
+    // Nothing moves; what is waited for stays to be waited for.
+    if (options.after.empty()) return Fence();
+    return Run(Lane::kWithin, options, [](CUstream) { return absl::OkStatus(); });
+  }
+  const uint64_t distance = to > from ? to - from : from - to;
+  return Run(Lane::kWithin, options, [&](CUstream stream) {
+    if (distance < size_bytes) return CopyOverlapping(to, from, size_bytes, stream);
+    return TENURE_CU(device_->driver(), MemcpyAsync, to, from, size_bytes, stream);
+  });
+}
+
+// In pieces that do not overlap themselves, beginning at the end that nothing is read from any
+// more.
+absl::Status CopyEngine::CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
+                                         CUstream stream) {
+  const Driver& driver = device_->driver();
+  const bool up = to > from;
+  const uint64_t distance = up ? to - from : from - to;
+  // Pieces of the distance itself need no other memory, if they are not too many.
+  const bool direct = distance >= kScratchBytes;
+  const uint64_t piece_bytes = direct ? distance : std::min(size_bytes, kScratchBytes);
+  CUdeviceptr scratch = 0;
+  absl::Status status;
+  if (!direct) status = TENURE_CU(driver, MemAllocAsync, &scratch, piece_bytes, stream);
+  for (uint64_t done = 0; status.ok() && done < size_bytes;) {
+    const uint64_t size = std::min(piece_bytes, size_bytes - done);
+    const uint64_t offset = up ? size_bytes - done - size : done;
+    if (direct) {
+      status = TENURE_CU(driver, MemcpyAsync, to + offset, from + offset, size, stream);
+    } else {
+      status = TENURE_CU(driver, MemcpyAsync, scratch, from + offset, size, stream);
+      if (status.ok()) {
+        status = TENURE_CU(driver, MemcpyAsync, to + offset, scratch, size, stream);
+      }
+    }
+    done += size;
+  }
+  if (scratch != 0) {
+    absl::Status freed = TENURE_CU(driver, MemFreeAsync, scratch, stream);
+    if (status.ok()) status = std::move(freed);
+  }
+  return status;
+}
+
+absl::StatusOr<Fence> CopyEngine::Fill(CUdeviceptr to, uint64_t size_bytes,
+                                       const FillPattern& pattern, const CopyOptions& options) {
+  if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+  const FillPattern shortest = Shortest(pattern);
+  return Run(Lane::kWithin, options,
+             [&](CUstream stream) { return QueueFill(to, size_bytes, shortest, stream); });
+}
+
+absl::Status CopyEngine::QueueFill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
+                                   CUstream stream) {
+  const Driver& driver = device_->driver();
+  const uint64_t width = pattern.size_bytes;
+  auto bytes = [&](uint64_t at, uint64_t count) -> absl::Status {
+    absl::Status status;
+    for (uint64_t i = at; status.ok() && i < at + count; ++i) {
+      status = TENURE_CU(driver, MemsetD8Async, to + i,
+                         static_cast<unsigned char>(pattern.bytes[i % width]), 1, stream);
+    }
+    return status;
+  };
+  absl::Status status;
+  if (width == 1) {
+    return TENURE_CU(driver, MemsetD8Async, to, static_cast<unsigned char>(pattern.bytes[0]),
+                     size_bytes, stream);
+  }
+  const uint64_t whole = size_bytes / width * width;
+  if (width == 2 && to % 2 == 0) {
+    uint16_t value;
+    std::memcpy(&value, pattern.bytes, sizeof(value));
+    if (whole > 0) status = TENURE_CU(driver, MemsetD16Async, to, value, whole / 2, stream);
+    return status.ok() ? bytes(whole, size_bytes - whole) : status;
+  }
+  if (width == 4 && to % 4 == 0) {
+    uint32_t value;
+    std::memcpy(&value, pattern.bytes, sizeof(value));
+    if (whole > 0) status = TENURE_CU(driver, MemsetD32Async, to, value, whole / 4, stream);
+    return status.ok() ? bytes(whole, size_bytes - whole) : status;
+  }
+  // Once by single bytes or words; then what is there is doubled until it fills the range.
+  uint64_t filled = std::min(width, size_bytes);
+  if (to % 4 == 0 && width >= 4 && filled == width) {
+    for (uint64_t i = 0; status.ok() && i < width; i += 4) {
+      uint32_t value;
+      std::memcpy(&value, pattern.bytes + i, sizeof(value));
+      status = TENURE_CU(driver, MemsetD32Async, to + i, value, 1, stream);
+    }
+  } else {
+    status = bytes(0, filled);
+  }
+  while (status.ok() && filled < size_bytes) {
+    const uint64_t size = std::min(filled, size_bytes - filled);
+    status = TENURE_CU(driver, MemcpyDtoDAsync, to + filled, to, size, stream);
+    filled += size;
+  }
+  return status;
+}
+
+absl::Status CopyEngine::Synchronize() {
+  staging_.Drain();
+  std::vector<std::shared_ptr<DeviceStream>> streams;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& lane : lanes_) {
+      if (lane != nullptr) streams.push_back(lane);
+    }
+  }
+  for (const auto& stream : streams) {
+    if (absl::Status status = stream->Synchronize(); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tenure::cuda

@@ -1,0 +1,96 @@
+// CopyEngine: the copies and fills of one CUDA device, for its three memory spaces and the routes
+// between them.
+//
+// Addresses are unified: one number says where device, managed and page-locked memory is, of any
+// device, so these need one kind of copy. What is left is ordinary host memory:
+//
+//   up to 1 MiB     the driver's own copy of pageable memory: nothing has less overhead
+//   larger          through page-locked memory on several threads (staging.h), five times as fast
+//   page-locked     at the bus's rate, whoever has locked it
+//
+// Where the caller is going to wait (CopyOptions::may_block), small copies take a stream of their
+// own for the call: nobody waits behind somebody else's copy. Others go to three streams, one for
+// each direction, and give a fence; or to the caller's own stream (CopyOptions::queue), and, while
+// that is being captured, into its graph.
+//
+// Cost: a copy that is waited for, 0.5 us above the driver's; a fence 0.3 us.
+// Thread safety: thread-safe. Ownership: shares the device, and is shared by its allocators; memory
+// is borrowed until the fence. Errors: the driver's; FailedPrecondition for what would have to wait
+// on the host inside a capture.
+
+#ifndef TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
+#define TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/cuda/device.h"
+#include "tenure/allocator/cuda/staging.h"
+#include "tenure/allocator/cuda/stream.h"
+
+namespace tenure::cuda {
+
+class CopyEngine {
+ public:
+  // The device's, for as long as anybody holds it.
+  static absl::StatusOr<std::shared_ptr<CopyEngine>> Of(std::shared_ptr<Device> device);
+  ~CopyEngine();
+
+  const std::shared_ptr<Device>& device() const { return device_; }
+
+  // Host memory of any kind into memory of the device or of what it can reach, and back.
+  absl::StatusOr<Fence> In(CUdeviceptr to, const void* from, uint64_t size_bytes,
+                           const CopyOptions& options);
+  absl::StatusOr<Fence> Out(void* to, CUdeviceptr from, uint64_t size_bytes,
+                            const CopyOptions& options);
+  // Between memories with unified addresses; they may overlap.
+  absl::StatusOr<Fence> Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
+                                const CopyOptions& options);
+  absl::StatusOr<Fence> Fill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
+                             const CopyOptions& options);
+  // What `read` brings, in pieces, from several threads.
+  absl::StatusOr<Fence> InFrom(CUdeviceptr to, uint64_t size_bytes, StagingRing::Reader read,
+                               const CopyOptions& options);
+
+  // Puts what `queue_work` queues where the options say; what all of the above use. Exposed for
+  // prefetches and the like.
+  enum class Lane { kIn, kOut, kWithin };
+  absl::StatusOr<Fence> Run(Lane lane, const CopyOptions& options,
+                            absl::FunctionRef<absl::Status(CUstream)> queue_work);
+
+  // Waits for everything that is queued on the engine's own streams.
+  absl::Status Synchronize();
+
+ private:
+  explicit CopyEngine(std::shared_ptr<Device> device)
+      : device_(std::move(device)), staging_(device_) {}
+
+  absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Lane lane) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(uint64_t queue)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<CUstream> TakeStream() ABSL_LOCKS_EXCLUDED(mutex_);
+  void GiveStream(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
+                               CUstream stream);
+  absl::Status QueueFill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
+                         CUstream stream);
+
+  const std::shared_ptr<Device> device_;
+  absl::Mutex mutex_;
+  std::shared_ptr<DeviceStream> lanes_[3] ABSL_GUARDED_BY(mutex_);
+  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);  // for calls that wait
+  absl::flat_hash_map<uint64_t, std::shared_ptr<DeviceStream>> queues_ ABSL_GUARDED_BY(mutex_);
+  StagingRing staging_;
+};
+
+}  // namespace tenure::cuda
+
+#endif  // TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_

@@ -1,0 +1,143 @@
+// CUDA as the embedding program meets it: which devices there are, its streams as timelines, and
+// what only CUDA's memory can do.
+//
+// The memory itself needs none of this: `cuda:0`, `cuda-unified:0` and `cuda-pinned:0` are spaces
+// like others, and Registry::Default().Get() gives their allocators.
+//
+// A scheduler that launches kernels tells tenure so in two lines. Bytes of `buffer` are then
+// neither read by the host nor given to anybody else before the kernel is done, and nobody waits
+// meanwhile:
+//
+//   ASSIGN_OR_RETURN(std::shared_ptr<Stream> stream, Stream::Wrap(0, my_stream));
+//   my_kernel<<<grid, block, 0, my_stream>>>(*buffer.MutableDeviceAddress());
+//   ASSIGN_OR_RETURN(Fence done, stream->Record());
+//   RETURN_IF_ERROR(buffer.RecordUse(Access::kWrite, done));
+//
+// The other way round, work on the stream follows a copy (or whatever has a fence) by
+// stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue.
+//
+// Inside a stream capture: copies and fills with that queue become nodes of the graph; Record, and
+// whatever else would have to wait on the host, is FailedPrecondition. Bytes that a graph uses must
+// stay where they are, and allocated, for as long as it is launched: the caller sees to that.
+//
+// Cost: Record 0.3 us, WaitFor 0.2 us. Thread safety: thread-safe; a stream's order is that of the
+// calls. Ownership: streams share their device; fences stay good when their stream is gone.
+// Errors: Unavailable without driver or device, or where this was built without the CUDA Toolkit;
+// the driver's, with its name and text for them.
+
+#ifndef TENURE_ALLOCATOR_CUDA_CUDA_H_
+#define TENURE_ALLOCATOR_CUDA_CUDA_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/allocation.h"
+#include "tenure/allocator/timeline/timeline.h"
+
+namespace tenure::cuda {
+
+// --- Devices
+
+struct DeviceInfo {
+  uint32_t ordinal = 0;  // of cuda:N
+  std::string name;
+  std::string uuid;        // as nvidia-smi prints it: GPU-xxxxxxxx-xxxx-...
+  std::string pci_bus_id;  // 0000:1b:00.0
+  int compute_major = 0;
+  int compute_minor = 0;
+  uint64_t memory_total_bytes = 0;
+  uint64_t memory_free_bytes = 0;  // by all processes; 0 where the device can't be used
+  int multiprocessors = 0;
+  int copy_engines = 0;
+  bool integrated = false;                 // shares the host's memory
+  bool virtual_memory = false;             // cuMemCreate and what goes with it
+  bool managed_memory = false;             // cuda-unified
+  bool concurrent_managed_access = false;  // host and kernels may use it at the same time
+  bool pageable_memory_access = false;     // kernels can read ordinary host memory
+  int driver_version = 0;                  // 13000 is CUDA 13.0
+};
+
+// All of them. Unavailable where there is no driver; empty where the driver sees no device. Takes
+// 0.1 s and more where a device is not in use yet.
+absl::StatusOr<std::vector<DeviceInfo>> Devices();
+
+// The one that `selector` means: an index ("1"), a UUID or the beginning of one ("GPU-3f2a"), or a
+// part of a name that only one has ("H200"). NotFound lists what there is.
+absl::StatusOr<uint32_t> FindDevice(std::string_view selector);
+
+// --- Streams
+
+// A moment of a device's own clock: what came before it on its stream is done.
+class Timestamp {
+ public:
+  Timestamp() = default;
+  // From `earlier` to this one, of the same device; to half a microsecond. Waits for both, on the
+  // host.
+  absl::StatusOr<absl::Duration> Since(const Timestamp& earlier) const;
+
+  struct Recorded;
+  explicit Timestamp(std::shared_ptr<Recorded> recorded) : recorded_(std::move(recorded)) {}
+
+ private:
+  std::shared_ptr<Recorded> recorded_;
+};
+
+class Stream {
+ public:
+  // A stream of its own, which does not wait for the legacy default stream.
+  static absl::StatusOr<std::shared_ptr<Stream>> Create(uint32_t ordinal);
+  // The embedding program's, which must live as long as this; 0 is the default stream.
+  static absl::StatusOr<std::shared_ptr<Stream>> Wrap(uint32_t ordinal, uint64_t handle);
+  virtual ~Stream() = default;
+
+  // The CUstream (cudaStream_t), for launches.
+  virtual uint64_t handle() const = 0;
+  // The end of all that is queued so far.
+  virtual absl::StatusOr<Fence> Record() = 0;
+  // What is queued from now on runs after `fence`; the host does not wait. FailedPrecondition for a
+  // fence of the host's that is not reached: wait for that first.
+  virtual absl::Status WaitFor(const Fence& fence) = 0;
+  // Whether WaitFor can do it without the host.
+  virtual bool CanWaitFor(const Fence& fence) const = 0;
+  // The host waits until all that is queued so far is done.
+  virtual absl::Status Synchronize() = 0;
+  virtual absl::StatusOr<Timestamp> RecordTimestamp() = 0;
+  virtual absl::StatusOr<bool> IsCapturing() const = 0;
+
+ protected:
+  Stream() = default;
+};
+
+// --- Capabilities of the allocators (allocator.Capability<...>())
+
+// Where managed memory should be, and how it will be used; of cuda-unified.
+enum class AccessHint {
+  kNone,             // the driver's own judgement, as in the beginning
+  kDevicePreferred,  // stays on the device; the host reads it over the bus
+  kHostPreferred,    // stays on the host; kernels read it over the bus
+  kReadMostly,       // each side keeps a copy of its own until somebody writes
+  kStreaming,        // used once, from one end to the other: bytes move ahead of their use
+};
+
+class UnifiedCapability {
+ public:
+  static constexpr std::string_view kName = "cuda unified memory";
+  virtual ~UnifiedCapability() = default;
+  // Until another hint; goes by whole pages of 64 KiB or more, so for what has pages of its own.
+  virtual absl::Status Hint(const SubRegion& region, AccessHint hint) = 0;
+  // Moves the bytes to the device or to the host, ahead of their use, on `queue` (0: the
+  // allocator's own).
+  enum class Side { kDevice, kHost };
+  virtual absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, uint64_t queue) = 0;
+};
+
+}  // namespace tenure::cuda
+
+#endif  // TENURE_ALLOCATOR_CUDA_CUDA_H_

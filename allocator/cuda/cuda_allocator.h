@@ -1,0 +1,105 @@
+// CudaAllocator: what the allocators of CUDA's three spaces have in common: a pool over their
+// source of slabs, copies by the device's engine, and memory of others.
+//
+// The spaces differ in where slabs come from (slab_sources.h) and in what a request may ask for
+// beyond bytes; those parts are SpecialMemory, beside the pool and told by their address.
+//
+// Thread safety: thread-safe. Ownership: shares the device's engine. Errors: allocators.h.
+
+#ifndef TENURE_ALLOCATOR_CUDA_CUDA_ALLOCATOR_H_
+#define TENURE_ALLOCATOR_CUDA_CUDA_ALLOCATOR_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/cuda/allocators.h"
+#include "tenure/allocator/cuda/copy_engine.h"
+#include "tenure/allocator/offset/pooled_allocator.h"
+
+namespace tenure::cuda {
+
+// The engine behind an allocator, for routes between allocators.
+class EngineCapability {
+ public:
+  static constexpr std::string_view kName = "cuda copy engine";
+  virtual ~EngineCapability() = default;
+  virtual CopyEngine& engine() = 0;
+};
+
+class CudaAllocator : public PooledAllocator,
+                      public OrderingCapability,
+                      public ForeignMemoryCapability,
+                      public EngineCapability {
+ public:
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+  absl::Status Synchronize() override { return engine_->Synchronize(); }
+
+  bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
+  CopyEngine& engine() override { return *engine_; }
+
+ protected:
+  CudaAllocator(MemorySpace space, const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
+                const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine);
+
+  const Device& device() const { return *engine_->device(); }
+  const std::shared_ptr<CopyEngine>& shared_engine() const { return engine_; }
+
+  // Memory that is not of the pool: its address, and what gives it back.
+  struct SpecialMemory {
+    uint64_t address = 0;
+    uint64_t reserved_bytes = 0;
+    bool host = false;    // readable at the same address
+    uint64_t handle = 0;  // the derived class's own
+    Sharing sharing = Sharing::kNone;
+    std::function<absl::Status()> release;
+  };
+  // Null: the request is for the pool.
+  virtual absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
+      const AllocationRequest& request);
+  // What was made for the allocation that begins there; null if it is the pool's.
+  const SpecialMemory* FindSpecial(uint64_t address) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether foreign memory of this kind belongs here; an error says what would be right.
+  virtual absl::Status CheckForeign(CUmemorytype type, bool managed) const = 0;
+
+  void* FindCapability(std::string_view name) override;
+  absl::Status Zero(const Allocation& allocation) override;
+  absl::StatusOr<Allocation> Make(const AllocationRequest& request) final;
+  void Release(const Allocation& allocation) final;
+  absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request) final;
+  void ReleaseImport(const Allocation& allocation) final;
+
+ private:
+  const std::shared_ptr<CopyEngine> engine_;
+  std::atomic<uint64_t> special_count_{0};
+  mutable absl::Mutex mutex_;
+  absl::flat_hash_map<uint64_t, std::unique_ptr<SpecialMemory>> special_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Of a device that is open already: for tests with a driver of their own.
+absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
+                                                           SpaceKind kind,
+                                                           const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(std::shared_ptr<CopyEngine> engine,
+                                                               const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(std::shared_ptr<CopyEngine> engine,
+                                                                const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(std::shared_ptr<CopyEngine> engine,
+                                                               const AllocatorOptions& options);
+
+}  // namespace tenure::cuda
+
+#endif  // TENURE_ALLOCATOR_CUDA_CUDA_ALLOCATOR_H_

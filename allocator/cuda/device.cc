@@ -1,0 +1,193 @@
+#include "tenure/allocator/cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "absl/base/const_init.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/errors.h"
+
+namespace tenure::cuda {
+namespace {
+
+// "GPU-" and 8-4-4-4-12 hexadecimal digits, as nvidia-smi has it.
+std::string UuidText(const CUuuid& uuid) {
+  std::string hex = absl::BytesToHexString({uuid.bytes, sizeof(uuid.bytes)});
+  for (const size_t dash : {20, 16, 12, 8}) hex.insert(dash, "-");
+  return "GPU-" + hex;
+}
+
+absl::Status NoSuchDevice(uint32_t ordinal, int count) {
+  return absl::UnavailableError(
+      absl::StrCat("there is no CUDA device ", ordinal, ": the driver sees ", count,
+                   count == 1 ? " device" : " devices",
+                   " (CUDA_VISIBLE_DEVICES counts); 'tenure devices' lists "
+                   "them"));
+}
+
+absl::StatusOr<CUdevice> HandleOf(const Driver& driver, uint32_t ordinal) {
+  int count = 0;
+  const CUresult counted = driver->DeviceGetCount(&count);
+  if (counted != CUDA_SUCCESS && counted != CUDA_ERROR_NO_DEVICE) {
+    return driver.StatusOf(counted, "cuDeviceGetCount");
+  }
+  if (ordinal >= static_cast<uint32_t>(count)) return NoSuchDevice(ordinal, count);
+  CUdevice device = 0;
+  absl::Status status = TENURE_CU(driver, DeviceGet, &device, static_cast<int>(ordinal));
+  if (!status.ok()) return status;
+  return device;
+}
+
+// The devices that somebody holds.
+struct OpenDevices {
+  absl::Mutex mutex;
+  std::map<std::pair<const Driver*, uint32_t>, std::weak_ptr<Device>> devices
+      ABSL_GUARDED_BY(mutex);
+};
+OpenDevices& Opened() {
+  static auto* const opened = new OpenDevices;
+  return *opened;
+}
+
+}  // namespace
+
+absl::StatusOr<DeviceInfo> DescribeDevice(const Driver& driver, uint32_t ordinal) {
+  absl::StatusOr<CUdevice> device = HandleOf(driver, ordinal);
+  if (!device.ok()) return device.status();
+  DeviceInfo info;
+  info.ordinal = ordinal;
+  info.driver_version = driver.version();
+  char text[256] = {};
+  absl::Status status = TENURE_CU(driver, DeviceGetName, text, sizeof(text) - 1, *device);
+  info.name = text;
+  CUuuid uuid;
+  if (status.ok()) status = TENURE_CU(driver, DeviceGetUuid, &uuid, *device);
+  if (status.ok()) info.uuid = UuidText(uuid);
+  size_t total = 0;
+  if (status.ok()) status = TENURE_CU(driver, DeviceTotalMem, &total, *device);
+  info.memory_total_bytes = total;
+  std::memset(text, 0, sizeof(text));
+  if (status.ok()) {
+    status = TENURE_CU(driver, DeviceGetPCIBusId, text, sizeof(text) - 1, *device);
+    info.pci_bus_id = text;
+  }
+  auto attribute = [&](CUdevice_attribute which) {
+    int value = 0;
+    if (status.ok()) status = TENURE_CU(driver, DeviceGetAttribute, &value, which, *device);
+    return value;
+  };
+  info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
+  info.compute_minor = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+  info.multiprocessors = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  info.copy_engines = attribute(CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT);
+  info.integrated = attribute(CU_DEVICE_ATTRIBUTE_INTEGRATED) != 0;
+  info.virtual_memory = attribute(CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED) != 0;
+  info.managed_memory = attribute(CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY) != 0;
+  info.concurrent_managed_access = attribute(CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS) != 0;
+  info.pageable_memory_access = attribute(CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS) != 0;
+  if (!status.ok()) return status;
+  return info;
+}
+
+absl::StatusOr<std::vector<DeviceInfo>> DescribeDevices(const Driver& driver) {
+  int count = 0;
+  const CUresult counted = driver->DeviceGetCount(&count);
+  if (counted != CUDA_ERROR_NO_DEVICE) {
+    absl::Status status = driver.StatusOf(counted, "cuDeviceGetCount");
+    if (!status.ok()) return status;
+  }
+  std::vector<DeviceInfo> all;
+  for (int i = 0; i < count; ++i) {
+    absl::StatusOr<DeviceInfo> info = DescribeDevice(driver, static_cast<uint32_t>(i));
+    if (!info.ok()) return info.status();
+    // Free memory is told in a context only. A device that can't give one is listed all the same.
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, info->ordinal);
+    if (device.ok()) {
+      Device::Scope scope(**device);
+      size_t free = 0, total = 0;
+      if (scope.status().ok() && driver->MemGetInfo(&free, &total) == CUDA_SUCCESS) {
+        info->memory_free_bytes = free;
+      }
+    }
+    all.push_back(*std::move(info));
+  }
+  return all;
+}
+
+Device::Scope::Scope(const Device& device) : device_(device) {
+  const Driver& driver = device.driver_;
+  CUcontext current = nullptr;
+  if (driver->CtxGetCurrent(&current) != CUDA_SUCCESS || current != device.context_) {
+    status_ = TENURE_CU(driver, CtxPushCurrent, device.context_);
+    if (!status_.ok()) return;
+    pushed_ = true;
+  }
+  // Where even this fails, the calls to come say why.
+  (void)driver->ThreadExchangeStreamCaptureMode(&mode_);
+}
+
+Device::Scope::~Scope() {
+  if (!status_.ok()) return;
+  (void)device_.driver_->ThreadExchangeStreamCaptureMode(&mode_);
+  CUcontext popped = nullptr;
+  if (pushed_) (void)device_.driver_->CtxPopCurrent(&popped);
+}
+
+absl::StatusOr<std::shared_ptr<Device>> Device::Open(const Driver& driver, uint32_t ordinal) {
+  OpenDevices& opened = Opened();
+  // Held while the device is opened, so that it is opened once; a device is opened seldom.
+  absl::MutexLock lock(&opened.mutex);
+  std::weak_ptr<Device>& slot = opened.devices[{&driver, ordinal}];
+  if (std::shared_ptr<Device> device = slot.lock()) return device;
+  absl::StatusOr<CUdevice> handle = HandleOf(driver, ordinal);
+  if (!handle.ok()) return handle.status();
+  absl::StatusOr<DeviceInfo> info = DescribeDevice(driver, ordinal);
+  if (!info.ok()) return info.status();
+  CUcontext context = nullptr;
+  absl::Status status = TENURE_CU(driver, DevicePrimaryCtxRetain, &context, *handle);
+  if (!status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("CUDA device ", ordinal, " (", info->name,
+                                                    ") can't be used: ", status.message()));
+  }
+  std::shared_ptr<Device> device(new Device(driver, ordinal, *handle, context, *std::move(info)));
+  slot = device;
+  return device;
+}
+
+Device::~Device() {
+  {
+    Scope scope(*this);
+    absl::MutexLock lock(&mutex_);
+    for (CUevent event : events_) (void)driver_->EventDestroy(event);
+  }
+  if (driver_->DevicePrimaryCtxRelease(handle_) != CUDA_SUCCESS) {
+    ReportToStderr(absl::StrCat("the context of CUDA device ", ordinal_, " could not be released"));
+  }
+}
+
+absl::StatusOr<CUevent> Device::TakeEvent() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!events_.empty()) {
+      CUevent event = events_.back();
+      events_.pop_back();
+      return event;
+    }
+  }
+  Scope scope(*this);
+  if (!scope.status().ok()) return scope.status();
+  CUevent event = nullptr;
+  absl::Status status = TENURE_CU(driver_, EventCreate, &event, CU_EVENT_DISABLE_TIMING);
+  if (!status.ok()) return status;
+  return event;
+}
+
+void Device::GiveEvent(CUevent event) {
+  absl::MutexLock lock(&mutex_);
+  events_.push_back(event);
+}
+
+}  // namespace tenure::cuda

@@ -1,0 +1,255 @@
+// cuda:N.
+
+#include <unistd.h>
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/slab_sources.h"
+
+namespace tenure::cuda {
+namespace {
+
+// A range of addresses of its own with one piece of memory behind it.
+struct MappedMemory {
+  CUdeviceptr address = 0;
+  uint64_t size_bytes = 0;
+};
+
+absl::Status Unmap(const Device& device, const MappedMemory& mapped) {
+  Device::Scope scope(device);
+  if (!scope.status().ok()) return scope.status();
+  const Driver& driver = device.driver();
+  absl::Status status = TENURE_CU(driver, MemUnmap, mapped.address, mapped.size_bytes);
+  absl::Status freed = TENURE_CU(driver, MemAddressFree, mapped.address, mapped.size_bytes);
+  return status.ok() ? freed : status;
+}
+
+absl::StatusOr<MappedMemory> Map(const Device& device, CUmemGenericAllocationHandle memory,
+                                 uint64_t size_bytes) {
+  const Driver& driver = device.driver();
+  MappedMemory mapped{0, size_bytes};
+  absl::Status status = TENURE_CU(driver, MemAddressReserve, &mapped.address, size_bytes, 0, 0, 0);
+  if (!status.ok()) return status;
+  status = TENURE_CU(driver, MemMap, mapped.address, size_bytes, 0, memory, 0);
+  if (!status.ok()) {
+    (void)driver->MemAddressFree(mapped.address, size_bytes);
+    return status;
+  }
+  status = GrantAccess(device, mapped.address, size_bytes);
+  if (!status.ok()) {
+    Unmap(device, mapped).IgnoreError();
+    return status;
+  }
+  return mapped;
+}
+
+class DeviceAllocator final : public CudaAllocator, public ShareCapability {
+ public:
+  DeviceAllocator(const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
+                  const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine)
+      : CudaAllocator(MemorySpace::Device(SpaceKind::kCuda, engine->device()->ordinal()), traits,
+                      std::move(source), options, engine) {}
+  ~DeviceAllocator() override { ClosePool(); }
+
+  absl::StatusOr<int> ExportFd(const Allocation& allocation) override {
+    const SpecialMemory* memory = FindSpecial(allocation.device_address);
+    if (memory == nullptr || memory->sharing != Sharing::kPosixFd) {
+      return NotForSharing("kPosixFd");
+    }
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    int fd = -1;
+    absl::Status status = TENURE_CU(device().driver(), MemExportToShareableHandle, &fd,
+                                    memory->handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
+    if (!status.ok()) return status;
+    return fd;
+  }
+
+  absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) override {
+    absl::StatusOr<uint64_t> rounded = RoundedToPages(size_bytes);
+    if (!rounded.ok()) return rounded.status();
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    const Driver& driver = device().driver();
+    CUmemGenericAllocationHandle memory = 0;
+    absl::Status status = TENURE_CU(driver, MemImportFromShareableHandle, &memory,
+                                    reinterpret_cast<void*>(static_cast<intptr_t>(fd)),
+                                    CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
+    if (!status.ok()) return status;
+    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, *rounded);
+    // The mapping keeps the memory.
+    (void)driver->MemRelease(memory);
+    if (!mapped.ok()) return mapped.status();
+    ForeignMemory foreign;
+    foreign.data = reinterpret_cast<void*>(mapped->address);
+    foreign.release = [owner = engine().device(), m = *mapped] { Unmap(*owner, m).IgnoreError(); };
+    return foreign;
+  }
+
+  absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) override {
+    const SpecialMemory* memory = FindSpecial(allocation.device_address);
+    if (memory == nullptr || memory->sharing != Sharing::kIpc) return NotForSharing("kIpc");
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    CUipcMemHandle handle;
+    absl::Status status =
+        TENURE_CU(device().driver(), IpcGetMemHandle, &handle, allocation.device_address);
+    if (!status.ok()) return status;
+    return std::string(handle.reserved, sizeof(handle.reserved));
+  }
+
+  absl::StatusOr<ForeignMemory> ImportIpc(std::string_view bytes, uint64_t size_bytes) override {
+    CUipcMemHandle handle;
+    if (bytes.size() != sizeof(handle.reserved)) {
+      return absl::InvalidArgumentError(absl::StrCat("an IPC handle has ", sizeof(handle.reserved),
+                                                     " bytes; this one has ", bytes.size()));
+    }
+    std::memcpy(handle.reserved, bytes.data(), bytes.size());
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    const Driver& driver = device().driver();
+    CUdeviceptr address = 0;
+    absl::Status status =
+        TENURE_CU(driver, IpcOpenMemHandle, &address, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
+    if (!status.ok()) return status;
+    CUdeviceptr begin = 0;
+    size_t size = 0;
+    status = TENURE_CU(driver, MemGetAddressRange, &begin, &size, address);
+    if (status.ok() && size_bytes > size) {
+      status = absl::InvalidArgumentError(
+          absl::StrCat("the handle is of ", size, " bytes, not of ", size_bytes));
+    }
+    if (!status.ok()) {
+      (void)driver->IpcCloseMemHandle(address);
+      return status;
+    }
+    ForeignMemory foreign;
+    foreign.data = reinterpret_cast<void*>(address);
+    foreign.release = [owner = engine().device(), address] {
+      Device::Scope closing(*owner);
+      (void)owner->driver()->IpcCloseMemHandle(address);
+    };
+    return foreign;
+  }
+
+ protected:
+  void* FindCapability(std::string_view name) override {
+    if (name == ShareCapability::kName) return static_cast<ShareCapability*>(this);
+    return CudaAllocator::FindCapability(name);
+  }
+
+  absl::Status CheckForeign(CUmemorytype type, bool managed) const override {
+    if (type == CU_MEMORYTYPE_DEVICE && !managed) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        managed ? "it is managed memory; wrap it in 'cuda-unified'"
+                : "it is not memory of a device; wrap it in 'cpu' or 'cuda-pinned'");
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
+      const AllocationRequest& request) override {
+    if (request.sharing == Sharing::kNone) return nullptr;
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    return request.sharing == Sharing::kIpc ? MakeForIpc(request.size_bytes)
+                                            : MakeForFd(request.size_bytes);
+  }
+
+ private:
+  absl::Status NotForSharing(std::string_view kind) const {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the allocation was not made to be shared so: ask for Sharing::", kind,
+        " when it is made (BufferOptions::sharing); it has no memory of its own otherwise"));
+  }
+
+  absl::StatusOr<uint64_t> RoundedToPages(uint64_t size_bytes) {
+    if (!device().info().virtual_memory) {
+      return absl::UnimplementedError("this device has no virtual memory management; share by IPC");
+    }
+    const CUmemAllocationProp properties = PhysicalMemory(device(), true);
+    size_t page = 0;
+    Device::Scope scope(device());
+    absl::Status status = scope.status();
+    if (status.ok()) {
+      status = TENURE_CU(device().driver(), MemGetAllocationGranularity, &page, &properties,
+                         CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
+    }
+    if (!status.ok()) return status;
+    uint64_t rounded = 0;
+    if (!CheckedRoundUp(size_bytes, page, &rounded) || rounded == 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          size_bytes, " bytes can't be shared; between 1 and what the device has can"));
+    }
+    return rounded;
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeForFd(uint64_t size_bytes) {
+    absl::StatusOr<uint64_t> rounded = RoundedToPages(size_bytes);
+    if (!rounded.ok()) return rounded.status();
+    const Driver& driver = device().driver();
+    const CUmemAllocationProp properties = PhysicalMemory(device(), true);
+    CUmemGenericAllocationHandle memory = 0;
+    absl::Status status = TENURE_CU(driver, MemCreate, &memory, *rounded, &properties, 0);
+    if (!status.ok()) return status;
+    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, *rounded);
+    if (!mapped.ok()) {
+      (void)driver->MemRelease(memory);
+      return mapped.status();
+    }
+    auto special = std::make_unique<SpecialMemory>();
+    special->address = mapped->address;
+    special->reserved_bytes = *rounded;
+    special->handle = memory;
+    special->sharing = Sharing::kPosixFd;
+    special->release = [this, m = *mapped, memory]() -> absl::Status {
+      absl::Status unmapped = Unmap(device(), m);
+      Device::Scope scope(device());
+      absl::Status released = TENURE_CU(device().driver(), MemRelease, memory);
+      return unmapped.ok() ? released : unmapped;
+    };
+    return special;
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeForIpc(uint64_t size_bytes) {
+    CUdeviceptr address = 0;
+    absl::Status status = TENURE_CU(device().driver(), MemAlloc, &address, size_bytes);
+    if (!status.ok()) return status;
+    auto special = std::make_unique<SpecialMemory>();
+    special->address = address;
+    special->reserved_bytes = size_bytes;
+    special->sharing = Sharing::kIpc;
+    special->release = [this, address]() -> absl::Status {
+      Device::Scope scope(device());
+      return TENURE_CU(device().driver(), MemFree, address);
+    };
+    return special;
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(std::shared_ptr<CopyEngine> engine,
+                                                               const AllocatorOptions& options) {
+  const std::shared_ptr<Device>& device = engine->device();
+  SpaceTraits traits;
+  traits.max_allocation_bytes = device->info().memory_total_bytes;
+  traits.min_alignment_bytes = 256;
+  traits.host_readable = false;
+  traits.host_writable = false;
+  traits.device_readable = true;
+  traits.device_writable = true;
+  std::unique_ptr<SlabSource> source;
+  if (device->info().virtual_memory) {
+    absl::StatusOr<std::unique_ptr<VirtualMemorySource>> made = VirtualMemorySource::Make(device);
+    if (!made.ok()) return made.status();
+    source = *std::move(made);
+  } else {
+    source = std::make_unique<DeviceSource>(device);
+  }
+  return std::make_unique<DeviceAllocator>(traits, std::move(source), options, std::move(engine));
+}
+
+}  // namespace tenure::cuda

@@ -1,0 +1,106 @@
+// cuda-pinned:N.
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/slab_sources.h"
+#include "tenure/allocator/host/memory.h"
+
+namespace tenure::cuda {
+namespace {
+
+class PinnedAllocator final : public CudaAllocator {
+ public:
+  PinnedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
+                  std::shared_ptr<CopyEngine> engine)
+      : CudaAllocator(MemorySpace::Device(SpaceKind::kCudaPinned, engine->device()->ordinal()),
+                      traits, std::make_unique<PinnedSource>(engine->device()), options, engine) {}
+  ~PinnedAllocator() override { ClosePool(); }
+
+  // It is the host's memory: the host copies, unless a device's order is to be kept.
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override {
+    if (InOrderOfDevice(options) || to.allocation->read_only) {
+      return CudaAllocator::CopyIn(to, from, options);
+    }
+    host::MoveBytes(to.host(), from, to.size_bytes, options.max_threads);
+    return Fence();
+  }
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override {
+    if (InOrderOfDevice(options)) return CudaAllocator::CopyOut(to, from, options);
+    host::MoveBytes(to, from.host(), from.size_bytes, options.max_threads);
+    return Fence();
+  }
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override {
+    if (InOrderOfDevice(options) || to.allocation->read_only) {
+      return CudaAllocator::CopyWithin(to, from, options);
+    }
+    host::MoveBytes(to.host(), from.host(), to.size_bytes, options.max_threads);
+    return Fence();
+  }
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override {
+    if (InOrderOfDevice(options) || to.allocation->read_only) {
+      return CudaAllocator::Fill(to, pattern, options);
+    }
+    if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+    host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
+    return Fence();
+  }
+
+ protected:
+  absl::Status Zero(const Allocation& allocation) override {
+    host::FillBytes(allocation.host, allocation.size_bytes, FillPattern());
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckForeign(CUmemorytype type, bool managed) const override {
+    if (type == CU_MEMORYTYPE_HOST && !managed) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        managed ? "it is managed memory; wrap it in 'cuda-unified'"
+        : type == CU_MEMORYTYPE_DEVICE
+            ? "it is memory of a device; wrap it in 'cuda'"
+            : "it is not page-locked; wrap it in 'cpu', or register it with the driver first");
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
+      const AllocationRequest& request) override {
+    if (!request.write_combined) return nullptr;
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return scope.status();
+    void* memory = nullptr;
+    absl::Status status = TENURE_CU(device().driver(), MemHostAlloc, &memory, request.size_bytes,
+                                    CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED);
+    if (!status.ok()) return status;
+    auto special = std::make_unique<SpecialMemory>();
+    special->address = reinterpret_cast<uint64_t>(memory);
+    special->reserved_bytes = request.size_bytes;
+    special->host = true;
+    special->release = [this, memory]() -> absl::Status {
+      Device::Scope freeing(device());
+      return TENURE_CU(device().driver(), MemFreeHost, memory);
+    };
+    return special;
+  }
+
+ private:
+  static bool InOrderOfDevice(const CopyOptions& options) {
+    return options.queue != 0 || !options.after.empty();
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(std::shared_ptr<CopyEngine> engine,
+                                                               const AllocatorOptions& options) {
+  SpaceTraits traits;
+  traits.min_alignment_bytes = 256;
+  traits.device_readable = true;
+  traits.device_writable = true;
+  return std::make_unique<PinnedAllocator>(traits, options, std::move(engine));
+}
+
+}  // namespace tenure::cuda

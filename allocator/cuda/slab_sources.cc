@@ -1,0 +1,273 @@
+#include "tenure/allocator/cuda/slab_sources.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/allocator/errors.h"
+#include "tenure/allocator/host/workers.h"
+
+namespace tenure::cuda {
+namespace {
+
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+constexpr uint64_t kSmallPage = 4096;
+// Addresses cost nothing: enough for the device's memory to come and go many times.
+constexpr uint64_t kReservedBytes = uint64_t{1} << 42;
+// Pages are brought in by pieces of this size.
+constexpr uint64_t kTouchBytes = uint64_t{16} << 20;
+
+// What can't be given back is lost: said aloud, as there is nobody to return it to.
+void ReportLost(const absl::Status& status, uint64_t size_bytes) {
+  if (status.ok() || absl::IsUnavailable(status)) return;  // the process is ending
+  ReportToStderr(absl::StrCat(size_bytes, " bytes could not be given back: ", status.message()));
+}
+
+}  // namespace
+
+CUmemAllocationProp PhysicalMemory(const Device& device, bool exportable) {
+  CUmemAllocationProp properties;
+  std::memset(&properties, 0, sizeof(properties));
+  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  properties.location.id = static_cast<int>(device.ordinal());
+  if (exportable) properties.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+  return properties;
+}
+
+absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes) {
+  const Driver& driver = device.driver();
+  std::vector<CUmemAccessDesc> access;
+  auto add = [&](uint32_t ordinal) {
+    CUmemAccessDesc one;
+    std::memset(&one, 0, sizeof(one));
+    one.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    one.location.id = static_cast<int>(ordinal);
+    one.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    access.push_back(one);
+  };
+  add(device.ordinal());
+  int count = 0;
+  (void)driver->DeviceGetCount(&count);
+  for (uint32_t other = 0; other < static_cast<uint32_t>(std::max(count, 0)); ++other) {
+    CUdevice handle = 0;
+    int can = 0;
+    if (other != device.ordinal() &&
+        driver->DeviceGet(&handle, static_cast<int>(other)) == CUDA_SUCCESS &&
+        driver->DeviceCanAccessPeer(&can, handle, device.handle()) == CUDA_SUCCESS && can != 0) {
+      add(other);
+    }
+  }
+  absl::Status status =
+      TENURE_CU(driver, MemSetAccess, address, size_bytes, access.data(), access.size());
+  // The others are a courtesy.
+  if (!status.ok() && access.size() > 1) {
+    status = TENURE_CU(driver, MemSetAccess, address, size_bytes, access.data(), 1);
+  }
+  return status;
+}
+
+// ------------------------------------------------------------------------------------------------
+// VirtualMemorySource
+
+absl::StatusOr<std::unique_ptr<VirtualMemorySource>> VirtualMemorySource::Make(
+    std::shared_ptr<Device> device) {
+  Device::Scope scope(*device);
+  if (!scope.status().ok()) return scope.status();
+  const CUmemAllocationProp properties = PhysicalMemory(*device, false);
+  size_t granularity = 0;
+  absl::Status status = TENURE_CU(device->driver(), MemGetAllocationGranularity, &granularity,
+                                  &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
+  if (!status.ok()) return status;
+  if (!IsPowerOfTwo(granularity)) {
+    return absl::InternalError(
+        absl::StrCat("the driver says that memory comes in pieces of ", granularity, " bytes"));
+  }
+  return std::unique_ptr<VirtualMemorySource>(
+      new VirtualMemorySource(std::move(device), granularity));
+}
+
+VirtualMemorySource::~VirtualMemorySource() {
+  tail_ = 0;
+  DropUnused();
+}
+
+absl::Status VirtualMemorySource::Reserve(uint64_t least_bytes) {
+  const uint64_t size = std::max(kReservedBytes, least_bytes);
+  CUdeviceptr address = 0;
+  absl::Status status = TENURE_CU(device_->driver(), MemAddressReserve, &address, size, 0, 0, 0);
+  if (!status.ok()) return status;
+  tail_ = address;
+  end_ = address + size;
+  regions_[address] = {size, 0};
+  return absl::OkStatus();
+}
+
+// Gives back addresses of regions that are used up and hold nothing any more.
+void VirtualMemorySource::DropUnused() {
+  Device::Scope scope(*device_);
+  for (auto it = regions_.begin(); it != regions_.end();) {
+    const bool current = tail_ != 0 && end_ == it->first + it->second.size;
+    if (it->second.slabs == 0 && !current) {
+      ReportLost(TENURE_CU(device_->driver(), MemAddressFree, it->first, it->second.size),
+                 it->second.size);
+      it = regions_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+absl::StatusOr<Slab> VirtualMemorySource::Take(uint64_t size_bytes) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  const Driver& driver = device_->driver();
+  if (tail_ == 0 || size_bytes > end_ - tail_) {
+    if (absl::Status status = Reserve(size_bytes); !status.ok()) return status;
+    DropUnused();
+  }
+  const CUmemAllocationProp properties = PhysicalMemory(*device_, false);
+  CUmemGenericAllocationHandle memory = 0;
+  absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
+  if (!status.ok()) return status;
+  status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
+  const bool mapped = status.ok();
+  if (status.ok()) status = GrantAccess(*device_, tail_, size_bytes);
+  // The mapping keeps the memory.
+  absl::Status released = TENURE_CU(driver, MemRelease, memory);
+  if (status.ok()) status = std::move(released);
+  if (!status.ok()) {
+    if (mapped) ReportLost(TENURE_CU(driver, MemUnmap, tail_, size_bytes), size_bytes);
+    return status;
+  }
+  Slab slab;
+  slab.address = tail_;
+  slab.size_bytes = size_bytes;
+  slab.device_address = tail_;
+  slab.joins = true;
+  tail_ += size_bytes;
+  ++std::prev(regions_.upper_bound(slab.address))->second.slabs;
+  return slab;
+}
+
+void VirtualMemorySource::Give(const Slab& slab) {
+  Device::Scope scope(*device_);
+  ReportLost(TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes),
+             slab.size_bytes);
+  auto region = std::prev(regions_.upper_bound(slab.address));
+  if (--region->second.slabs == 0) DropUnused();
+}
+
+// ------------------------------------------------------------------------------------------------
+// DeviceSource, ManagedSource
+
+absl::StatusOr<Slab> DeviceSource::Take(uint64_t size_bytes) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  CUdeviceptr address = 0;
+  absl::Status status = TENURE_CU(device_->driver(), MemAlloc, &address, size_bytes);
+  if (!status.ok()) return status;
+  Slab slab;
+  slab.address = address;
+  slab.size_bytes = size_bytes;
+  slab.device_address = address;
+  return slab;
+}
+
+void DeviceSource::Give(const Slab& slab) {
+  Device::Scope scope(*device_);
+  ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+}
+
+absl::StatusOr<Slab> ManagedSource::Take(uint64_t size_bytes) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  size_t free = 0, total = 0;
+  absl::Status status = TENURE_CU(device_->driver(), MemGetInfo, &free, &total);
+  if (!status.ok()) return status;
+  // What was taken may be on the device or not; all of it must find room there.
+  if (size_bytes > free || taken_bytes_ > total - std::min<uint64_t>(size_bytes, total)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the device has ", free, " of ", total, " bytes free, and ", taken_bytes_,
+                     " bytes of managed memory are taken: more than fits is not taken, since "
+                     "devices hang then"));
+  }
+  CUdeviceptr address = 0;
+  status =
+      TENURE_CU(device_->driver(), MemAllocManaged, &address, size_bytes, CU_MEM_ATTACH_GLOBAL);
+  if (!status.ok()) return status;
+  taken_bytes_ += size_bytes;
+  Slab slab;
+  slab.address = address;
+  slab.size_bytes = size_bytes;
+  slab.host = reinterpret_cast<void*>(address);
+  slab.device_address = address;
+  return slab;
+}
+
+void ManagedSource::Give(const Slab& slab) {
+  Device::Scope scope(*device_);
+  taken_bytes_ -= slab.size_bytes;
+  ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+}
+
+// ------------------------------------------------------------------------------------------------
+// PinnedSource
+
+absl::StatusOr<Slab> PinnedSource::Take(uint64_t size_bytes) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  uint64_t span;
+  if (!CheckedAdd(size_bytes, kHugePage, &span)) {
+    return absl::ResourceExhaustedError("more than there are addresses");
+  }
+  void* mapped = mmap(nullptr, span, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapped == MAP_FAILED) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the system has no ", span, " bytes of addresses: ", std::strerror(errno)));
+  }
+  auto* begin = static_cast<std::byte*>(mapped);
+  const uint64_t head = -reinterpret_cast<uintptr_t>(begin) & (kHugePage - 1);
+  if (head > 0) munmap(begin, head);
+  if (span - head - size_bytes > 0) munmap(begin + head + size_bytes, span - head - size_bytes);
+  begin += head;
+  (void)madvise(begin, size_bytes, MADV_HUGEPAGE);
+  // A forked child must not get copies of pages that devices write to.
+  (void)madvise(begin, size_bytes, MADV_DONTFORK);
+  host::RunChunks((size_bytes + kTouchBytes - 1) / kTouchBytes, host::UsableCpus(),
+                  [&](uint64_t piece) {
+                    const uint64_t end = std::min(size_bytes, (piece + 1) * kTouchBytes);
+                    for (uint64_t at = piece * kTouchBytes; at < end; at += kSmallPage) {
+                      *reinterpret_cast<volatile std::byte*>(begin + at) = std::byte{0};
+                    }
+                  });
+  absl::Status status =
+      TENURE_CU(device_->driver(), MemHostRegister, begin, size_bytes, CU_MEMHOSTREGISTER_PORTABLE);
+  if (!status.ok()) {
+    munmap(begin, size_bytes);
+    if (absl::IsResourceExhausted(status)) return status;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("host memory could not be page-locked (see 'ulimit -l'): ", status.message()));
+  }
+  Slab slab;
+  slab.address = reinterpret_cast<uint64_t>(begin);
+  slab.size_bytes = size_bytes;
+  slab.host = begin;
+  slab.device_address = slab.address;
+  return slab;
+}
+
+void PinnedSource::Give(const Slab& slab) {
+  Device::Scope scope(*device_);
+  const absl::Status status = TENURE_CU(device_->driver(), MemHostUnregister, slab.host);
+  ReportLost(status, slab.size_bytes);
+  // Page-locked memory that is unmapped would stay mapped for the device.
+  if (status.ok() || absl::IsUnavailable(status)) munmap(slab.host, slab.size_bytes);
+}
+
+}  // namespace tenure::cuda

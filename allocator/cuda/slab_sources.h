@@ -1,0 +1,95 @@
+// Where the pools of CUDA's spaces take their slabs from.
+//
+//   VirtualMemorySource   device memory, mapped page by page into reserved addresses: slabs join
+//   DeviceSource          device memory by cuMemAlloc, where the former is not supported
+//   ManagedSource         cuMemAllocManaged, at most what the device has free
+//   PinnedSource          huge pages of the host, brought in by several threads and then
+//   page-locked:
+//                         a third of the time of cuMemHostAlloc
+//
+// Thread safety, ownership and errors: slab_source.h. ResourceExhausted carries the driver's text.
+
+#ifndef TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
+#define TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tenure/allocator/cuda/device.h"
+#include "tenure/allocator/offset/slab_source.h"
+
+namespace tenure::cuda {
+
+// What cuMemCreate is to make: memory of this device, `exportable` as a file descriptor.
+CUmemAllocationProp PhysicalMemory(const Device& device, bool exportable);
+// Makes mapped bytes usable: by this device and, where they can, by the others of the machine.
+absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes);
+
+class VirtualMemorySource final : public SlabSource {
+ public:
+  static absl::StatusOr<std::unique_ptr<VirtualMemorySource>> Make(std::shared_ptr<Device> device);
+  ~VirtualMemorySource() override;
+  uint64_t granularity_bytes() const override { return granularity_; }
+  uint64_t tail() const override { return tail_; }
+  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
+  void Give(const Slab& slab) override;
+
+ private:
+  // Reserved addresses. They are used once, from the beginning to the end: there are many.
+  struct Region {
+    uint64_t size = 0;
+    uint64_t slabs = 0;
+  };
+  VirtualMemorySource(std::shared_ptr<Device> device, uint64_t granularity)
+      : device_(std::move(device)), granularity_(granularity) {}
+  absl::Status Reserve(uint64_t least_bytes);
+  void DropUnused();
+
+  const std::shared_ptr<Device> device_;
+  const uint64_t granularity_;
+  std::map<uint64_t, Region> regions_;  // by address
+  uint64_t tail_ = 0;                   // in the newest region, or 0
+  uint64_t end_ = 0;                    // of that region
+};
+
+class DeviceSource final : public SlabSource {
+ public:
+  explicit DeviceSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
+  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
+  void Give(const Slab& slab) override;
+
+ private:
+  const std::shared_ptr<Device> device_;
+};
+
+class ManagedSource final : public SlabSource {
+ public:
+  explicit ManagedSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
+  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
+  void Give(const Slab& slab) override;
+
+ private:
+  const std::shared_ptr<Device> device_;
+  uint64_t taken_bytes_ = 0;
+};
+
+class PinnedSource final : public SlabSource {
+ public:
+  explicit PinnedSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
+  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
+  void Give(const Slab& slab) override;
+
+ private:
+  const std::shared_ptr<Device> device_;
+};
+
+}  // namespace tenure::cuda
+
+#endif  // TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_

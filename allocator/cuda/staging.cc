@@ -1,0 +1,264 @@
+#include "tenure/allocator/cuda/staging.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/cuda/stream.h"
+#include "tenure/allocator/host/workers.h"
+
+namespace tenure::cuda {
+namespace {
+
+// Half of them where the machine has many CPUs: more do not make the bus faster.
+constexpr int kUsualThreads = 8;
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+
+// Memory that is written for the first time comes in pages; large ones cost a tenth of the faults.
+void AskForHugePages(void* begin, uint64_t size) {
+  const auto address = reinterpret_cast<uintptr_t>(begin);
+  const uintptr_t first = (address + kHugePage - 1) & ~(kHugePage - 1);
+  const uintptr_t last = (address + size) & ~(kHugePage - 1);
+  // Advice: where the system does not take it, small pages do as well.
+  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+
+}  // namespace
+
+struct StagingRing::Job {
+  bool in = true;
+  CUdeviceptr device = 0;
+  std::byte* host = nullptr;  // of a copy out
+  Reader read;                // of a copy in
+  uint64_t size_bytes = 0;
+  uint64_t pieces = 0;
+  std::vector<Fence> after;
+  std::shared_ptr<Completion> completion;
+  std::atomic<uint64_t> next{0};
+  std::atomic<bool> failed{false};
+  // Guarded by the ring's mutex.
+  int wanted = 0;   // more workers that may join
+  int working = 0;  // workers that have joined and not finished
+  absl::Status status;
+};
+
+struct StagingRing::Worker {
+  std::thread thread;
+  bool ready = false;
+  CUstream stream = nullptr;
+  std::byte* slots[2] = {};
+  CUevent events[2] = {};
+};
+
+StagingRing::StagingRing(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+StagingRing::~StagingRing() {
+  std::vector<std::unique_ptr<Worker>> workers;
+  {
+    absl::MutexLock lock(&mutex_);
+    closing_ = true;
+    workers.swap(workers_);
+  }
+  for (auto& worker : workers) worker->thread.join();
+}
+
+absl::Status StagingRing::Prepare(Worker& worker) {
+  if (worker.ready) return absl::OkStatus();
+  const Driver& driver = device_->driver();
+  absl::Status status;
+  if (worker.stream == nullptr) {
+    status = TENURE_CU(driver, StreamCreate, &worker.stream, CU_STREAM_NON_BLOCKING);
+  }
+  for (CUevent& event : worker.events) {
+    if (status.ok() && event == nullptr) {
+      status = TENURE_CU(driver, EventCreate, &event, CU_EVENT_DISABLE_TIMING);
+    }
+  }
+  if (status.ok()) {
+    void* memory = nullptr;
+    status = TENURE_CU(driver, MemHostAlloc, &memory, 2 * kSlotBytes, CU_MEMHOSTALLOC_PORTABLE);
+    worker.slots[0] = static_cast<std::byte*>(memory);
+    worker.slots[1] = worker.slots[0] + kSlotBytes;
+  }
+  worker.ready = status.ok();
+  return status;
+}
+
+absl::StatusOr<Fence> StagingRing::ToDevice(CUdeviceptr to, uint64_t size_bytes, Reader read,
+                                            std::vector<Fence> after, int max_threads) {
+  auto job = std::make_shared<Job>();
+  job->device = to;
+  job->read = std::move(read);
+  job->size_bytes = size_bytes;
+  job->after = std::move(after);
+  return Submit(std::move(job), max_threads);
+}
+
+absl::StatusOr<Fence> StagingRing::ToHost(void* to, CUdeviceptr from, uint64_t size_bytes,
+                                          std::vector<Fence> after, int max_threads) {
+  AskForHugePages(to, size_bytes);
+  auto job = std::make_shared<Job>();
+  job->in = false;
+  job->device = from;
+  job->host = static_cast<std::byte*>(to);
+  job->size_bytes = size_bytes;
+  job->after = std::move(after);
+  return Submit(std::move(job), max_threads);
+}
+
+absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_threads) {
+  job->pieces = (job->size_bytes + kSlotBytes - 1) / kSlotBytes;
+  job->completion = std::make_shared<Completion>();
+  const Fence done(job->completion, 1);
+  const int usual = std::min(kUsualThreads, host::UsableCpus());
+  const int most = max_threads > 0 ? std::min(max_threads, kMostThreads) : usual;
+  job->wanted = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(most), job->pieces));
+  absl::MutexLock lock(&mutex_);
+  while (static_cast<int>(workers_.size()) < job->wanted) {
+    auto worker = std::make_unique<Worker>();
+    // Signals of the embedding process are for its own threads.
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool made = true;
+    try {
+      worker->thread = std::thread([this, w = worker.get()] { Serve(*w); });
+    } catch (const std::system_error&) {
+      made = false;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (!made) break;
+    workers_.push_back(std::move(worker));
+  }
+  if (workers_.empty()) {
+    return absl::ResourceExhaustedError(
+        "no thread can be made to copy through page-locked memory; end some threads, or copy from "
+        "a buffer of 'cuda-pinned'");
+  }
+  ++unfinished_;
+  jobs_.push_back(std::move(job));
+  return done;
+}
+
+void StagingRing::Drain() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(
+      +[](int* unfinished) { return *unfinished == 0; }, &unfinished_));
+}
+
+void StagingRing::Serve(Worker& worker) {
+  while (true) {
+    std::shared_ptr<Job> job;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(
+          +[](StagingRing* ring) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring->mutex_) {
+            return ring->closing_ || !ring->jobs_.empty();
+          },
+          this));
+      if (jobs_.empty()) break;  // closing, and nothing is left to do
+      job = jobs_.front();
+      ++job->working;
+      if (--job->wanted == 0) jobs_.pop_front();
+    }
+    absl::Status status = Work(worker, *job);
+    bool last = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!status.ok() && job->status.ok()) job->status = std::move(status);
+      // Nothing is left: others need not join.
+      if (job->wanted > 0) {
+        job->wanted = 0;
+        jobs_.erase(std::find(jobs_.begin(), jobs_.end(), job));
+      }
+      last = --job->working == 0;
+    }
+    if (last) {
+      job->read = nullptr;
+      job->completion->Finish(job->status);
+      absl::MutexLock lock(&mutex_);
+      --unfinished_;
+    }
+  }
+  Device::Scope scope(*device_);
+  const Driver& driver = device_->driver();
+  for (CUevent event : worker.events) {
+    if (event != nullptr) (void)driver->EventDestroy(event);
+  }
+  if (worker.stream != nullptr) (void)driver->StreamDestroy(worker.stream);
+  if (worker.slots[0] != nullptr) (void)driver->MemFreeHost(worker.slots[0]);
+}
+
+absl::Status StagingRing::Work(Worker& worker, Job& job) {
+  Device::Scope scope(*device_);
+  absl::Status status = scope.status();
+  if (status.ok()) status = Prepare(worker);
+  if (status.ok()) status = QueueWaits(*device_, worker.stream, job.after);
+  if (status.ok()) status = job.in ? WorkIn(worker, job) : WorkOut(worker, job);
+  if (!status.ok()) job.failed.store(true, std::memory_order_relaxed);
+  // Whatever happened: nothing is under way when the job ends.
+  if (worker.stream != nullptr) {
+    absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, worker.stream);
+    if (status.ok()) status = std::move(ended);
+  }
+  return status;
+}
+
+absl::Status StagingRing::WorkIn(Worker& worker, Job& job) {
+  const Driver& driver = device_->driver();
+  for (uint64_t turn = 0; !job.failed.load(std::memory_order_relaxed); ++turn) {
+    const uint64_t piece = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (piece >= job.pieces) break;
+    const uint64_t offset = piece * kSlotBytes;
+    const uint64_t size = std::min(kSlotBytes, job.size_bytes - offset);
+    const size_t slot = turn & 1;
+    absl::Status status;
+    // What this slot held before is on the device.
+    if (turn >= 2) status = TENURE_CU(driver, EventSynchronize, worker.events[slot]);
+    if (status.ok()) status = job.read(offset, worker.slots[slot], size);
+    if (status.ok()) {
+      status = TENURE_CU(driver, MemcpyHtoDAsync, job.device + offset, worker.slots[slot], size,
+                         worker.stream);
+    }
+    if (status.ok()) status = TENURE_CU(driver, EventRecord, worker.events[slot], worker.stream);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StagingRing::WorkOut(Worker& worker, Job& job) {
+  const Driver& driver = device_->driver();
+  struct Piece {
+    uint64_t offset = 0;
+    uint64_t size = 0;
+    size_t slot = 0;
+  };
+  Piece arriving;  // on its way into its slot; none if of size 0
+  auto take = [&](const Piece& piece) -> absl::Status {
+    absl::Status status = TENURE_CU(driver, EventSynchronize, worker.events[piece.slot]);
+    if (status.ok()) std::memcpy(job.host + piece.offset, worker.slots[piece.slot], piece.size);
+    return status;
+  };
+  for (size_t slot = 0; !job.failed.load(std::memory_order_relaxed); slot ^= 1) {
+    const uint64_t number = job.next.fetch_add(1, std::memory_order_relaxed);
+    if (number >= job.pieces) break;
+    const uint64_t offset = number * kSlotBytes;
+    const Piece piece{offset, std::min(kSlotBytes, job.size_bytes - offset), slot};
+    absl::Status status = TENURE_CU(driver, MemcpyDtoHAsync, worker.slots[slot],
+                                    job.device + offset, piece.size, worker.stream);
+    if (status.ok()) status = TENURE_CU(driver, EventRecord, worker.events[slot], worker.stream);
+    // The piece before this one goes out while this one comes in.
+    if (status.ok() && arriving.size != 0) status = take(arriving);
+    if (!status.ok()) return status;
+    arriving = piece;
+  }
+  return arriving.size == 0 ? absl::OkStatus() : take(arriving);
+}
+
+}  // namespace tenure::cuda

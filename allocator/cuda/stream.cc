@@ -1,0 +1,270 @@
+#include "tenure/allocator/cuda/stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace tenure::cuda {
+namespace {
+
+// How long a wait with a deadline sleeps between two looks: short at first, as most waits are.
+constexpr absl::Duration kShortestSleep = absl::Microseconds(5);
+constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
+
+}  // namespace
+
+// ------------------------------------------------------------------------------------------------
+// EventTimeline
+
+absl::StatusOr<uint64_t> EventTimeline::Record(CUstream stream) {
+  absl::StatusOr<CUevent> event = device_->TakeEvent();
+  if (!event.ok()) return event.status();
+  auto pooled = std::make_shared<PooledEvent>(device_, *event);
+  // Under the lock: values must come in the order of the events.
+  absl::MutexLock lock(&mutex_);
+  if (!failure_.ok()) return failure_;
+  absl::Status status = TENURE_CU(device_->driver(), EventRecord, *event, stream);
+  if (!status.ok()) return status;
+  const uint64_t value = issued_.load(std::memory_order_relaxed) + 1;
+  pending_.push_back({value, std::move(pooled)});
+  issued_.store(value, std::memory_order_release);
+  return value;
+}
+
+void EventTimeline::Look() const {
+  while (failure_.ok() && !pending_.empty()) {
+    const CUresult result = device_->driver()->EventQuery(pending_.front().event->get());
+    if (result == CUDA_ERROR_NOT_READY) return;
+    if (result != CUDA_SUCCESS) {
+      failure_ = device_->driver().StatusOf(result, "cuEventQuery");
+      return;
+    }
+    reached_.store(pending_.front().value, std::memory_order_release);
+    pending_.pop_front();
+  }
+}
+
+uint64_t EventTimeline::Reached() const {
+  const uint64_t reached = reached_.load(std::memory_order_acquire);
+  if (reached == issued_.load(std::memory_order_acquire)) return reached;
+  // Whoever holds the lock is looking already.
+  if (!mutex_.TryLock()) return reached;
+  Device::Scope scope(*device_);
+  if (scope.status().ok()) Look();
+  mutex_.Unlock();
+  return reached_.load(std::memory_order_acquire);
+}
+
+std::shared_ptr<PooledEvent> EventTimeline::EventOf(uint64_t value) {
+  absl::MutexLock lock(&mutex_);
+  for (const Pending& pending : pending_) {
+    if (pending.value >= value) return pending.event;
+  }
+  return nullptr;
+}
+
+absl::Status EventTimeline::Wait(uint64_t value, absl::Time deadline) {
+  if (reached_.load(std::memory_order_acquire) >= value) return absl::OkStatus();
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  absl::Duration sleep = kShortestSleep;
+  while (true) {
+    std::shared_ptr<PooledEvent> event;
+    {
+      absl::MutexLock lock(&mutex_);
+      Look();
+      if (reached_.load(std::memory_order_relaxed) >= value) return absl::OkStatus();
+      if (!failure_.ok()) return failure_;
+      if (value > issued_.load(std::memory_order_relaxed)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("waits for value ", value, " of a stream's timeline that has come to ",
+                         issued_.load(std::memory_order_relaxed), "; wait for a recorded fence"));
+      }
+      for (const Pending& pending : pending_) {
+        if (pending.value >= value) {
+          event = pending.event;
+          break;
+        }
+      }
+    }
+    if (deadline == absl::InfiniteFuture()) {
+      // An error here is found by the next look.
+      const CUresult result = device_->driver()->EventSynchronize(event->get());
+      if (result == CUDA_SUCCESS) continue;
+      absl::MutexLock lock(&mutex_);
+      Look();
+      if (failure_.ok()) failure_ = device_->driver().StatusOf(result, "cuEventSynchronize");
+      continue;
+    }
+    const absl::Time now = absl::Now();
+    if (now >= deadline) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("CUDA device ", device_->ordinal(),
+                       " has not come to the end of the work "
+                       "that was waited for; wait longer, or look at what is queued"));
+    }
+    absl::SleepFor(std::min(sleep, deadline - now));
+    sleep = std::min(2 * sleep, kLongestSleep);
+  }
+}
+
+absl::Status EventTimeline::Failure() const {
+  absl::MutexLock lock(&mutex_);
+  return failure_;
+}
+
+// ------------------------------------------------------------------------------------------------
+// DeviceStream
+
+absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Create(std::shared_ptr<Device> device) {
+  Device::Scope scope(*device);
+  if (!scope.status().ok()) return scope.status();
+  CUstream stream = nullptr;
+  absl::Status status = TENURE_CU(device->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING);
+  if (!status.ok()) return status;
+  return std::shared_ptr<DeviceStream>(new DeviceStream(std::move(device), stream, true));
+}
+
+absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Wrap(std::shared_ptr<Device> device,
+                                                                 CUstream stream) {
+  if (stream != nullptr && stream != CU_STREAM_LEGACY && stream != CU_STREAM_PER_THREAD) {
+    Device::Scope scope(*device);
+    if (!scope.status().ok()) return scope.status();
+    CUcontext context = nullptr;
+    absl::Status status = TENURE_CU(device->driver(), StreamGetCtx, stream, &context);
+    if (!status.ok()) return status;
+    if (context != device->context()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the stream is not of the primary context of CUDA device ",
+                       device->ordinal(), "; make it there, or name its device"));
+    }
+  }
+  return std::shared_ptr<DeviceStream>(new DeviceStream(std::move(device), stream, false));
+}
+
+DeviceStream::~DeviceStream() {
+  if (!owned_) return;
+  Device::Scope scope(*device_);
+  // What is queued is still done.
+  (void)device_->driver()->StreamDestroy(stream_);
+}
+
+absl::StatusOr<Fence> DeviceStream::Record() {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  absl::Status status = RefuseCapture(*device_, stream_, "a fence");
+  if (!status.ok()) return status;
+  absl::StatusOr<uint64_t> value = timeline_->Record(stream_);
+  if (!value.ok()) return value.status();
+  return Fence(timeline_, *value);
+}
+
+absl::Status DeviceStream::WaitFor(const Fence& fence) {
+  if (fence.IsReached()) return absl::OkStatus();
+  return QueueWaits(*device_, stream_, {&fence, 1});
+}
+
+absl::Status DeviceStream::Synchronize() {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  return TENURE_CU(device_->driver(), StreamSynchronize, stream_);
+}
+
+absl::StatusOr<bool> DeviceStream::IsCapturing() const {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+  absl::Status status = TENURE_CU(device_->driver(), StreamIsCapturing, stream_, &capturing);
+  if (!status.ok()) return status;
+  return capturing != CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+bool DeviceStream::IsDeviceFence(const Fence& fence) {
+  return fence.IsReached() || dynamic_cast<EventTimeline*>(fence.timeline().get()) != nullptr;
+}
+
+absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences) {
+  for (const Fence& fence : fences) {
+    if (fence.IsReached()) continue;
+    auto* timeline = dynamic_cast<EventTimeline*>(fence.timeline().get());
+    if (timeline == nullptr) {
+      return absl::FailedPreconditionError(
+          "a CUDA stream can't wait for a fence of the host's; wait for it before queueing");
+    }
+    absl::Status failure = timeline->Failure();
+    if (!failure.ok()) return failure;
+    std::shared_ptr<PooledEvent> event = timeline->EventOf(fence.value());
+    if (event == nullptr) continue;
+    Device::Scope scope(device);
+    if (!scope.status().ok()) return scope.status();
+    // The event may go back to its pool and be recorded anew: the wait is for what it stands for
+    // now.
+    absl::Status status =
+        TENURE_CU(device.driver(), StreamWaitEvent, stream, event->get(), CU_EVENT_WAIT_DEFAULT);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what) {
+  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+  absl::Status status = TENURE_CU(device.driver(), StreamIsCapturing, stream, &capturing);
+  if (!status.ok()) return status;
+  if (capturing == CU_STREAM_CAPTURE_STATUS_NONE) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the stream is being captured into a graph, in which ", what,
+      " that the host could wait for does not exist; use asynchronous copies and fills "
+      "with TransferOptions::queue, and the graph's own order, or end the capture"));
+}
+
+// ------------------------------------------------------------------------------------------------
+// Timestamps
+
+struct Timestamp::Recorded {
+  std::shared_ptr<Device> device;
+  CUevent event;
+  Recorded(std::shared_ptr<Device> d, CUevent e) : device(std::move(d)), event(e) {}
+  ~Recorded() {
+    Device::Scope scope(*device);
+    (void)device->driver()->EventDestroy(event);
+  }
+};
+
+absl::StatusOr<Timestamp> DeviceStream::RecordTimestamp() {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  absl::Status status = RefuseCapture(*device_, stream_, "a timestamp");
+  if (!status.ok()) return status;
+  CUevent event = nullptr;
+  status = TENURE_CU(device_->driver(), EventCreate, &event, CU_EVENT_DEFAULT);
+  if (!status.ok()) return status;
+  auto recorded = std::make_shared<Timestamp::Recorded>(device_, event);
+  status = TENURE_CU(device_->driver(), EventRecord, event, stream_);
+  if (!status.ok()) return status;
+  return Timestamp(std::move(recorded));
+}
+
+absl::StatusOr<absl::Duration> Timestamp::Since(const Timestamp& earlier) const {
+  if (recorded_ == nullptr || earlier.recorded_ == nullptr) {
+    return absl::FailedPreconditionError("a timestamp that was never recorded");
+  }
+  if (recorded_->device != earlier.recorded_->device) {
+    return absl::InvalidArgumentError("the timestamps are of two devices, whose clocks differ");
+  }
+  const Device& device = *recorded_->device;
+  Device::Scope scope(device);
+  absl::Status status = scope.status();
+  if (status.ok()) status = TENURE_CU(device.driver(), EventSynchronize, earlier.recorded_->event);
+  if (status.ok()) status = TENURE_CU(device.driver(), EventSynchronize, recorded_->event);
+  float milliseconds = 0;
+  if (status.ok()) {
+    status = TENURE_CU(device.driver(), EventElapsedTime, &milliseconds, earlier.recorded_->event,
+                       recorded_->event);
+  }
+  if (!status.ok()) return status;
+  return absl::Milliseconds(milliseconds);
+}
+
+}  // namespace tenure::cuda

@@ -1,0 +1,120 @@
+// DeviceStream: a CUDA stream, its own or somebody's, and the timeline of what was recorded on it.
+//
+// Each Record is an event and the next value of the timeline; an event that the device has passed
+// goes back to the device's pool. Events come in the order of the stream, so the timeline asks only
+// the oldest one that it does not know to be over.
+//
+//   stream   | kernel | copy | event 1 | kernel | event 2 |
+//   timeline          value 1 ^                 value 2 ^
+//
+// Cost: Record 0.3 us; asking, 0.2 us where something is under way, a load where not.
+// Thread safety: thread-safe. Ownership: the timeline shares the device and outlives the stream.
+// Errors: the driver's; a timeline whose device failed says so for good (Timeline::Failure).
+
+#ifndef TENURE_ALLOCATOR_CUDA_STREAM_H_
+#define TENURE_ALLOCATOR_CUDA_STREAM_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/cuda/device.h"
+#include "tenure/allocator/timeline/timeline.h"
+
+namespace tenure::cuda {
+
+// An event of a device's pool, for as long as anybody asks it.
+class PooledEvent {
+ public:
+  PooledEvent(std::shared_ptr<Device> device, CUevent event)
+      : device_(std::move(device)), event_(event) {}
+  ~PooledEvent() { device_->GiveEvent(event_); }
+  PooledEvent(const PooledEvent&) = delete;
+  PooledEvent& operator=(const PooledEvent&) = delete;
+  CUevent get() const { return event_; }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  const CUevent event_;
+};
+
+class EventTimeline final : public Timeline {
+ public:
+  explicit EventTimeline(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+  // The next value, reached when what `stream` holds now is done.
+  absl::StatusOr<uint64_t> Record(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  // An event that comes with `value` or after it; null if the value is reached.
+  std::shared_ptr<PooledEvent> EventOf(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  uint64_t Reached() const override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Failure() const override ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Pending {
+    uint64_t value;
+    std::shared_ptr<PooledEvent> event;
+  };
+  // Moves on over what is done.
+  void Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::shared_ptr<Device> device_;
+  std::atomic<uint64_t> issued_{0};           // written under mutex_
+  mutable std::atomic<uint64_t> reached_{0};  // written under mutex_
+  mutable absl::Mutex mutex_;
+  mutable std::deque<Pending> pending_ ABSL_GUARDED_BY(mutex_);
+  mutable absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+class DeviceStream final : public Stream {
+ public:
+  static absl::StatusOr<std::shared_ptr<DeviceStream>> Create(std::shared_ptr<Device> device);
+  static absl::StatusOr<std::shared_ptr<DeviceStream>> Wrap(std::shared_ptr<Device> device,
+                                                            CUstream stream);
+  ~DeviceStream() override;
+
+  CUstream get() const { return stream_; }
+  const std::shared_ptr<Device>& device() const { return device_; }
+
+  uint64_t handle() const override { return reinterpret_cast<uint64_t>(stream_); }
+  absl::StatusOr<Fence> Record() override;
+  absl::Status WaitFor(const Fence& fence) override;
+  bool CanWaitFor(const Fence& fence) const override { return IsDeviceFence(fence); }
+  absl::Status Synchronize() override;
+  absl::StatusOr<Timestamp> RecordTimestamp() override;
+  absl::StatusOr<bool> IsCapturing() const override;
+
+  // Reached, or of a CUDA device's timeline: a stream can wait for it.
+  static bool IsDeviceFence(const Fence& fence);
+
+ private:
+  DeviceStream(std::shared_ptr<Device> device, CUstream stream, bool owned)
+      : device_(std::move(device)),
+        stream_(stream),
+        owned_(owned),
+        timeline_(std::make_shared<EventTimeline>(device_)) {}
+
+  const std::shared_ptr<Device> device_;
+  const CUstream stream_;
+  const bool owned_;
+  const std::shared_ptr<EventTimeline> timeline_;
+};
+
+// Makes what `stream` is given from now on wait for the fences; all must be device fences.
+absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences);
+
+// FailedPrecondition, if the stream is being captured, saying that `what` would wait on the host.
+absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what);
+
+}  // namespace tenure::cuda
+
+#endif  // TENURE_ALLOCATOR_CUDA_STREAM_H_

@@ -1,0 +1,29 @@
+// cuda.h and allocators.h where the CUDA Toolkit's headers were not there when this was built.
+
+#include "tenure/allocator/cuda/allocators.h"
+#include "tenure/allocator/cuda/cuda.h"
+
+namespace tenure::cuda {
+namespace {
+
+absl::Status NotBuilt() {
+  return absl::UnimplementedError(
+      "this was built without CUDA: the CUDA Toolkit's header cuda.h was not found. Install the "
+      "toolkit (or set CUDA_HOME to it) and build again; a GPU is not needed for building");
+}
+
+}  // namespace
+
+struct Timestamp::Recorded {};
+
+absl::StatusOr<absl::Duration> Timestamp::Since(const Timestamp&) const { return NotBuilt(); }
+absl::StatusOr<std::vector<DeviceInfo>> Devices() { return NotBuilt(); }
+absl::StatusOr<uint32_t> FindDevice(std::string_view) { return NotBuilt(); }
+absl::StatusOr<std::shared_ptr<Stream>> Stream::Create(uint32_t) { return NotBuilt(); }
+absl::StatusOr<std::shared_ptr<Stream>> Stream::Wrap(uint32_t, uint64_t) { return NotBuilt(); }
+absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace&,
+                                                         const AllocatorOptions&) {
+  return NotBuilt();
+}
+
+}  // namespace tenure::cuda

@@ -1,0 +1,137 @@
+#include "tenure/planner/groundwork.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
+#include "tenure/planner/packing/lower_bound.h"
+#include "tenure/planner/validate_plan.h"
+
+namespace tenure {
+namespace {
+
+constexpr uint64_t kMaxAlignment = uint64_t{1} << 32;
+constexpr uint64_t kMaxBytes = uint64_t{1} << 62;  // so that no sum of offsets can wrap
+
+std::vector<ArenaMembers> ByArena(const std::vector<StorageGroup>& groups) {
+  std::vector<ArenaMembers> result;  // in the order of first use: deterministic
+  std::map<ArenaKey, size_t> place;
+  for (uint32_t g = 0; g < groups.size(); ++g) {
+    const ArenaKey key{groups[g].allocator, groups[g].lane};
+    auto [it, fresh] = place.try_emplace(key, result.size());
+    if (fresh) result.push_back({key, {}});
+    result[it->second].groups.push_back(g);
+  }
+  return result;
+}
+
+// The reason not to place it that numbers give, or kPlanned. `counted_bytes` sums what all need at
+// most, alignment included.
+PlanReason TooLarge(const Storage& storage, uint64_t plan_alignment, uint64_t& counted_bytes,
+                    std::string& detail) {
+  const uint64_t limit = storage.allocator().traits().max_allocation_bytes;
+  const uint64_t alignment = std::max(plan_alignment, storage.alignment_bytes());
+  uint64_t rounded = 0;
+  if (!CheckedRoundUp(storage.size_bytes(), plan_alignment, &rounded) || rounded > limit) {
+    detail = absl::StrCat("the largest allocation of ", storage.allocator().space().ToString(),
+                          " is ", limit);
+  } else if (alignment > kMaxAlignment) {
+    detail = absl::StrCat("it asks for alignment ", alignment);
+  } else if (rounded >= kMaxBytes - counted_bytes ||
+             alignment >= kMaxBytes - counted_bytes - rounded) {
+    detail = "all storages together need more than 2^62 bytes";
+  } else {
+    counted_bytes += rounded + alignment;
+    return PlanReason::kPlanned;
+  }
+  return PlanReason::kTooLarge;
+}
+
+// Fills in not_planned, fills and unplanned_bytes, and settles the reasons.
+void Choose(const PlanOptions& options, Liveness& liveness, Plan& plan) {
+  uint64_t counted_bytes = 0;
+  for (uint32_t s = 0; s < liveness.storages.size(); ++s) {
+    StorageLife& life = liveness.storages[s];
+    if (life.reason == PlanReason::kPlanned) {
+      life.reason =
+          options.mode == PlanMode::kNone
+              ? PlanReason::kModeNone
+              : TooLarge(*life.storage, options.alignment_bytes, counted_bytes, life.detail);
+    }
+    if (life.reason != PlanReason::kPlanned) {
+      plan.not_planned.push_back(
+          {s, life.storage->name(), life.storage->size_bytes(), life.reason, life.detail});
+      continue;
+    }
+    uint64_t rounded = 0;
+    if (CheckedRoundUp(life.storage->size_bytes(), options.alignment_bytes, &rounded))
+      plan.unplanned_bytes += rounded;
+    if (life.needs_fill) plan.fills.push_back({life.first_step, s});
+  }
+}
+
+absl::Status CheckOptions(const PlanOptions& options) {
+  if (!IsPowerOfTwo(options.alignment_bytes) || options.alignment_bytes > kMaxAlignment) {
+    return absl::InvalidArgumentError(absl::StrCat("alignment ", options.alignment_bytes,
+                                                   " is not a power of two of at most 2^32"));
+  }
+  if (options.max_threads < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_threads is ", options.max_threads, "; the calling thread is one"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Groundwork::Groundwork(const Schedule& schedule, const PlanOptions& options)
+    : options_(options), order_(schedule), packer_(schedule, options_, order_, grouping_.groups) {}
+
+absl::StatusOr<std::unique_ptr<Groundwork>> Groundwork::Make(const Schedule& schedule,
+                                                             const PlanOptions& options) {
+  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  std::unique_ptr<Groundwork> work = absl::WrapUnique(new Groundwork(schedule, options));
+  absl::StatusOr<Liveness> liveness =
+      AnalyzeLiveness(schedule, work->order_,
+                      {.fill_zeroed = options.fill_zeroed,
+                       .ignore_outside_handles = options.ignore_outside_handles});
+  if (!liveness.ok()) return liveness.status();
+  work->liveness_ = *std::move(liveness);
+
+  Plan& plan = work->plan_;
+  plan.name = schedule.name();
+  plan.fingerprint = internal::Fingerprint(schedule, work->liveness_);
+  plan.mode = options.mode;
+  plan.alignment_bytes = options.alignment_bytes;
+  Choose(options, work->liveness_, plan);
+  work->grouping_ = GroupStorages(schedule, work->order_, work->liveness_, options.alignment_bytes,
+                                  options.in_place);
+  plan.taken_over = work->grouping_.taken_over;
+  work->arenas_ = ByArena(work->grouping_.groups);
+  return work;
+}
+
+CapacityLeft::CapacityLeft(const Groundwork& work, const PlanOptions& options)
+    : work_(work), capacity_(options.capacity_bytes) {
+  if (capacity_ == packing::kUnlimited) return;
+  for (const ArenaMembers& arena : work.arenas()) {
+    bounds_.push_back(packing::LowerBound(work.packer().Intervals(arena.groups)));
+    claimed_[arena.key.first] += bounds_.back();
+  }
+}
+
+uint64_t CapacityLeft::Of(size_t index) {
+  if (capacity_ == packing::kUnlimited) return capacity_;
+  uint64_t& claimed = claimed_[work_.arenas()[index].key.first];
+  claimed -= bounds_[index];
+  return capacity_ - std::min(capacity_, claimed);
+}
+
+void CapacityLeft::Take(size_t index, uint64_t bytes) {
+  if (capacity_ != packing::kUnlimited) claimed_[work_.arenas()[index].key.first] += bytes;
+}
+
+}  // namespace tenure

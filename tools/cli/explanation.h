@@ -1,0 +1,34 @@
+// Why something does not fit, as an object of --json; the text is planner/packing/explain.h's and
+// planner/shortage.h's.
+//
+//   {"capacity": 11, "lower_bound": 12, "proven": true,
+//    "peak": {"bytes": 12, "first": 0, "last": 3, "items": [{"id": "b1", "size": 4, ...}, ...]},
+//    "conflict": [...], "irreducible": true}
+//
+// Thread safety: free functions.
+
+#ifndef TENURE_TOOLS_CLI_EXPLANATION_H_
+#define TENURE_TOOLS_CLI_EXPLANATION_H_
+
+#include "absl/time/time.h"
+#include "nlohmann/json_fwd.hpp"
+#include "tenure/planner/packing/explain.h"
+#include "tenure/planner/packing/solver.h"
+#include "tenure/planner/schedule.h"
+#include "tenure/planner/shortage.h"
+#include "tenure/tools/cli/packing_file.h"
+
+namespace tenure::cli {
+
+// How long a conflict is looked for, unless --explain says otherwise.
+inline constexpr absl::Duration kExplainTime = absl::Seconds(2);
+
+// What bounds the search for a conflict that begins now: `time`, and the deadline of the command.
+packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline);
+
+nlohmann::ordered_json ExplanationJson(const ProblemFile& file, const packing::Explanation& why);
+nlohmann::ordered_json ExplanationJson(const Shortage& shortage, const Schedule& schedule);
+
+}  // namespace tenure::cli
+
+#endif  // TENURE_TOOLS_CLI_EXPLANATION_H_

@@ -1,0 +1,57 @@
+#include "tenure/tools/cli/search_rules.h"
+
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+
+namespace tenure::cli {
+namespace {
+
+using packing::SearchRules;
+
+struct Rule {
+  std::string_view name;
+  bool SearchRules::*on;
+};
+constexpr Rule kRules[] = {
+    {"section-floors", &SearchRules::section_floors},
+    {"stacks", &SearchRules::stacks},
+    {"dominance", &SearchRules::dominance},
+    {"support", &SearchRules::support},
+    {"siblings", &SearchRules::siblings},
+    {"stack-order", &SearchRules::stack_order},
+    {"decomposition", &SearchRules::decomposition},
+    {"forced-first", &SearchRules::forced_first},
+    {"restarts", &SearchRules::restarts},
+};
+
+}  // namespace
+
+std::string RuleNames() {
+  return absl::StrJoin(kRules, ", ", [](std::string* out, const Rule& rule) { *out += rule.name; });
+}
+
+absl::StatusOr<SearchRules> ParseRules(std::string_view text) {
+  SearchRules rules;
+  for (std::string_view word : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    word = absl::StripAsciiWhitespace(word);
+    const bool on = word[0] != '-';
+    const std::string_view name = word.substr(word[0] == '-' || word[0] == '+' ? 1 : 0);
+    bool known = name == "all";
+    for (const Rule& rule : kRules) {
+      if (name != "all" && name != rule.name) continue;
+      rules.*rule.on = on;
+      known = true;
+    }
+    if (!known) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--rules: there is no rule '", name, "'; there are all, ", RuleNames()));
+    }
+  }
+  return rules;
+}
+
+}  // namespace tenure::cli

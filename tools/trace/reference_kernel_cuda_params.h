@@ -1,0 +1,54 @@
+// What the host and reference_kernel.cu agree on: how a window with strides is walked on a device.
+//
+// Both compilers include it, so it is plain old data of fixed layout.
+
+#ifndef TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
+#define TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
+
+#include <cstdint>
+
+namespace tenure_kernel {
+
+using u64 = uint64_t;
+
+constexpr u64 kG = 0x9e3779b97f4a7c15u;
+
+// The most threads of a block, and the blocks of a multiprocessor that have room at the same time.
+constexpr unsigned kThreads = 256;
+constexpr unsigned kBlocksPerMultiprocessor = 4;
+
+// One dimension: how many, how far apart, and what a step along it adds to the number that is
+// mixed.
+struct StridedDimension {
+  u64 extent;
+  u64 stride_bytes;
+  u64 seed_step;
+};
+
+// A window none of whose elements share bytes; dimensions from the closest elements to the farthest
+// ones. Those that are not needed have extent 1.
+constexpr int kApartDimensions = 4;
+
+struct ApartWindow {
+  u64 elements;
+  u64 item_bytes;  // 1 to 8
+  StridedDimension dimensions[kApartDimensions];
+};
+
+// A window of any kind, its dimensions in three groups, each from the innermost out:
+//
+//   [0, inner_end)           elements that share no bytes with each other: side by side, by threads
+//   [inner_end, ordered_end) may share bytes: one after the other, in row-major order
+//   [ordered_end, end)       share no bytes with anything of another index: side by side, by blocks
+constexpr int kOrderedDimensions = 32;
+
+struct OrderedWindow {
+  u64 inner, ordered, outer;  // the groups' elements
+  u64 item_bytes;             // 1 to 8
+  int inner_end, ordered_end, end;
+  StridedDimension dimensions[kOrderedDimensions];
+};
+
+}  // namespace tenure_kernel
+
+#endif  // TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
