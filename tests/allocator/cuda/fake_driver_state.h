@@ -120,6 +120,7 @@ struct Op {
   std::function<void()> run;  // without the lock, Loud
   std::shared_ptr<Op> after;  // an event's record
   CUfunction function = nullptr;
+  bool frees = false;  // cuMemFreeAsync
   Stream* stream = nullptr;
   int device = 0;
   uint64_t sequence = 0;               // in its stream

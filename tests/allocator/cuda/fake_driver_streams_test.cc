@@ -380,6 +380,16 @@ TEST_F(FakeDriverTest, WhatACaptureForbidsSpoilsIt) {
   EXPECT_EQ(cu_.MemAlloc(&more, 8), CUDA_SUCCESS);
   FakeGraph graph;
   EXPECT_EQ(fake_.EndCapture(stream_, &graph), CUDA_SUCCESS);
+  // So does a thread that says so.
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  EXPECT_EQ(cu_.ThreadExchangeStreamCaptureMode(&mode), CUDA_SUCCESS);
+  EXPECT_EQ(mode, CU_STREAM_CAPTURE_MODE_GLOBAL);
+  ASSERT_EQ(fake_.BeginCapture(stream_), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.EventQuery(outside), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.ThreadExchangeStreamCaptureMode(&mode), CUDA_SUCCESS);
+  EXPECT_EQ(mode, CU_STREAM_CAPTURE_MODE_RELAXED);
+  EXPECT_EQ(cu_.EventQuery(outside), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  EXPECT_EQ(fake_.EndCapture(stream_, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
   // A stream that joined has to come back.
   ASSERT_EQ(fake_.BeginCapture(stream_), CUDA_SUCCESS);
   EXPECT_EQ(cu_.EventRecord(inside, stream_), CUDA_SUCCESS);

@@ -221,6 +221,24 @@ TEST_F(FakeDriverTest, FreeWaitsForAllWorkOfTheDevice) {
   EXPECT_THAT(fake_.Queued(stream_), ElementsAre("cuMemsetD8Async"));
 }
 
+TEST_F(FakeDriverTest, StreamOrderedMemoryIsFreedWhenTheStreamGetsThere) {
+  const CUstream second = NewStream();
+  CUdeviceptr a = 0;
+  ASSERT_EQ(cu_.MemAllocAsync(&a, 1000, stream_), CUDA_SUCCESS);
+  fake_.HoldAll();
+  EXPECT_EQ(cu_.MemsetD8Async(a, 1, 1000, stream_), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.MemFreeAsync(a, second), CUDA_SUCCESS);  // not ordered after the fill
+  EXPECT_THAT(Violation(), HasSubstr("cuMemFreeAsync on stream"));
+  EXPECT_EQ(fake_.UsedBytes(0), 1024u);
+  EXPECT_TRUE(fake_.Step(second));
+  EXPECT_EQ(fake_.UsedBytes(0), 0u);
+  EXPECT_EQ(cu_.MemFreeAsync(a, second), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_THAT(Violation(), HasSubstr("freed device memory"));
+  EXPECT_TRUE(fake_.Step(stream_));
+  EXPECT_THAT(Violation(), HasSubstr("came to touch"));
+  EXPECT_THAT(fake_.Waits(), IsEmpty());
+}
+
 // ---- Virtual memory --------------------------------------------------------------------------
 
 class VirtualTest : public FakeDriverTest {
