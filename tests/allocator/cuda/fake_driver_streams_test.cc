@@ -85,6 +85,7 @@ TEST_F(FakeDriverTest, EventsOrderStreams) {
   EXPECT_EQ(cu_.StreamWaitEvent(second, event, 0), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemcpyDtoDAsync(e, d, 8, second), CUDA_SUCCESS);
   EXPECT_EQ(cu_.EventQuery(event), CUDA_ERROR_NOT_READY);
+  fake_.Drain(second);  // which cannot go on
   EXPECT_THAT(fake_.Queued(second), ElementsAre("cuStreamWaitEvent", "cuMemcpyDtoDAsync"));
   // Recorded again: the wait is for what was recorded when it was asked for.
   EXPECT_TRUE(fake_.Step(stream_));
