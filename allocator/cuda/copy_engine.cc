@@ -12,8 +12,8 @@ namespace tenure::cuda {
 namespace {
 
 // Up to here the driver's own copy of pageable memory takes no longer than waking threads.
-constexpr uint64_t kDirectBytes = uint64_t{1} << 20;
-// Up to here it does not pay off to ask what kind of host memory it is.
+constexpr uint64_t kDirectBytes = uint64_t{4} << 20;
+// Up to here the driver takes pageable bytes at once, even if the copy has to wait for others.
 constexpr uint64_t kUnaskedBytes = uint64_t{64} << 10;
 // Copies whose ends overlap go by way of so many bytes of the device.
 constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
@@ -168,13 +168,13 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
 
 absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t size_bytes,
                                      const CopyOptions& options) {
-  if (size_bytes > kUnaskedBytes && options.queue == 0) {
+  // Pageable memory that is not waited for goes to the threads even if it is small: the driver
+  // would hold the caller until the device has come to the copy.
+  const uint64_t direct = options.may_block ? kDirectBytes : kUnaskedBytes;
+  if (size_bytes > direct && options.queue == 0) {
     Device::Scope scope(*device_);
     if (!scope.status().ok()) return scope.status();
-    // Pageable memory that is not waited for goes to the threads whatever its size: the driver
-    // would hold the caller until the device has come to the copy.
-    const bool large = size_bytes > kDirectBytes || !options.may_block;
-    if (large && !IsAddressable(*device_, from, size_bytes)) {
+    if (!IsAddressable(*device_, from, size_bytes)) {
       auto read = [from](uint64_t offset, void* slot, uint64_t size) -> absl::Status {
         std::memcpy(slot, static_cast<const std::byte*>(from) + offset, size);
         return absl::OkStatus();
@@ -190,12 +190,11 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
 
 absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_bytes,
                                       const CopyOptions& options) {
-  const bool ask = size_bytes > kUnaskedBytes || !options.may_block;
-  if (ask && options.queue == 0) {
+  const uint64_t direct = options.may_block ? kDirectBytes : 0;
+  if (size_bytes > direct && options.queue == 0) {
     Device::Scope scope(*device_);
     if (!scope.status().ok()) return scope.status();
-    const bool large = size_bytes > kDirectBytes || !options.may_block;
-    if (large && !IsAddressable(*device_, to, size_bytes)) {
+    if (!IsAddressable(*device_, to, size_bytes)) {
       return staging_.ToHost(to, from, size_bytes, {options.after.begin(), options.after.end()},
                              options.max_threads);
     }

@@ -4,7 +4,7 @@
 // Addresses are unified: one number says where device, managed and page-locked memory is, of any
 // device, so these need one kind of copy. What is left is ordinary host memory:
 //
-//   up to 1 MiB     the driver's own copy of pageable memory: nothing has less overhead
+//   up to 4 MiB     the driver's own copy of pageable memory: nothing has less overhead
 //   larger          through page-locked memory on several threads (staging.h), five times as fast
 //   page-locked     at the bus's rate, whoever has locked it
 //
