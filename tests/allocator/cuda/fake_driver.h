@@ -30,7 +30,7 @@
 // What it does not: the legacy default stream is one stream per device that orders nothing else;
 // a thread's own default stream (CU_STREAM_PER_THREAD) is refused; memory is counted in units of
 // 512 bytes and managed memory not at all; IPC handles stay valid only while the exporting fake
-// lives.
+// lives; no copy crosses a multiple of 64 GiB within reserved addresses.
 //
 // Cost: a call takes microseconds, an allocation some system calls. Thread safety: thread-safe.
 // Ownership: one may live at a time (another aborts the program), and nothing of it may be used

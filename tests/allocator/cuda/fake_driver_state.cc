@@ -210,6 +210,7 @@ FakeDriver::State::~State() {
   for (auto* of : {&regions, &graves}) {
     for (auto& [base, region] : *of) {
       if (region->mapped_bytes != 0) munmap(region->bytes, region->mapped_bytes);
+      for (const auto& [where, bytes] : region->windows) munmap(bytes, where.second);
     }
   }
   for (auto& [id, handle] : handles) close(handle.fd);
@@ -290,7 +291,7 @@ fake::Place FakeDriver::State::Locate(CUdeviceptr address, uint64_t size_bytes, 
   if (size_bytes > region.size_bytes - offset) {
     return bad("they go beyond the end of ", Describe(address));
   }
-  place.bytes = region.bytes + offset;
+  if (region.kind != Region::kReserved) place.bytes = region.bytes + offset;
   switch (region.kind) {
     case Region::kPinned:
     case Region::kRegistered:
@@ -317,6 +318,11 @@ fake::Place FakeDriver::State::Locate(CUdeviceptr address, uint64_t size_bytes, 
     const uint64_t able = write ? mapping.writers : mapping.readers;
     if (device >= 0 ? (able >> device & 1) == 0 : able == 0) {
       return bad("mapped, but without access at ", Hex(region.base + at));
+    }
+    std::byte* const bytes = mapping.bytes + (at - start);
+    if (at == offset) place.bytes = bytes;
+    if (bytes != place.bytes + (at - offset)) {
+      return bad("across what the fake can map in one piece (", fake::kWindow, " bytes)");
     }
     at = start + mapping.size_bytes;
   }

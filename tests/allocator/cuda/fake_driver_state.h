@@ -64,6 +64,7 @@ inline constexpr uint64_t kGranularity = uint64_t{2} << 20;
 // Above everything that a process can map, so that the host faults on it.
 inline constexpr CUdeviceptr kFirstDeviceAddress = CUdeviceptr{1} << 48;
 inline constexpr uintptr_t kFirstHandle = uintptr_t{0xFA} << 40;
+inline constexpr uint64_t kWindow = uint64_t{64} << 30;
 inline constexpr uint64_t kStagedBytes = 64 << 10;
 
 // Physical memory of cuMemCreate.
@@ -80,7 +81,8 @@ struct Handle {
 struct Mapping {
   uint64_t size_bytes = 0;
   CUmemGenericAllocationHandle handle = 0;
-  uint64_t readers = 0;  // a bit per device
+  std::byte* bytes = nullptr;  // where the host finds them
+  uint64_t readers = 0;        // a bit per device
   uint64_t writers = 0;
 };
 
@@ -98,6 +100,10 @@ struct Region {
   int opened = 0;  // kImported: how often
   std::string ipc;
   std::map<uint64_t, Mapping> mappings;  // kReserved: by offset
+  // kReserved: where its bytes go, by (offset, size), so that neighbours are neighbours for the
+  // host too. Made as needed: ThreadSanitizer leaves no room for the terabytes that one may
+  // reserve.
+  std::map<std::pair<uint64_t, uint64_t>, std::byte*> windows;
   bool dead = false;
 
   bool OnHost() const { return kind == kPinned || kind == kRegistered; }

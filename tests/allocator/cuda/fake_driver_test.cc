@@ -273,7 +273,8 @@ class VirtualTest : public FakeDriverTest {
 };
 
 TEST_F(VirtualTest, MapsPiecesToOneRange) {
-  const CUdeviceptr range = Reserve(uint64_t{1} << 36);  // as large as one likes
+  constexpr uint64_t kRange = uint64_t{1} << 42;  // as large as one likes
+  const CUdeviceptr range = Reserve(kRange);
   const auto a = Create(kPiece), b = Create(kPiece);
   const CUdeviceptr plain = Alloc(512);
   EXPECT_EQ(fake_.UsedBytes(0), 2 * kPiece + 512);
@@ -294,7 +295,7 @@ TEST_F(VirtualTest, MapsPiecesToOneRange) {
   EXPECT_THAT(Violation(), HasSubstr("something is mapped"));
   EXPECT_EQ(cu_.MemUnmap(range + 1, kPiece), CUDA_ERROR_INVALID_VALUE);
   EXPECT_THAT(Violation(), HasSubstr("not whole mappings"));
-  EXPECT_EQ(cu_.MemAddressFree(range, uint64_t{1} << 36), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_EQ(cu_.MemAddressFree(range, kRange), CUDA_ERROR_INVALID_VALUE);
   EXPECT_THAT(Violation(), HasSubstr("still mapped"));
   // Memory lives while it is mapped, and goes with the last mapping.
   EXPECT_EQ(cu_.MemRelease(a), CUDA_SUCCESS);
@@ -305,7 +306,7 @@ TEST_F(VirtualTest, MapsPiecesToOneRange) {
   EXPECT_EQ(fake_.UsedBytes(0), 512u);
   EXPECT_EQ(cu_.MemRelease(a), CUDA_ERROR_INVALID_VALUE);
   EXPECT_THAT(Violation(), HasSubstr("released"));
-  EXPECT_EQ(cu_.MemAddressFree(range, uint64_t{1} << 36), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.MemAddressFree(range, kRange), CUDA_SUCCESS);
 }
 
 TEST_F(VirtualTest, UnmappingWhatQueuedWorkTouchesIsAViolation) {

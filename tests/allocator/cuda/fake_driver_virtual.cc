@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 
@@ -51,14 +52,9 @@ CUresult MemAddressReserve(CUdeviceptr* address, size_t size, size_t alignment, 
       (alignment & (alignment - 1)) != 0 || alignment > uint64_t{1} << 46) {
     return CUDA_ERROR_INVALID_VALUE;
   }
-  // Where the host finds the bytes: one piece, so that a kernel can run over several mappings.
-  void* bytes = mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (bytes == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   auto region = std::make_shared<Region>();
   region->kind = Region::kReserved;
   region->size_bytes = size;
-  region->mapped_bytes = size;
-  region->bytes = static_cast<std::byte*>(bytes);
   region->id = s.next_id++;
   const uint64_t align = alignment > kGranularity ? alignment : kGranularity;
   // A hint is followed where nothing ever lay, as an address asked for to grow a range does.
@@ -100,8 +96,8 @@ CUresult MemAddressFree(CUdeviceptr address, size_t size) {
   }
   region->dead = true;
   s.regions.erase(address);
-  munmap(region->bytes, region->mapped_bytes);
-  region->mapped_bytes = 0;
+  for (const auto& [where, bytes] : region->windows) munmap(bytes, where.second);
+  region->windows.clear();
   s.graves[address] = region;
   return CUDA_SUCCESS;
 }
@@ -154,6 +150,27 @@ CUresult MemRelease(CUmemGenericAllocationHandle id) {
   return CUDA_SUCCESS;
 }
 
+// Where the host is to find these bytes; null: no room.
+std::byte* WindowFor(Region* region, uint64_t start, uint64_t size) {
+  uint64_t from = start / kWindow * kWindow;
+  uint64_t length = std::min(kWindow, region->size_bytes - from);
+  if (size > length - (start - from)) {  // across the end of one: a window of its own
+    from = start;
+    length = size;
+  }
+  std::byte*& window = region->windows[{from, length}];
+  if (window == nullptr) {
+    void* made =
+        mmap(nullptr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (made == MAP_FAILED) {
+      region->windows.erase({from, length});
+      return nullptr;
+    }
+    window = static_cast<std::byte*>(made);
+  }
+  return window + (start - from);
+}
+
 CUresult MemMap(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocationHandle id,
                 unsigned long long flags) {
   TENURE_FAKE_CALL("cuMemMap", kInit);
@@ -174,12 +191,13 @@ CUresult MemMap(CUdeviceptr address, size_t size, size_t offset, CUmemGenericAll
        start - std::prev(next)->first < std::prev(next)->second.size_bytes)) {
     return s.Violate("cuMemMap: something is mapped there", CUDA_ERROR_INVALID_VALUE);
   }
-  if (mmap(region->bytes + start, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-           handle->second.fd, 0) == MAP_FAILED) {
+  std::byte* const bytes = WindowFor(region.get(), start, size);
+  if (bytes == nullptr || mmap(bytes, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+                               handle->second.fd, 0) == MAP_FAILED) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
   ++handle->second.mappings;
-  region->mappings[start] = {.size_bytes = size, .handle = id};
+  region->mappings[start] = {.size_bytes = size, .handle = id, .bytes = bytes};
   return CUDA_SUCCESS;
 }
 
@@ -208,7 +226,7 @@ CUresult MemUnmap(CUdeviceptr address, size_t size) {
   // Again: another thread may have been here while that waited.
   for (const uint64_t offset : WholeMappings(*region, start, size)) {
     const Mapping mapping = region->mappings[offset];
-    mmap(region->bytes + offset, mapping.size_bytes, PROT_NONE,
+    mmap(mapping.bytes, mapping.size_bytes, PROT_NONE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     region->mappings.erase(offset);
     --s.handles[mapping.handle].mappings;
