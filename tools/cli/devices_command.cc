@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/flags.h"
@@ -18,18 +19,47 @@
 namespace tenure::cli {
 namespace {
 
-// A space of every kind: the first device of those that have devices. Files are spaces of their
-// own, so any readable one stands for them.
-std::vector<MemorySpace> Spaces() {
+bool IsCuda(SpaceKind kind) {
+  return kind == SpaceKind::kCuda || kind == SpaceKind::kCudaUnified ||
+         kind == SpaceKind::kCudaPinned;
+}
+
+// A space of every kind and device; of kinds without a device here, the first one's name. Files are
+// spaces of their own, so any readable one stands for them.
+std::vector<MemorySpace> Spaces(const std::vector<cuda::DeviceInfo>& cuda_devices) {
   std::vector<MemorySpace> spaces;
-  for (int kind = 0; kind < kSpaceKindCount; ++kind) {
-    if (static_cast<SpaceKind>(kind) == SpaceKind::kDisk) {
+  for (int number = 0; number < kSpaceKindCount; ++number) {
+    const auto kind = static_cast<SpaceKind>(number);
+    if (kind == SpaceKind::kDisk) {
       spaces.push_back(MemorySpace::Disk("/proc/self/exe"));
+    } else if (IsCuda(kind) && !cuda_devices.empty()) {
+      for (const cuda::DeviceInfo& device : cuda_devices) {
+        spaces.push_back(MemorySpace::Device(kind, device.ordinal));
+      }
     } else {
-      spaces.push_back(MemorySpace::Device(static_cast<SpaceKind>(kind), 0));
+      spaces.push_back(MemorySpace::Device(kind, 0));
     }
   }
   return spaces;
+}
+
+nlohmann::ordered_json DeviceJson(const cuda::DeviceInfo& device) {
+  nlohmann::ordered_json out;
+  out["name"] = device.name;
+  out["uuid"] = device.uuid;
+  out["pci_bus_id"] = device.pci_bus_id;
+  out["compute_capability"] = absl::StrCat(device.compute_major, ".", device.compute_minor);
+  out["memory_total_bytes"] = device.memory_total_bytes;
+  out["memory_free_bytes"] = device.memory_free_bytes;
+  out["driver"] =
+      absl::StrCat(device.driver_version / 1000, ".", device.driver_version % 1000 / 10);
+  return out;
+}
+
+std::string DeviceText(const cuda::DeviceInfo& device) {
+  return absl::StrCat(device.name, ", ", device.uuid, ", compute capability ", device.compute_major,
+                      ".", device.compute_minor, ", ", HumanBytes(device.memory_free_bytes), " of ",
+                      HumanBytes(device.memory_total_bytes), " free");
 }
 
 nlohmann::ordered_json Limit(uint64_t bytes) {
@@ -49,6 +79,12 @@ int DevicesCommand(Args args) {
   set.AddJsonKey("spaces",
                  "for each: space, available, and either has_bytes, host_readable, host_writable, "
                  "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not");
+  set.AddJsonKey("device",
+                 "of a CUDA space that is available: name, uuid, pci_bus_id, compute_capability, "
+                 "memory_total_bytes, memory_free_bytes, driver (the version of CUDA it has)");
+  set.AddParagraph(
+      "Devices are told by their number, UUID (or its beginning), or a part of the name that only "
+      "one has: --space=cuda:0, --space=cuda:GPU-3f2a, --space=cuda-pinned:H200.");
   set.AddExample("tenure devices --json");
   if (std::optional<int> code = set.Parse(args)) return *code;
 
@@ -58,7 +94,10 @@ int DevicesCommand(Args args) {
   out["host_memory_bytes"] = host_bytes;
   out["spaces"] = nlohmann::ordered_json::array();
   std::string text;
-  for (const MemorySpace& space : Spaces()) {
+  const absl::StatusOr<std::vector<cuda::DeviceInfo>> found = cuda::Devices();
+  const std::vector<cuda::DeviceInfo> cuda_devices =
+      found.ok() ? *found : std::vector<cuda::DeviceInfo>();
+  for (const MemorySpace& space : Spaces(cuda_devices)) {
     const std::string name = space.kind() == SpaceKind::kDisk ? "disk:/path" : space.ToString();
     absl::StatusOr<Allocator*> allocator = Registry::Default().Get(space);
     nlohmann::ordered_json entry;
@@ -77,6 +116,14 @@ int DevicesCommand(Args args) {
              : space.kind() == SpaceKind::kCpu
                  ? absl::StrCat("host memory; this machine has ", HumanBytes(host_bytes))
                  : "memory of a device";
+      for (const cuda::DeviceInfo& device : cuda_devices) {
+        if (!IsCuda(space.kind()) || device.ordinal != space.ordinal()) continue;
+        entry["device"] = DeviceJson(device);
+        note = space.kind() == SpaceKind::kCuda ? DeviceText(device)
+               : space.kind() == SpaceKind::kCudaUnified
+                   ? "memory that the host and this device share, moved between them by pages"
+                   : "page-locked memory of the host";
+      }
     } else {
       note = absl::IsUnimplemented(allocator.status())
                  ? "not built yet; 'tenure plan' can plan for it"

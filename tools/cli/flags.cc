@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "tenure/allocator/checked.h"
+#include "tenure/allocator/cuda/cuda.h"
 #include "tenure/tools/cli/output.h"
 
 namespace tenure::cli {
@@ -98,8 +99,21 @@ absl::Status Read(const std::string& text, absl::Duration* out) {
              ? absl::OkStatus()
              : absl::InvalidArgumentError("this is no length of time; write 10s, 250ms, 1m30s");
 }
+// A space of CUDA's whose device is told by its UUID or name, as in cuda:GPU-3f2a or
+// cuda-pinned:H200; `otherwise` if it is none.
+absl::StatusOr<MemorySpace> DeviceByName(std::string_view text, const absl::Status& otherwise) {
+  const size_t colon = text.find(':');
+  for (const SpaceKind kind : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    if (colon == std::string_view::npos || text.substr(0, colon) != SpaceKindName(kind)) continue;
+    absl::StatusOr<uint32_t> ordinal = cuda::FindDevice(text.substr(colon + 1));
+    if (!ordinal.ok()) return ordinal.status();
+    return MemorySpace::Device(kind, *ordinal);
+  }
+  return otherwise;
+}
 absl::Status Read(const std::string& text, MemorySpace* out) {
   absl::StatusOr<MemorySpace> space = MemorySpace::Parse(text);
+  if (!space.ok()) space = DeviceByName(text, space.status());
   if (!space.ok()) return space.status();
   *out = *std::move(space);
   return absl::OkStatus();
