@@ -4,14 +4,15 @@
 // machine words, so that repair (see repair.h) can afford hundreds of constructions in a
 // millisecond. The best-ranked block within the valley [l, r) is the first bit of
 //
-//     unplaced  &  begins at or after l  &  ends at or before r         (bits stand in the order of
-//     rank)
+//     unplaced  &  begins at or after l  &  ends at or before r
 //
-// and two tables over sections give the last two sets. There are two rules of choice:
+// (bits stand in the order of rank), and two tables over sections give the last two sets. There are
+// two rules of choice:
+//
 //   by rank      the best-ranked block within the valley
+//
 //   by pressure  the best-ranked block over that section of the valley where most is still to be
-//   placed, taking
-//                into account a weight for each section
+//                placed, a weight for each section included
 //
 // Cost: about 20 ns a placement by rank and 60 ns by pressure; memory of blocks times sections, in
 // bits, twice. Thread safety: single-threaded. Ownership: borrows the blocks. Errors: none.

@@ -8,9 +8,10 @@
 //     +---+     +----+               +-----------+
 //     | 0 |     | 2  |               |     b     |
 //     |   +-----+    |             +-+--------+--+
-//     |   |  1  |    |             |     a    |         the offset is a multiple of `modulus` plus
-//     `residue`
+//     |   |  1  |    |             |     a    |
 //     +---+-----+----+             +----------+
+//
+// The offset is a multiple of `modulus` plus `residue`.
 //
 // Cost: linear; n log n in gaps. Thread safety: thread-compatible. Ownership: borrows the problem.
 // Errors: a contradiction that no packing can satisfy is a reason, not a failure.

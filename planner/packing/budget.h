@@ -63,7 +63,7 @@ class Budget {
   // Whether the deadline leaves this much time. Looks at the clock.
   bool Leaves(absl::Duration time) const {
     return deadline_nanos_ == kNever ||
-           deadline_nanos_ - absl::GetCurrentTimeNanos() >= absl::ToInt64Nanoseconds(time);
+           deadline_nanos_ >= absl::GetCurrentTimeNanos() + absl::ToInt64Nanoseconds(time);
   }
 
   bool has_deadline() const { return deadline_nanos_ != kNever; }

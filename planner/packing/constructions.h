@@ -4,10 +4,9 @@
 // the packing: the blocks that stick out above the bound were placed too late. Repair promotes them
 // in the ranking and constructs again, a few dozen times.
 //
-//   bound ----------------########-----       the block on top is promoted to the rank of those
-//   that live at
-//        ####   ########  ########            the peak, and behind its second offence above them
-//        ####################  ###
+//   bound ----------------########----     the block on top is promoted to the rank of those
+//        ####   ########  ########         that live at the peak, and behind its second offence
+//        ####################  ###         above them
 //
 // Two rules of promotion differ in how fast a block rises, and a third kind of repair puts weight
 // on the sections that overflow (by pressure, see bit_skyline.h). None is best everywhere; all are
@@ -48,9 +47,13 @@ class Constructions {
 
   // One construction. Letters name the keys of the ranking, the most important first, largest value
   // first:
-  //   T  the largest section total that the block takes part in      W  the length of its life
-  //   A  length times size                                           S  its size
+  //
+  //   T  the largest section total that the block takes part in
+  //   W  the length of its life
+  //   A  length times size
+  //   S  its size
   //   t  like T, in steps of 1/64 of the target
+  //
   // False if the budget ended; there is a packing all the same.
   bool Try(std::string_view ranking, Budget& budget);
 

@@ -2,13 +2,18 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <vector>
+
+#include "tenure/planner/packing/baselines.h"
 
 namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNobody = ~uint32_t{0};
 constexpr uint32_t kLeafSize = 4;
+// Up to here conflicts of a partial order are kept, at most 8 MB of them.
+constexpr size_t kKeptConflicts = 8192;
 
 // The smallest value >= x that is residue (mod modulus).
 uint64_t NextOf(const Body& body, uint64_t x) {
@@ -102,12 +107,12 @@ void OverlapIndex::Collect(SectionRange range, std::vector<uint32_t>& found) con
 }
 
 FirstFit::FirstFit(const Problem& problem, const Bodies& bodies)
-    : problem_(problem), bodies_(bodies), index_(bodies.pieces) {
+    : problem_(problem), bodies_(bodies) {
   Clear();
 }
 
 void FirstFit::Clear() {
-  index_.Clear();
+  if (index_.has_value()) index_->Clear();
   placed_pieces_.clear();
   placement_.offsets.assign(bodies_.bodies.size(), kNoOffset);
   placement_.arenas.assign(bodies_.bodies.size(), 0);
@@ -128,6 +133,14 @@ void FirstFit::FindForbidden(uint32_t body) {
   };
   for (uint32_t k = mine.first_piece; k < mine.end_piece; ++k) {
     const BodyPiece& p = bodies_.pieces[k];
+    if (bodies_.precedence != nullptr && problem_.items.size() <= kKeptConflicts) {
+      const std::vector<uint64_t>& row = ConflictRow(p.item);
+      for (uint32_t q : placed_pieces_) {
+        const uint32_t other = bodies_.pieces[q].item;
+        if ((row[other / 64] >> (other % 64) & 1) != 0) forbid(p, bodies_.pieces[q]);
+      }
+      continue;
+    }
     if (bodies_.precedence != nullptr) {
       for (uint32_t q : placed_pieces_) {
         if (bodies_.precedence->Conflict(p.item, bodies_.pieces[q].item)) {
@@ -137,9 +150,23 @@ void FirstFit::FindForbidden(uint32_t body) {
       continue;
     }
     found_.clear();
-    index_.Collect(p.range, found_);
+    Index().Collect(p.range, found_);
     for (uint32_t q : found_) forbid(p, bodies_.pieces[q]);
   }
+}
+
+// Every construction asks about the same pairs.
+const std::vector<uint64_t>& FirstFit::ConflictRow(uint32_t item) {
+  const size_t n = problem_.items.size();
+  conflict_rows_.resize(n);
+  std::vector<uint64_t>& row = conflict_rows_[item];
+  if (row.empty()) {
+    row.resize((n + 63) / 64);
+    for (uint32_t j = 0; j < n; ++j) {
+      if (bodies_.precedence->Conflict(item, j)) row[j / 64] |= uint64_t{1} << (j % 64);
+    }
+  }
+  return row;
 }
 
 bool FirstFit::FitsAt(uint32_t body, uint32_t arena, uint64_t offset) {
@@ -165,9 +192,16 @@ void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
   }
   for (uint32_t p = mine.first_piece; p < mine.end_piece; ++p) {
     if (bodies_.precedence != nullptr) {
-      placed_pieces_.push_back(p);
+      // By address, so that what is forbidden comes in order.
+      auto address = [this](uint32_t q) {
+        return placement_.offsets[bodies_.pieces[q].body] + bodies_.pieces[q].begin;
+      };
+      const auto at =
+          std::upper_bound(placed_pieces_.begin(), placed_pieces_.end(), p,
+                           [&](uint32_t x, uint32_t y) { return address(x) < address(y); });
+      placed_pieces_.insert(at, p);
     } else {
-      index_.Insert(p);
+      Index().Insert(p);
     }
   }
 }
@@ -178,7 +212,7 @@ void FirstFit::Remove(uint32_t body) {
     if (bodies_.precedence != nullptr) {
       placed_pieces_.erase(std::find(placed_pieces_.begin(), placed_pieces_.end(), p));
     } else {
-      index_.Erase(p);
+      Index().Erase(p);
     }
   }
   placement_.offsets[body] = kNoOffset;
@@ -204,9 +238,12 @@ uint64_t FirstFit::LowestIn(uint32_t body, uint32_t arena, size_t& at) const {
 bool FirstFit::PlaceLowest(uint32_t body, uint64_t capacity) {
   const Body& mine = bodies_.bodies[body];
   FindForbidden(body);
-  std::sort(forbidden_.begin(), forbidden_.end(), [](const Forbidden& a, const Forbidden& b) {
+  auto before = [](const Forbidden& a, const Forbidden& b) {
     return a.arena != b.arena ? a.arena < b.arena : a.low < b.low;
-  });
+  };
+  if (!std::is_sorted(forbidden_.begin(), forbidden_.end(), before)) {
+    std::sort(forbidden_.begin(), forbidden_.end(), before);
+  }
   const auto arenas = static_cast<uint32_t>(placement_.heights.size());
   uint32_t best_arena = kNobody;
   uint64_t best_growth = kUnlimited, best_offset = kNoOffset;
@@ -254,7 +291,8 @@ bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget
   }
   for (uint32_t b : order) {
     if (placement_.offsets[b] != kNoOffset) continue;
-    if (!budget.Spend(8) || !PlaceLowest(b, capacity)) return false;
+    // What the last body cost is what the next will.
+    if (!budget.Spend(8 + forbidden_.size() / 4) || !PlaceLowest(b, capacity)) return false;
   }
   return true;
 }
@@ -281,6 +319,44 @@ bool FirstFit::PileUp(const std::vector<uint32_t>& order, uint64_t capacity) {
     if (!placed) return false;
   }
   return true;
+}
+
+bool FirstFit::RunQuickly(uint64_t capacity) {
+  Clear();
+  const auto n = static_cast<uint32_t>(bodies_.bodies.size());
+  uint64_t base = 0;  // nothing but what is fixed lies below
+  for (uint32_t b = 0; b < n; ++b) {
+    const Body& body = bodies_.bodies[b];
+    if (body.fixed == kNoOffset) continue;
+    if (placement_.heights.size() > 1) return false;
+    placement_.offsets[b] = body.fixed;
+    if (body.height > 0) base = std::max(base, body.fixed + body.height);
+  }
+  placement_.heights[0] = placement_.height = base;
+  if (placement_.heights.size() == 1 && bodies_.precedence == nullptr) {
+    // A body lives in its hull here, gaps or not.
+    std::vector<Block> blocks;
+    std::vector<uint32_t> body_of;
+    for (uint32_t b = 0; b < n; ++b) {
+      const Body& body = bodies_.bodies[b];
+      // Groups may ask for more than an alignment.
+      if (placement_.offsets[b] != kNoOffset || body.end_member - body.first_member != 1) continue;
+      if (body.height == 0 || body.first_piece == body.end_piece) continue;
+      blocks.push_back({body.height, body.modulus, body.hull});
+      body_of.push_back(b);
+    }
+    std::vector<uint64_t> offsets;
+    TlsfInEventOrder(blocks, base, offsets);
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      placement_.offsets[body_of[k]] = offsets[k];
+      placement_.height = std::max(placement_.height, offsets[k] + blocks[k].size);
+    }
+    placement_.heights[0] = placement_.height;
+    if (placement_.height > std::min(capacity, Limit(0))) return false;
+  }
+  std::vector<uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  return PileUp(order, capacity);
 }
 
 }  // namespace tenure::packing

@@ -5,8 +5,9 @@
 // that a skyline does not see. First fit sees all of them, at the price of looking at every placed
 // piece that lives at the time.
 //
-//   for each conflict of a piece p with a placed piece q, the offsets in (q.begin - p.end, q.end -
-//   p.begin) are forbidden; sorted, the first gap between them is where the body goes.
+//   for each conflict of a piece p with a placed piece q, the offsets between
+//   q.begin - p.end and q.end - p.begin are forbidden; sorted, the first gap
+//   between them is where the body goes.
 //
 // Among several arenas the one is taken that grows least.
 //
@@ -18,6 +19,7 @@
 #define TENURE_PLANNER_PACKING_FIRST_FIT_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tenure/planner/packing/bodies.h"
@@ -85,6 +87,11 @@ class FirstFit {
   // it.
   bool PileUp(const std::vector<uint32_t>& order, uint64_t capacity);
 
+  // For want of time: from nothing to a packing of all bodies in n log n, by the order of their
+  // lives, lower than a pile. Bodies of several arenas and of partial orders are piled up. False if
+  // that does not fit, or if fixed bodies ask for more care.
+  bool RunQuickly(uint64_t capacity);
+
   const Placement& placement() const { return placement_; }
   // After PlaceLowest or Run failed for want of room: the body that fitted nowhere; else ~0.
   uint32_t stuck() const { return stuck_; }
@@ -95,6 +102,11 @@ class FirstFit {
     uint64_t low, high;  // offsets from low to high, both included
   };
   void FindForbidden(uint32_t body);
+  const std::vector<uint64_t>& ConflictRow(uint32_t item);
+  OverlapIndex& Index() {
+    if (!index_.has_value()) index_.emplace(bodies_.pieces);
+    return *index_;
+  }
   uint64_t LowestIn(uint32_t body, uint32_t arena, size_t& at) const;
   uint64_t Limit(uint32_t arena) const {
     return problem_.arenas.empty() ? kUnlimited : problem_.arenas[arena].limit;
@@ -102,9 +114,11 @@ class FirstFit {
 
   const Problem& problem_;
   const Bodies& bodies_;
-  OverlapIndex index_;
+  std::optional<OverlapIndex> index_;  // made when it is first needed
   Placement placement_;
-  std::vector<uint32_t> placed_pieces_;  // with a partial order only
+  // With a partial order only.
+  std::vector<uint32_t> placed_pieces_;
+  std::vector<std::vector<uint64_t>> conflict_rows_;  // of items, bits; made when first asked for
   std::vector<uint32_t> found_;
   std::vector<Forbidden> forbidden_;
   uint32_t stuck_ = ~uint32_t{0};

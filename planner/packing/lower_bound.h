@@ -2,7 +2,7 @@
 //
 // Why: a packing that meets a bound is proven optimal, and the search stops at once.
 //
-//   PeakProfile peak = FindPeak(problem);   // peak.bytes, at time peak.time
+//   Peak peak = FindPeak(problem);   // peak.bytes during [peak.first, peak.last)
 //
 // Three bounds are combined:
 //   the peak       the largest sum of sizes, each rounded up to what alignment costs it for
@@ -29,8 +29,7 @@ namespace tenure::packing {
 // The moment at which most bytes are needed.
 struct Peak {
   uint64_t bytes = 0;
-  Time first =
-      0;  // the peak lasts [first, last); with a partial order these are positions in a legal order
+  Time first = 0;  // it lasts [first, last); with a partial order: positions in a legal order
   Time last = 0;
 };
 

@@ -21,8 +21,8 @@
 namespace tenure::packing {
 
 struct PlainInstance {
-  std::vector<Block>
-      blocks;  // alignment 1 stands for the grain, which every offset is a multiple of
+  // Alignment 1 stands for the grain, which every offset is a multiple of.
+  std::vector<Block> blocks;
   std::vector<uint32_t> item_of;  // of each block
   std::vector<uint64_t> width;    // length of each block's life, in the problem's own time
   std::vector<uint64_t> totals;   // of each section

@@ -11,8 +11,8 @@ constexpr uint32_t kNever = ~uint32_t{0};
 
 struct Graph {
   std::vector<uint32_t> start, to;  // successors of each step
-  std::vector<uint32_t>
-      order;  // a legal order of the steps; the earliest possible step of lowest number
+  // A legal order of the steps; the earliest possible step of lowest number.
+  std::vector<uint32_t> order;
 };
 
 Graph MakeGraph(const PartialOrder& order) {

@@ -6,11 +6,11 @@
 // stored, compared and checked. Nothing in this directory knows about tensors, devices or files.
 //
 //   address
-//     ^      +--------+
-//     |      |   b    |  +-----+          items a, b, c; the height of this packing is a.size +
-//     b.size |  +---+--------+--+  c  | |  |       a       |-----+
-//     +--+---------------+-------> time   an item occupies [offset, offset + size) during [first,
-//     last)
+//     ^        +-------+
+//     |        |   b   |  +-----+      items a, b, c; an item occupies the bytes
+//     |  +-----+-------+  |  c  |      [offset, offset + size) during [first, last);
+//     |  |       a     |  |     |      the height of this packing is a.size + b.size
+//     +--+-------------+--+-----+--> time
 //
 //   Problem problem;
 //   problem.items.push_back({.first = 0, .last = 4, .size = 4096, .alignment = 64});
@@ -60,12 +60,12 @@ struct Item {
 
 // A time within an item's life during which it does not need all of its bytes.
 //
-//   size +--------+     +-----+
-//        |        |     |     |      the item keeps [window_begin, window_end) of its bytes
-//        meanwhile; |        +-----+     |      an empty window (the default) frees all of them |
-//        |  .  |     |
-//      0 +--------+     +-----+
-//                 first last
+//   size +-------+       +-------+
+//        |       |       |       |    the item keeps [window_begin, window_end) of its bytes
+//        |       +-------+       |    meanwhile; an empty window (the default) frees all of
+//        |       |       |       |    them
+//      0 +-------+       +-------+
+//              first    last
 struct Gap {
   uint32_t item = 0;
   Time first = 0;  // within the item's life; gaps of one item do not overlap
@@ -117,8 +117,8 @@ struct PartialOrder {
 
   uint32_t steps = 0;
   std::vector<Edge> edges;  // acyclic; direct dependencies are enough, their closure is implied
-  std::vector<Use>
-      uses;  // the steps that read or write each item; an item without any conflicts with all
+  // The steps that read or write each item; an item without any conflicts with all.
+  std::vector<Use> uses;
 
   friend bool operator==(const PartialOrder&, const PartialOrder&) = default;
 };

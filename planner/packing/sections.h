@@ -8,8 +8,9 @@
 //   a         [-------------------)          a: sections [0, 2)
 //   b             [-------)                  b: section  [0, 1)
 //   c                         [---)          c: section  [1, 2)
-//   section           0         1            at 1 only a lives, but every set of live items fits
-//   into section 0 or 1
+//   section           0         1
+//
+// At moments 0 and 3 only a lives, but every set of live items is part of section 0 or 1.
 //
 // An item becomes a half-open range of sections, the largest sum of live sizes is the largest
 // section total, and two ranges overlap exactly if the lives do. There are at most as many sections

@@ -5,11 +5,10 @@
 // item that fits into a hole would have been placed there before the hole was closed. The state is
 // a skyline over sections:
 //
-//     ####                    The lowest valley (here the middle) is filled by the best-ranked item
-//     whose
-//     ####......#####         sections lie within it. If there is none, no remaining item can use
-//     the valley's
-//   ######......########      floor, and it is raised to its lower neighbour.
+//     ####                   The lowest valley (here the middle) is filled by the best-ranked
+//     ####......#####        item whose sections lie within it. If there is none, no remaining
+//   ######......########     item can use the valley's floor, and it is raised to its lower
+//                            neighbour.
 //
 // Any valley may be filled before any other: the result is the same, so the walk stays local and
 // needs no heap. The best-ranked unplaced item within [l, r) is found in a k-d tree over (begin,

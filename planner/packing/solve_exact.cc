@@ -16,18 +16,24 @@
 namespace tenure::packing {
 namespace {
 
-// What balanced effort spends: nodes of search times items, and the size of a model that it is
-// worth building.
-constexpr uint64_t kBalancedWork = 380000;
+// What balanced effort spends: nodes of search times sections and conflicts of an item, and the
+// size of a model that it is worth building.
+constexpr uint64_t kBalancedWork = 104000;
 // The second height that it asks for is this part of the bound above it.
 constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
 // Instances from this size on are packed around their core before all of them is searched.
 constexpr size_t kLargeItems = 2000;
+// Nodes for each item that the first attempt at a core may take.
+constexpr uint64_t kCoreNodes = 8;
 
-// Enough for a few orders of branching to get to the end without much backtracking.
-uint64_t BalancedNodes(uint64_t items) {
-  return std::min(4 * items + 200, kBalancedWork / std::max<uint64_t>(items, 1));
+// Enough for a few orders of branching to get to the end without much backtracking; none at all if
+// it is not enough for one.
+uint64_t BalancedNodes(const exact::Model& model) {
+  const uint64_t items = std::max<uint64_t>(model.items(), 1);
+  const uint64_t entries = model.spans.values.size() + model.conflicts.values.size();
+  const uint64_t nodes = kBalancedWork * items / std::max<uint64_t>(entries, 1);
+  return nodes < items ? 0 : std::min(nodes, 6 * items + 200);
 }
 
 exact::Stop StopOf(const Budget& budget) {
@@ -76,13 +82,21 @@ bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& p
 
 }  // namespace
 
+void SolveCore(Task& task, Packing& packing) {
+  if (task.budget.Interrupted()) return;
+  exact::SearchOptions options;
+  options.rules = task.options.rules;
+  options.node_limit = std::min(kCoreNodes * task.problem.items.size(), task.options.max_nodes);
+  options.max_threads = task.options.max_threads;
+  options.stop = StopOf(task.budget);
+  SolveAroundCore(task, options, packing);
+}
+
 void SolveExact(Task& task, bool limited, Packing& packing) {
   if (task.budget.Interrupted()) return;
   exact::MinimizeOptions options;
   options.search.rules = task.options.rules;
-  options.search.node_limit =
-      limited ? std::min(BalancedNodes(task.problem.items.size()), task.options.max_nodes)
-              : task.options.max_nodes;
+  options.search.node_limit = task.options.max_nodes;
   options.search.max_threads = task.options.max_threads;
   options.search.stop = StopOf(task.budget);
   if (!limited && task.problem.items.size() >= kLargeItems &&
@@ -95,6 +109,10 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   const std::optional<exact::Model> model = exact::BuildModel(task.problem, limits);
   if (!model.has_value()) return;
   const uint64_t unit = model->unit;
+  if (limited) {
+    options.search.node_limit = std::min(BalancedNodes(*model), task.options.max_nodes);
+    if (options.search.node_limit == 0) return;
+  }
 
   auto write = [&](const std::vector<exact::Units>& offsets) {
     packing.offsets.assign(task.problem.items.size(), 0);

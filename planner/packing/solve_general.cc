@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
+#include <map>
 #include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
 #include "tenure/planner/packing/orders.h"
@@ -21,6 +24,12 @@ class Search {
  public:
   Search(Task& task, const Bodies& bodies, Packing& packing)
       : task_(task), bodies_(bodies), packing_(packing), fit_(task.problem, bodies) {}
+
+  // What there is time for at least.
+  void TryQuickly() {
+    ++packing_.statistics.constructions;
+    if (fit_.RunQuickly(Cap())) Keep("tlsf:events");
+  }
 
   bool done() const { return best_height_ <= task_.Target(); }
 
@@ -95,15 +104,51 @@ class Search {
   uint64_t best_height_ = kUnlimited;
 };
 
+// Whether pieces at absolute addresses overlap: a walk through time beside what lives, by address.
+bool AnyOverlap(std::vector<BodyPiece> pieces) {
+  std::vector<uint32_t> ends(pieces.size());
+  std::sort(pieces.begin(), pieces.end(),
+            [](const BodyPiece& a, const BodyPiece& b) { return a.range.begin < b.range.begin; });
+  std::iota(ends.begin(), ends.end(), 0u);
+  std::sort(ends.begin(), ends.end(), [&pieces](uint32_t a, uint32_t b) {
+    return pieces[a].range.end < pieces[b].range.end;
+  });
+  std::map<uint64_t, uint64_t> alive;  // begin to end
+  size_t e = 0;
+  for (const BodyPiece& piece : pieces) {
+    for (; pieces[ends[e]].range.end <= piece.range.begin; ++e) alive.erase(pieces[ends[e]].begin);
+    const auto next = alive.lower_bound(piece.begin);
+    if (next != alive.end() && next->first < piece.end) return true;
+    if (next != alive.begin() && std::prev(next)->second > piece.begin) return true;
+    alive.emplace_hint(next, piece.begin, piece.end);
+  }
+  return false;
+}
+
 // Two fixed items that overlap, or one beyond its limit: nothing can help.
 bool FixedContradict(const Problem& problem, const Bodies& bodies) {
   if (ArenaCount(problem) > 1) return false;  // they might go to different arenas
-  FirstFit fit(problem, bodies);
-  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) {
-    const uint64_t fixed = bodies.bodies[b].fixed;
-    if (fixed == kNoOffset) continue;
-    if (!fit.FitsAt(b, 0, fixed)) return true;
-    fit.Place(b, 0, fixed);
+  const uint64_t limit = problem.arenas.empty() ? kUnlimited : problem.arenas[0].limit;
+  std::vector<BodyPiece> pieces;
+  for (const Body& body : bodies.bodies) {
+    if (body.fixed == kNoOffset) continue;
+    if (body.height > 0 && (body.height > limit || body.fixed > limit - body.height)) return true;
+    for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
+      pieces.push_back(bodies.pieces[p]);
+      pieces.back().begin += body.fixed;
+      pieces.back().end += body.fixed;
+    }
+  }
+  if (bodies.precedence == nullptr) return AnyOverlap(pieces);
+  // Only pairs that share addresses are asked about their times: sorted by address, they are close.
+  std::sort(pieces.begin(), pieces.end(),
+            [](const BodyPiece& a, const BodyPiece& b) { return a.begin < b.begin; });
+  for (size_t k = 0; k < pieces.size(); ++k) {
+    const BodyPiece& a = pieces[k];
+    for (size_t l = k + 1; l < pieces.size() && pieces[l].begin < a.end; ++l) {
+      if (a.body == pieces[l].body) continue;
+      if (bodies.precedence->Conflict(a.item, pieces[l].item)) return true;
+    }
   }
   return false;
 }
@@ -116,8 +161,14 @@ void SolveGeneral(Task& task, Packing& packing) {
     packing.outcome = Outcome::kInfeasible;
     return;
   }
-  Orders orders(bodies, task.budget);
   Search search(task, bodies, packing);
+  // Getting ready takes about this long, and cannot be cut short.
+  const absl::Duration ready = absl::Nanoseconds(600) * static_cast<double>(bodies.pieces.size());
+  if (!task.budget.Leaves(ready)) {
+    search.TryQuickly();
+    if (!packing.offsets.empty()) return task.budget.Stop();
+  }
+  Orders orders(bodies, task.budget);
   const int rounds = task.options.effort == Effort::kFast ? 4 : 50;
   for (int which = 0; which < Orders::kCount && !search.done(); ++which) {
     Order order = orders.Make(which);

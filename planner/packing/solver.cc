@@ -128,8 +128,11 @@ void RunStages(Task& task, Packing& packing) {
     return;
   }
   if (task.problem.items.size() > kSmall || effort == Effort::kFast) {
-    SolvePlain(task, effort == Effort::kFast ? effort : Effort::kBalanced, packing);
-    if (effort != Effort::kFast && !Done(task, packing)) SolveExact(task, !optimal, packing);
+    SolvePlain(task, optimal ? Effort::kFast : effort, packing);
+    if (effort == Effort::kFast) return;
+    if (optimal && !Done(task, packing)) SolveCore(task, packing);
+    if (optimal && !Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
+    if (!Done(task, packing)) SolveExact(task, !optimal, packing);
     return;
   }
   // What is small is mostly solved by a short exact search: it comes before long repair.

@@ -4,10 +4,12 @@
 // Why one entry: callers choose how much work the answer is worth, never which algorithm.
 //
 //   fast      the greedy portfolio: near-linear; below a millisecond for hundreds of items
+//
 //   balanced  fast, then a fixed budget of improvement, counted in work and not in seconds:
-//   deterministic optimal   until the height is proven minimal (or, with a capacity, until
-//   something fits or nothing can),
-//             or until the deadline
+//             deterministic
+//
+//   optimal   until the height is proven minimal (or, with a capacity, until something fits or
+//             nothing can), or until the deadline
 //
 //   SolveOptions options{.effort = Effort::kOptimal, .deadline = absl::Now() + absl::Seconds(10)};
 //   absl::StatusOr<Packing> packing = Solve(problem, options);

@@ -1,7 +1,12 @@
 // What the solver hands to the strategies, and what they hand back.
 //
-//   SolvePlain     lifetimes, sizes and alignments only: skyline portfolio, improvement, exact
-//   search SolveGeneral   everything: first fit over bodies in the orders that the skyline suggests
+//   SolvePlain     lifetimes, sizes and alignments only: skyline portfolio and repair
+//
+//   SolveGeneral   everything: first fit over bodies in the orders that the skyline suggests
+//
+//   SolveCore      one arena, large: the fullest moments exactly, best fit elsewhere
+//
+//   SolveExact     one arena: search until proven, or within a count of nodes
 //
 // A strategy fills in offsets, arena_of and statistics, may raise lower_bound, and may say
 // kInfeasible; the solver validates and decides the outcome. Thread safety: single-threaded.
@@ -38,6 +43,9 @@ void SolvePlain(Task& task, Effort portfolio, Packing& packing);
 
 // First fit over bodies. Says kInfeasible where fixed offsets contradict each other.
 void SolveGeneral(Task& task, Packing& packing);
+
+// Looks for a packing at the target around an exactly packed core, with a small budget of nodes.
+void SolveCore(Task& task, Packing& packing);
 
 // Improves the packing or proves that it cannot be improved. `limited`: with the node budget of
 // balanced effort. Does nothing for what exact search does not take.

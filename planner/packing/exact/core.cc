@@ -17,8 +17,21 @@ namespace tenure::packing::exact {
 namespace {
 
 constexpr uint32_t kSectionsOfBucket = 64;
-constexpr uint64_t kHotPart = 1000;  // hot: less than a thousandth of the capacity is free
+constexpr uint64_t kHotPart = 300;  // hot: less than this part of the capacity is free
 constexpr int kRounds = 64;
+
+struct Placed {
+  uint64_t offset, top;
+  SectionRange range;
+};
+
+bool Lower(const Placed& a, const Placed& b) { return a.offset < b.offset; }
+
+// What is placed and lives in some of the sections.
+struct Bucket {
+  std::vector<Placed> all;       // by offset
+  std::vector<Placed> starters;  // those whose life begins here
+};
 
 class CorePacker {
  public:
@@ -121,10 +134,19 @@ class CorePacker {
     return Verdict::kFound;
   }
 
-  void Enter(uint32_t item) {
-    const SectionRange range = sections_.ranges[item];
-    for (uint32_t b = range.begin / kSectionsOfBucket; b * kSectionsOfBucket < range.end; ++b) {
-      buckets_[b].push_back(item);
+  Placed PlacedAt(uint32_t item) const {
+    return {offsets_[item], offsets_[item] + problem_.items[item].size, sections_.ranges[item]};
+  }
+
+  // Adds a placed item to the buckets of its life; `sorted`: where it belongs by offset.
+  void Enter(uint32_t item, bool sorted) {
+    const Placed placed = PlacedAt(item);
+    const uint32_t first = placed.range.begin / kSectionsOfBucket;
+    buckets_[first].starters.push_back(placed);
+    for (uint32_t b = first; b * kSectionsOfBucket < placed.range.end; ++b) {
+      std::vector<Placed>& all = buckets_[b].all;
+      const auto at = sorted ? std::upper_bound(all.begin(), all.end(), placed, Lower) : all.end();
+      all.insert(at, placed);
     }
   }
 
@@ -132,9 +154,12 @@ class CorePacker {
   // the capacity. False: stopped.
   bool Fill(std::vector<uint32_t>& out) {
     buckets_.assign(hot_.size() / kSectionsOfBucket + 1, {});
-    seen_.assign(problem_.items.size(), UINT32_MAX);
     for (uint32_t i = 0; i < problem_.items.size(); ++i) {
-      if (in_core_[i] && problem_.items[i].size > 0) Enter(i);
+      if (in_core_[i] && problem_.items[i].size > 0) Enter(i, /*sorted=*/false);
+    }
+    for (Bucket& bucket : buckets_) {
+      if (options_.stop.Now()) return false;
+      std::sort(bucket.all.begin(), bucket.all.end(), Lower);
     }
     std::sort(rest_.begin(), rest_.end(), [this](uint32_t a, uint32_t b) {
       const Item& x = problem_.items[a];
@@ -147,47 +172,55 @@ class CorePacker {
       return a < b;
     });
     for (size_t k = 0; k < rest_.size(); ++k) {
-      if (k % 16 == 0 && options_.stop.Now()) return false;
+      if (k % 4 == 0 && options_.stop.Now()) return false;
       const uint32_t i = rest_[k];
       offsets_[i] = BestHole(i);
       if (offsets_[i] + problem_.items[i].size > capacity_) {
         out.push_back(i);  // and takes no room from others meanwhile
       } else {
-        Enter(i);
+        Enter(i, /*sorted=*/true);
       }
     }
     return true;
   }
 
-  // The start of the smallest hole between the items that live with this one, or their top. A hole
-  // ends at the capacity at most.
+  // The start of the smallest hole between the items that live with this one, or the capacity if
+  // there is none.
   uint64_t BestHole(uint32_t item) {
     const Item& wanted = problem_.items[item];
     const SectionRange range = sections_.ranges[item];
-    blocks_.clear();
-    for (uint32_t b = range.begin / kSectionsOfBucket; b * kSectionsOfBucket < range.end; ++b) {
-      for (uint32_t j : buckets_[b]) {
-        if (seen_[j] == item) continue;
-        seen_[j] = item;
-        const SectionRange other = sections_.ranges[j];
-        if (other.begin < range.end && range.begin < other.end) {
-          blocks_.emplace_back(offsets_[j], offsets_[j] + problem_.items[j].size);
-        }
+    const uint32_t first = range.begin / kSectionsOfBucket;
+    // Whoever is not alive in the first bucket starts in one of the others.
+    later_.clear();
+    for (uint32_t b = first + 1; b * kSectionsOfBucket < range.end; ++b) {
+      for (const Placed& other : buckets_[b].starters) {
+        if (other.range.begin < range.end) later_.push_back(other);
       }
     }
-    std::sort(blocks_.begin(), blocks_.end());
-    blocks_.emplace_back(capacity_, capacity_);
+    std::sort(later_.begin(), later_.end(), Lower);
     uint64_t top = 0;
     uint64_t best = kNoOffset;
     uint64_t best_size = UINT64_MAX;
-    for (const auto& [begin, end] : blocks_) {
-      const uint64_t start = (top + wanted.alignment - 1) / wanted.alignment * wanted.alignment;
-      if (begin >= start && begin - start >= wanted.size && begin - top < best_size) {
-        best = start;
-        best_size = begin - top;
+    auto see = [&](uint64_t begin, uint64_t end) {
+      if (begin > top && begin - top >= wanted.size && begin - top < best_size) {
+        const uint64_t start = (top + wanted.alignment - 1) / wanted.alignment * wanted.alignment;
+        if (begin >= start && begin - start >= wanted.size) {
+          best = start;
+          best_size = begin - top;
+        }
       }
       top = std::max(top, end);
+    };
+    auto next = later_.begin();
+    for (const Placed& other : buckets_[first].all) {
+      if (other.range.begin >= range.end || range.begin >= other.range.end) continue;
+      for (; next != later_.end() && next->offset < other.offset; ++next) {
+        see(next->offset, next->top);
+      }
+      see(other.offset, other.top);
     }
+    for (; next != later_.end(); ++next) see(next->offset, next->top);
+    see(capacity_, capacity_);
     return best == kNoOffset ? capacity_ : best;
   }
 
@@ -201,9 +234,8 @@ class CorePacker {
   std::vector<bool> in_core_;
   std::vector<uint32_t> rest_;
   std::vector<uint64_t> offsets_;
-  std::vector<std::vector<uint32_t>> buckets_;  // what is placed, by time
-  std::vector<uint32_t> seen_;
-  std::vector<std::pair<uint64_t, uint64_t>> blocks_;
+  std::vector<Bucket> buckets_;  // what is placed, by time
+  std::vector<Placed> later_;
   CoreResult result_;
 };
 

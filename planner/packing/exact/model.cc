@@ -79,7 +79,15 @@ bool Finish(Model& model, const ModelLimits& limits) {
   model.last_section.resize(n);
   model.total.assign(model.sections, 0);
   model.members.begin.assign(size_t{model.sections} + 1, 0);
+  uint64_t work = 0;
+  auto interrupted = [&limits, &work](uint64_t entries) {
+    work += entries;
+    if (work < 50000) return false;
+    work = 0;
+    return limits.interrupted && limits.interrupted();
+  };
   for (size_t i = 0; i < n; ++i) {
+    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) return false;
     model.first_section[i] = *model.spans.first(i);
     model.last_section[i] = *(model.spans.last(i) - 1);
     for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
@@ -95,6 +103,7 @@ bool Finish(Model& model, const ModelLimits& limits) {
   model.members.values.resize(model.members.begin.back());
   std::vector<uint32_t> end(model.members.begin.begin(), model.members.begin.end() - 1);
   for (uint32_t i = 0; i < n; ++i) {
+    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) return false;
     for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
       model.members.values[end[*t]++] = i;
     }
@@ -103,6 +112,7 @@ bool Finish(Model& model, const ModelLimits& limits) {
   Rows starters;
   starters.begin.assign(1, 0);
   for (uint32_t t = 0; t < model.sections; ++t) {
+    if (interrupted(8 * (model.members.begin[t + 1] - model.members.begin[t]))) return false;
     for (const uint32_t* j = model.members.first(t); j != model.members.last(t); ++j) {
       const uint32_t* at = std::lower_bound(model.spans.first(*j), model.spans.last(*j), t);
       if (at == model.spans.first(*j) || *(at - 1) + 1 != t) starters.values.push_back(*j);
@@ -112,7 +122,9 @@ bool Finish(Model& model, const ModelLimits& limits) {
   model.conflicts.begin.assign(1, 0);
   std::vector<uint32_t> seen(n, 0);
   for (uint32_t i = 0; i < n; ++i) {
-    if (i % 64 == 0 && limits.interrupted && limits.interrupted()) return false;
+    if (i > 0 && interrupted(16 * (model.conflicts.begin[i] - model.conflicts.begin[i - 1]))) {
+      return false;
+    }
     const size_t row = model.conflicts.values.size();
     seen[i] = i + 1;
     for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
@@ -181,6 +193,7 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
     model.fixed.push_back(item.fixed == kNoOffset ? Units{-1}
                                                   : static_cast<Units>(item.fixed / model.unit));
     model.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));
+    if (i % 256 == 0 && limits.interrupted && limits.interrupted()) return std::nullopt;
     for (; p < pieces.size() && pieces[p].item == i; ++p) {
       for (uint32_t t = sections.ranges[p].begin; t < sections.ranges[p].end; ++t) {
         // Pieces that touch may share a section.

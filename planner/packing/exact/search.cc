@@ -28,15 +28,16 @@ class Schedule {
   // The limit of the next run; 0: the node limit is spent.
   uint64_t Next() {
     if (!restarts_) return std::exchange(left_, 0);
-    if (run_ > 0 && run_ % RoundLength() == 0) limit_ *= kGrowth;
-    ++run_;
-    const uint64_t limit = std::min(limit_, left_);
+    const uint64_t round = run_++ / RoundLength();
+    // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows
+    // which is the right one.
+    const uint64_t scale = round == 0 ? 1 : round & (~round + 1);
+    const uint64_t limit = std::min(limit_ * scale, left_);
     if (left_ != UINT64_MAX) left_ -= limit;
     return limit;
   }
 
  private:
-  static constexpr uint64_t kGrowth = 3;
   bool restarts_;
   uint64_t left_;
   uint64_t limit_;
@@ -69,9 +70,9 @@ class Race {
         runs_.emplace_back();
       }
       Tree tree(model_, options_.rules.restarts ? RaceStrategy(number) : RaceStrategy(0),
-                options_.rules, capacity_);
+                options_.rules, capacity_, options_.stop);
       Run run;
-      run.verdict = tree.Run(limit, options_.stop, &decided_, number);
+      run.verdict = tree.Run(limit, &decided_, number);
       run.nodes = tree.nodes();
       run.backtracks = tree.backtracks();
       if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();

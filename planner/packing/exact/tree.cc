@@ -15,18 +15,21 @@
 
 namespace tenure::packing::exact {
 
-Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity)
-    : rules_(rules), strategy_(strategy), capacity_(capacity) {
+Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
+           const Stop& stop)
+    : rules_(rules), strategy_(strategy), capacity_(capacity), stop_(stop) {
   order_ = StaticOrder(model, strategy);
   Renumber(model);
+  if (halted_) return;
   LinkSiblings();
   const size_t n = order_.size();
   geometric_.assign(n, 0);
   low_.assign(n, 0);
-  key_.assign(n, 0);
   total_ = model.total;
   floor_.assign(model.sections, 0);
   second_.assign(model.sections, 0);
+  next_.assign(model.sections, 0);
+  lowest_.assign(model.sections, {});
   crossing_.assign(size_t{model.sections} + 1, 0);
   for (size_t i = 0; i < n; ++i) {
     for (uint32_t t = first_section_[i] + 1; t <= last_section_[i]; ++t) ++crossing_[t];
@@ -41,7 +44,7 @@ void Tree::Renumber(const Model& model) {
   const size_t n = order_.size();
   std::vector<uint32_t> rank(n);
   for (uint32_t i = 0; i < n; ++i) rank[order_[i]] = i;
-  size_.resize(n);
+  cell_.resize(n);
   alignment_.resize(n);
   fixed_.resize(n);
   first_section_.resize(n);
@@ -52,9 +55,14 @@ void Tree::Renumber(const Model& model) {
   conflicts_.values.reserve(model.conflicts.values.size());
   for (size_t i = 0; i < n; ++i) {
     const uint32_t from = order_[i];
-    size_[i] = model.size[from];
+    if (Halted(model.spans.begin[from + 1] - model.spans.begin[from] +
+               model.conflicts.begin[from + 1] - model.conflicts.begin[from])) {
+      return;
+    }
+    cell_[i] = {0, model.size[from]};
     alignment_[i] = model.alignment[from];
     fixed_[i] = model.fixed[from];
+    if (fixed_[i] >= 0) any_fixed_ = true;
     first_section_[i] = model.first_section[from];
     last_section_[i] = model.last_section[from];
     spans_.values.insert(spans_.values.end(), model.spans.first(from), model.spans.last(from));
@@ -113,7 +121,7 @@ void Tree::LinkSiblings() {
     group_[i] = static_cast<uint32_t>(groups_.begin.size() - 1);
     groups_.values.push_back(i);
     if (!rules_.siblings || fixed_[i] >= 0) continue;
-    auto [at, fresh] = last.try_emplace({size_[i], alignment_[i]}, i);
+    auto [at, fresh] = last.try_emplace({size(i), alignment_[i]}, i);
     if (!fresh) {
       next_sibling_[at->second] = i;
       previous_sibling_[i] = at->second;
@@ -125,36 +133,61 @@ void Tree::LinkSiblings() {
 
 void Tree::UndoTo(size_t mark) {
   while (trail_.size() > mark) {
-    *trail_.back().where = trail_.back().old;
+    const Undo undo = trail_.back();
+    const uint32_t i = undo.index;
     trail_.pop_back();
+    switch (undo.change) {
+      case Change::kPlaced:
+        cell_[i].key = low_[i];
+        for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) {
+          total_[*t] += size(i);
+          ++open_count_[*t];
+        }
+        for (uint32_t t = first_section_[i] + 1; t <= last_section_[i]; ++t) ++crossing_[t];
+        break;
+      case Change::kAll:
+        low_[i] = cell_[i].key = geometric_[i] = undo.old;
+        break;
+      case Change::kLow:
+        low_[i] = cell_[i].key = undo.old;
+        break;
+      case Change::kGeometric:
+        geometric_[i] = undo.old;
+        break;
+      case Change::kLowest:
+        SetLowest(i, old_lowest_.back());
+        old_lowest_.pop_back();
+        break;
+    }
   }
 }
 
-Verdict Tree::Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint64_t>* race,
-                  uint64_t run) {
+Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64_t run) {
+  if (halted_ || stop_.Now()) return Verdict::kStopped;
   node_limit_ = node_limit;
-  stop_ = stop;
   race_ = race;
   run_ = run;
   if (order_.empty()) return Verdict::kFound;
   // What is known before anything is placed.
   for (uint32_t i = 0; i < order_.size(); ++i) {
-    if (size_[i] > capacity_) return Verdict::kInfeasible;
+    if (size(i) > capacity_) return Verdict::kInfeasible;
     if (fixed_[i] >= 0) {
-      if (fixed_[i] + size_[i] > capacity_) return Verdict::kInfeasible;
-      low_[i] = key_[i] = geometric_[i] = fixed_[i];
+      if (fixed_[i] + size(i) > capacity_) return Verdict::kInfeasible;
+      low_[i] = cell_[i].key = geometric_[i] = fixed_[i];
     }
   }
   for (uint32_t t = 0; t < total_.size(); ++t) Touch(t);
   for (uint32_t i = 0; i < order_.size(); ++i) {
     if (next_sibling_[i] == order_.size()) continue;
-    if (!Raise(next_sibling_[i], low_[i] + size_[i])) return Verdict::kInfeasible;
+    if (!Raise(next_sibling_[i], low_[i] + size(i))) return Verdict::kInfeasible;
   }
   if (!CheckTouched()) return Verdict::kInfeasible;
   trail_.clear();
+  old_lowest_.clear();
 
   Step step = Enter(0, static_cast<uint32_t>(total_.size() - 1));
   for (;;) {
+    if (halted_) return Verdict::kStopped;
     switch (step) {
       case Step::kEnter:
         step = Enter(enter_first_, enter_last_);
@@ -233,7 +266,7 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
       if (trail_.size() != before) continue;
     }
     if (++nodes_ > node_limit_) return Step::kLimit;
-    if (nodes_ % 8 == 0 && stop_.Now()) return Step::kStopped;
+    if (Halted(order_.size())) return Step::kStopped;
     if (race_ != nullptr && race_->load(std::memory_order_relaxed) < run_) return Step::kStopped;
 
     const Spot spot = Choose(first, last);
@@ -242,7 +275,7 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
       if (!OutOfOrder(spot.item, spot.floor)) lists_.push_back(spot.item);
     } else {
       for (const uint32_t* i = OpenBegin(spot.section); i != OpenEnd(spot.section); ++i) {
-        if (key_[*i] == spot.floor) lists_.push_back(*i);
+        if (key(*i) == spot.floor) lists_.push_back(*i);
       }
       std::sort(lists_.begin() + list, lists_.end());
     }

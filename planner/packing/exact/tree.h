@@ -13,8 +13,8 @@
 // are not permuted, a place that one item must fill is no choice, and a place that none can fill
 // ends the branch at once.
 //
-//   Tree tree(model, strategy, rules, capacity);
-//   if (tree.Run(node_limit, stop) == Verdict::kFound) Use(tree.offsets());
+//   Tree tree(model, strategy, rules, capacity, stop);
+//   if (tree.Run(node_limit) == Verdict::kFound) Use(tree.offsets());
 //
 // Cost: flat arrays and an undo trail, no allocation while searching but for their growth. A node
 // costs about the number of conflicts of the item placed. Memory: that of the model again.
@@ -45,12 +45,13 @@ enum class Verdict : uint8_t {
 
 class Tree {
  public:
-  Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity);
+  // `stop` ends the building of large trees, too.
+  Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
+       const Stop& stop = {});
 
   // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
   // `run`, ends when it becomes smaller.
-  Verdict Run(uint64_t node_limit, const Stop& stop, const std::atomic<uint64_t>* race = nullptr,
-              uint64_t run = 0);
+  Verdict Run(uint64_t node_limit, const std::atomic<uint64_t>* race = nullptr, uint64_t run = 0);
 
   uint64_t nodes() const { return nodes_; }
   uint64_t backtracks() const { return backtracks_; }
@@ -69,17 +70,26 @@ class Tree {
     uint32_t next;
     size_t trail;
   };
+  // The open items that lie lowest in a section.
+  struct Lowest {
+    Units floor = 0;  // their key
+    Units next = 0;   // the lowest key above it
+    uint32_t ways = 0;
+    uint32_t item = 0;             // one of them
+    uint32_t first = 0, last = 0;  // the sections that they are in
+
+    friend bool operator==(const Lowest&, const Lowest&) = default;
+  };
+  // What is known moves together mostly, so one entry undoes several numbers.
+  enum class Change : uint32_t { kPlaced, kAll, kLow, kGeometric, kLowest };
   struct Undo {
-    Units* where;
+    Change change;
+    uint32_t index;  // item or section
     Units old;
   };
 
   void Renumber(const Model& model);
   void LinkSiblings();
-  void Set(Units& where, Units value) {
-    trail_.push_back({&where, where});
-    where = value;
-  }
   void UndoTo(size_t mark);
 
   // tree.cc
@@ -91,7 +101,7 @@ class Tree {
 
   // tree_rules.cc. False: the branch is dead.
   bool Place(uint32_t item);
-  bool Raise(uint32_t item, Units offset);
+  bool Raise(uint32_t item, Units offset, Change change = Change::kLow);
   bool Exclude(uint32_t item);
   bool CheckTouched();
   bool CheckSection(uint32_t section);
@@ -102,11 +112,27 @@ class Tree {
   Units LowestSupport(uint32_t item);
   bool OutOfOrder(uint32_t item, Units offset) const;
   void TakeOut(uint32_t section, uint32_t span);
+  void SetLowest(uint32_t section, const Lowest& lowest) {
+    lowest_[section] = lowest;
+    floor_[section] = lowest.floor;
+    second_[section] = lowest.ways > 1 ? lowest.floor : lowest.next;
+    next_[section] = lowest.next;
+  }
   const uint32_t* OpenBegin(uint32_t section) const { return members_.first(section); }
   const uint32_t* OpenEnd(uint32_t section) const {
     return members_.first(section) + open_count_[section];
   }
-  bool IsOpen(uint32_t item) const { return key_[item] != kNoUnits; }
+  // Counts work, and looks at the clock now and then. True: the search is to end.
+  bool Halted(uint64_t work) {
+    work_ += work;
+    if (work_ < kWorkOfLook) return halted_;
+    work_ = 0;
+    if (stop_.Now()) halted_ = true;
+    return halted_;
+  }
+  bool IsOpen(uint32_t item) const { return key(item) != kNoUnits; }
+  Units key(uint32_t item) const { return cell_[item].key; }
+  Units size(uint32_t item) const { return cell_[item].size; }
   void Blame(uint32_t section) { weight_[section] += 1; }
 
   // tree_choice.cc
@@ -118,15 +144,24 @@ class Tree {
   };
   Spot Choose(uint32_t first, uint32_t last);
   bool Look(uint32_t section, Spot& spot, double& value);
-  double Value(uint32_t section, size_t ways) const;
-  bool MayStayEmpty(uint32_t section, Units floor, Units above);
+  double Value(uint32_t section, uint32_t ways) const;
+  bool MayStayEmpty(uint32_t section);
+
+  static constexpr uint64_t kWorkOfLook = 20000;  // some ten microseconds
 
   const Rules rules_;
   const Strategy strategy_;
   const Units capacity_;
   std::vector<uint32_t> order_;  // model item of each item here; items here are in static order
 
-  std::vector<Units> size_, alignment_, fixed_;
+  // Side by side, as sections are asked for both.
+  struct Cell {
+    Units key;  // low_, kNoUnits once placed
+    Units size;
+  };
+  std::vector<Cell> cell_;
+  std::vector<Units> alignment_, fixed_;
+  bool any_fixed_ = false;
   std::vector<uint32_t> first_section_, last_section_;
   Rows spans_, conflicts_;
   bool whole_ = true;                                      // no item has a gap
@@ -141,15 +176,17 @@ class Tree {
   std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
 
   // The state; every change is on the trail.
-  std::vector<Units> open_count_;  // of each section
-  std::vector<Units> geometric_;   // lowest offset over what is placed
-  std::vector<Units> low_;         // lowest offset by all that is known; the offset once placed
-  std::vector<Units> key_;         // low_, kNoUnits once placed
-  std::vector<Units> total_;       // of each section: open sizes
-  std::vector<Units> floor_;       // of each section: lowest key
-  std::vector<Units> second_;      // of each section: lowest key but one, the same if twice
-  std::vector<Units> crossing_;    // of each section: open items that are in the one before, too
+  std::vector<uint32_t> open_count_;  // of each section
+  std::vector<Units> geometric_;      // lowest offset over what is placed
+  std::vector<Units> low_;            // lowest offset by all that is known; the offset once placed
+  std::vector<Units> total_;          // of each section: open sizes
+  std::vector<Units> floor_;          // of each section: lowest key
+  std::vector<Units> second_;         // of each section: lowest key but one, the same if twice
+  std::vector<Units> next_;           // of each section: lowest key above the floor
+  std::vector<Lowest> lowest_;        // of each section; the three before are parts of it
+  std::vector<uint32_t> crossing_;    // of each section: open items that are in the one before, too
   std::vector<Undo> trail_;
+  std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
 
   std::vector<double> weight_;  // failures of each section
   std::vector<uint8_t> touched_flag_;
@@ -166,7 +203,9 @@ class Tree {
   uint64_t backtracks_ = 0;
   uint64_t node_limit_ = 0;
   uint64_t step_ = 0;
-  Stop stop_;
+  const Stop stop_;
+  uint64_t work_ = 0;
+  bool halted_ = false;
   const std::atomic<uint64_t>* race_ = nullptr;
   uint64_t run_ = 0;
 };

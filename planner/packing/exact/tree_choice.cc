@@ -18,7 +18,7 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
     Units level = kNoUnits;
     for (uint32_t t = first; t <= last; ++t) level = std::min(level, floor_[t]);
     uint32_t item = 0;
-    while (key_[item] != level || first_section_[item] < first || first_section_[item] > last) {
+    while (key(item) != level || first_section_[item] < first || first_section_[item] > last) {
       ++item;
     }
     best.item = item;
@@ -40,8 +40,11 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
     if (total_[t] == 0) continue;
     // Most sections cannot be the best, which their floors alone tell.
     const Units room = capacity_ - total_[t];
-    const bool one = second_[t] != floor_[t] && (second_[t] > room || floor_[t] >= room);
-    if (any && Value(t, one ? 1 : 2) >= best_value) continue;
+    const Lowest& lowest = lowest_[t];
+    const bool fills = lowest.next > room || lowest.floor >= room;
+    const uint32_t ways = lowest.ways == 1 && !fills ? 2 : lowest.ways;
+    if (any && Value(t, ways) >= best_value) continue;
+    if (Halted(lowest.last - lowest.first) && any) break;
     Spot spot;
     double value = 0;
     if (!Look(t, spot, value)) continue;
@@ -57,33 +60,33 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
 // False unless the items that fit on the floor of the section could be placed now: nothing may
 // come below them later, elsewhere in their lives.
 bool Tree::Look(uint32_t section, Spot& spot, double& value) {
-  const Units floor = floor_[section];
-  Units above = kNoUnits;
-  size_t ways = 0;
-  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
-    const Units key = key_[*i];
-    if (key != floor) {
-      above = std::min(above, key);
-      continue;
+  const Lowest& lowest = lowest_[section];
+  const Units floor = lowest.floor;
+  if (whole_) {
+    // The walls of a valley stand close, mostly.
+    for (uint32_t t = section; t > lowest.first; --t) {
+      if (floor_[t - 1] < floor) return false;
     }
-    ++ways;
-    // The walls of a valley stand close.
-    if (section > first_section_[*i] && floor_[section - 1] < floor && whole_) return false;
-    if (section < last_section_[*i] && floor_[section + 1] < floor && whole_) return false;
-    for (const uint32_t* t = spans_.first(*i); t != spans_.last(*i); ++t) {
-      if (floor_[*t] < floor) return false;
+    for (uint32_t t = section; t < lowest.last; ++t) {
+      if (floor_[t + 1] < floor) return false;
+    }
+  } else {
+    for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+      if (key(*i) != floor) continue;
+      for (const uint32_t* t = spans_.first(*i); t != spans_.last(*i); ++t) {
+        if (floor_[*t] < floor) return false;
+      }
     }
   }
   spot.section = section;
   spot.floor = floor;
-  spot.nothing = MayStayEmpty(section, floor, above);
-  if (spot.nothing) ++ways;
-  value = Value(section, ways);
+  spot.nothing = MayStayEmpty(section);
+  value = Value(section, lowest.ways + (spot.nothing ? 1 : 0));
   return true;
 }
 
 // Lower is better; never falls when there are more ways.
-double Tree::Value(uint32_t section, size_t ways) const {
+double Tree::Value(uint32_t section, uint32_t ways) const {
   const Units floor = floor_[section];
   const Units slack = capacity_ - floor - total_[section];
   const auto s = static_cast<double>(slack);
@@ -112,16 +115,17 @@ double Tree::Value(uint32_t section, size_t ways) const {
   return value;
 }
 
-bool Tree::MayStayEmpty(uint32_t section, Units floor, Units above) {
+bool Tree::MayStayEmpty(uint32_t section) {
   const Units room = capacity_ - total_[section];
   if (!rules_.section_floors) return true;
-  if (floor + 1 > room) return false;
-  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
-    if (key_[*i] == floor && fixed_[*i] >= 0) return false;
+  const Lowest& lowest = lowest_[section];
+  if (lowest.floor + 1 > room) return false;
+  for (const uint32_t* i = OpenBegin(section); any_fixed_ && i != OpenEnd(section); ++i) {
+    if (key(*i) == lowest.floor && fixed_[*i] >= 0) return false;
   }
-  if (above <= room) return true;
+  if (lowest.next <= room) return true;
   for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
-    if (key_[*i] != floor) continue;
+    if (key(*i) != lowest.floor) continue;
     if (support_node_[*i] != step_) {
       support_node_[*i] = step_;
       support_[*i] = LowestSupport(*i);

@@ -30,9 +30,8 @@ void Tree::ClearTouched() {
 }
 
 void Tree::TakeOut(uint32_t section, uint32_t span) {
-  Set(open_count_[section], open_count_[section] - 1);
   const uint32_t at = member_at_[span];
-  const auto last = members_.begin[section] + static_cast<uint32_t>(open_count_[section]);
+  const uint32_t last = members_.begin[section] + --open_count_[section];
   std::swap(members_.values[at], members_.values[last]);
   std::swap(member_span_[at], member_span_[last]);
   member_at_[member_span_[at]] = at;
@@ -41,23 +40,32 @@ void Tree::TakeOut(uint32_t section, uint32_t span) {
 
 bool Tree::Place(uint32_t item) {
   ++step_;
-  const Units top = low_[item] + size_[item];
-  Set(key_[item], kNoUnits);
+  if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + conflicts_.begin[item + 1] -
+             conflicts_.begin[item])) {
+    return false;
+  }
+  const Units top = low_[item] + size(item);
+  trail_.push_back({Change::kPlaced, item, 0});
+  cell_[item].key = kNoUnits;
   for (uint32_t s = spans_.begin[item]; s < spans_.begin[item + 1]; ++s) {
     const uint32_t t = spans_.values[s];
-    Set(total_[t], total_[t] - size_[item]);
+    total_[t] -= size(item);
     TakeOut(t, s);
     Touch(t);
   }
-  for (uint32_t t = first_section_[item] + 1; t <= last_section_[item]; ++t) {
-    Set(crossing_[t], crossing_[t] - 1);
-  }
+  for (uint32_t t = first_section_[item] + 1; t <= last_section_[item]; ++t) --crossing_[t];
   bool alive = true;
   probe_ = top;
   for (const uint32_t* j = conflicts_.first(item); j != conflicts_.last(item) && alive; ++j) {
     // Placed items have no key that is lower.
     if (!IsOpen(*j) || geometric_[*j] >= top) continue;
-    Set(geometric_[*j], AlignUp(top, alignment_[*j]));
+    // One entry for both where they go up together.
+    if (low_[*j] == geometric_[*j]) {
+      alive = Raise(*j, top, Change::kAll);
+      continue;
+    }
+    trail_.push_back({Change::kGeometric, *j, geometric_[*j]});
+    geometric_[*j] = AlignUp(top, alignment_[*j]);
     if (low_[*j] < top) alive = Raise(*j, top);
   }
   alive = alive && CheckTouched();
@@ -65,33 +73,36 @@ bool Tree::Place(uint32_t item) {
   return alive;
 }
 
-bool Tree::Raise(uint32_t item, Units offset) {
+bool Tree::Raise(uint32_t item, Units offset, Change change) {
   for (;;) {
     offset = AlignUp(offset, alignment_[item]);
     const Units old = low_[item];
     if (offset <= old) return true;
-    if (fixed_[item] >= 0 || offset + size_[item] > capacity_) {
+    if (fixed_[item] >= 0 || offset + size(item) > capacity_) {
       for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
         weight_[*t] += 0.1;
       }
       return false;
     }
-    Set(low_[item], offset);
-    Set(key_[item], offset);
+    trail_.push_back({change, item, old});
+    low_[item] = cell_[item].key = offset;
+    if (change == Change::kAll) geometric_[item] = offset;
+    work_ += spans_.begin[item + 1] - spans_.begin[item];
     for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
-      if (old <= second_[*t] || (rules_.stacks && offset + total_[*t] > capacity_)) Touch(*t);
+      if (old <= next_[*t]) Touch(*t);
     }
     // The next of equal items lies above this one.
     const uint32_t next = next_sibling_[item];
     if (next == order_.size() || !IsOpen(next)) return true;
-    offset += size_[item];
+    offset += size(item);
     item = next;
+    change = Change::kLow;
   }
 }
 
 bool Tree::Exclude(uint32_t item) {
   if (fixed_[item] >= 0) return false;
-  if (rules_.dominance && LowestOther(item) >= geometric_[item] + size_[item]) return false;
+  if (rules_.dominance && LowestOther(item) >= geometric_[item] + size(item)) return false;
   const Units offset = LowestSupport(item);
   probe_ = offset;
   return offset != kNoUnits && Raise(item, offset);
@@ -100,6 +111,8 @@ bool Tree::Exclude(uint32_t item) {
 bool Tree::CheckTouched() {
   // Sections are only looked at here, so the list does not grow.
   for (uint32_t t : touched_) {
+    // Dead or to be given up: the branch ends either way.
+    if (Halted(static_cast<uint64_t>(open_count_[t]))) return false;
     if (!CheckSection(t)) {
       Blame(t);
       return false;
@@ -109,27 +122,36 @@ bool Tree::CheckTouched() {
 }
 
 bool Tree::CheckSection(uint32_t section) {
-  Units floor = kNoUnits;
-  Units second = kNoUnits;
+  Lowest lowest{.floor = kNoUnits, .next = kNoUnits};
   Units above = 0;
   for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
-    const Units key = key_[*i];
-    second = std::min(second, std::max(floor, key));
-    floor = std::min(floor, key);
-    above += key >= probe_ ? size_[*i] : 0;
+    const Cell& cell = cell_[*i];
+    above += cell.key >= probe_ ? cell.size : 0;
+    if (cell.key > lowest.floor) {
+      lowest.next = std::min(lowest.next, cell.key);
+    } else if (cell.key == lowest.floor) {
+      ++lowest.ways;
+      lowest.first = std::min(lowest.first, first_section_[*i]);
+      lowest.last = std::max(lowest.last, last_section_[*i]);
+    } else {
+      lowest = {cell.key, lowest.floor, 1, *i, first_section_[*i], last_section_[*i]};
+    }
   }
-  if (floor != floor_[section]) Set(floor_[section], floor);
-  if (second != second_[section]) Set(second_[section], second);
+  if (!(lowest == lowest_[section])) {
+    trail_.push_back({Change::kLowest, section, 0});
+    old_lowest_.push_back(lowest_[section]);
+    SetLowest(section, lowest);
+  }
   const Units total = total_[section];
   if (total == 0) return true;
-  if (rules_.section_floors && floor + total > capacity_) return false;
+  if (rules_.section_floors && lowest.floor + total > capacity_) return false;
   return !rules_.stacks || probe_ + above <= capacity_;
 }
 
 Units Tree::LowestOther(uint32_t item) const {
   Units lowest = kNoUnits;
   for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
-    lowest = std::min(lowest, key_[item] == floor_[*t] ? second_[*t] : floor_[*t]);
+    lowest = std::min(lowest, key(item) == floor_[*t] ? second_[*t] : floor_[*t]);
   }
   return lowest;
 }
@@ -139,7 +161,7 @@ Units Tree::LowestSupport(uint32_t item) {
   if (!rules_.support) return AlignUp(low_[item] + 1, alignment_[item]);
   Units lowest = kNoUnits;
   for (const uint32_t* j = conflicts_.first(item); j != conflicts_.last(item); ++j) {
-    if (IsOpen(*j)) lowest = std::min(lowest, key_[*j] + size_[*j]);
+    if (IsOpen(*j)) lowest = std::min(lowest, key(*j) + size(*j));
   }
   return lowest == kNoUnits ? lowest : AlignUp(lowest, alignment_[item]);
 }
@@ -151,35 +173,40 @@ bool Tree::OutOfOrder(uint32_t item, Units offset) const {
   if (!rules_.stack_order || fixed_[item] >= 0) return false;
   const uint32_t group = group_[item];
   for (const uint32_t* j = groups_.first(group); j != groups_.last(group); ++j) {
-    if (*j <= item || IsOpen(*j) || low_[*j] + size_[*j] != offset) continue;
+    if (*j <= item || IsOpen(*j) || low_[*j] + size(*j) != offset) continue;
     if (fixed_[*j] >= 0 || alignment_[*j] != alignment_[item]) continue;
-    if (size_[*j] % alignment_[item] == 0 && size_[item] % alignment_[item] == 0) return true;
+    if (size(*j) % alignment_[item] == 0 && size(item) % alignment_[item] == 0) return true;
   }
   return false;
 }
 
 bool Tree::PlaceDominating(uint32_t first, uint32_t last) {
-  const auto n = static_cast<uint32_t>(order_.size());
+  auto below_others = [this](uint32_t i, Units needed) {
+    for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) {
+      if ((key(i) == floor_[*t] ? second_[*t] : floor_[*t]) < needed) return false;
+    }
+    return true;
+  };
   for (bool again = true; again;) {
     again = false;
-    for (uint32_t i = 0; i < n; ++i) {
-      if (!IsOpen(i) || first_section_[i] < first || first_section_[i] > last) continue;
-      const bool fixed = fixed_[i] >= 0;
-      const bool raised = low_[i] > geometric_[i];
-      // Raised above an equal item, which is still open: not said to lie higher.
-      if (raised && previous_sibling_[i] != n && IsOpen(previous_sibling_[i])) continue;
-      const Units needed = fixed ? low_[i] : geometric_[i] + size_[i];
-      bool free = true;
-      for (const uint32_t* t = spans_.first(i); t != spans_.last(i) && free; ++t) {
-        free = (key_[i] == floor_[*t] ? second_[*t] : floor_[*t]) >= needed;
-      }
-      if (!free) continue;
-      if (raised && !fixed) {
-        for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) weight_[*t] += 0.1;
-        return false;
-      }
+    // Who is below all others is so in its first section.
+    for (uint32_t t = first; t <= last; ++t) {
+      const uint32_t i = lowest_[t].item;
+      if (lowest_[t].ways != 1 || first_section_[i] != t || low_[i] > geometric_[i]) continue;
+      if (!below_others(i, fixed_[i] >= 0 ? low_[i] : geometric_[i] + size(i))) continue;
       if (OutOfOrder(i, low_[i]) || !Place(i)) return false;
       again = true;
+    }
+    if (again) continue;
+    const auto n = static_cast<uint32_t>(order_.size());
+    for (uint32_t i = 0; i < n; ++i) {
+      if (low_[i] <= geometric_[i] || !IsOpen(i) || fixed_[i] >= 0) continue;
+      if (first_section_[i] < first || first_section_[i] > last) continue;
+      // Raised above an equal item, which is still open: not said to lie higher.
+      if (previous_sibling_[i] != n && IsOpen(previous_sibling_[i])) continue;
+      if (!below_others(i, geometric_[i] + size(i))) continue;
+      for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) weight_[*t] += 0.1;
+      return false;
     }
   }
   return true;

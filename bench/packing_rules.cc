@@ -1,0 +1,117 @@
+// What each rule of exact search brings: every instance with all rules, and with each one off.
+//
+//   bazel run -c opt //bench:packing_rules -- --capacity=1048576 $PWD/A.csv $PWD/B.csv ...
+//
+// Prints a Markdown table: nodes (and milliseconds of the same run) until a packing within the
+// capacity was found, or "-" where the node limit came first. Without --capacity the lower bound of
+// each instance is its capacity.
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "tenure/planner/packing/exact/model.h"
+#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/io/csv.h"
+#include "tenure/planner/packing/problem.h"
+
+namespace tenure::packing {
+namespace {
+
+struct Row {
+  const char* name;
+  bool exact::Rules::*off;  // null: all rules on
+};
+
+constexpr Row kRows[] = {
+    {"all rules", nullptr},
+    {"no section floors", &exact::Rules::section_floors},
+    {"no stacks", &exact::Rules::stacks},
+    {"no dominance", &exact::Rules::dominance},
+    {"no support", &exact::Rules::support},
+    {"no siblings", &exact::Rules::siblings},
+    {"no stack order", &exact::Rules::stack_order},
+    {"no decomposition", &exact::Rules::decomposition},
+    {"no forced first", &exact::Rules::forced_first},
+    {"no restarts", &exact::Rules::restarts},
+};
+
+int Main(int argc, char** argv) {
+  uint64_t capacity = 0;
+  uint64_t nodes = 100000;
+  std::vector<std::string> files;
+  for (int k = 1; k < argc; ++k) {
+    std::string_view argument = argv[k];
+    if (absl::ConsumePrefix(&argument, "--capacity=")) {
+      if (absl::SimpleAtoi(argument, &capacity)) continue;
+    } else if (absl::ConsumePrefix(&argument, "--nodes=")) {
+      if (absl::SimpleAtoi(argument, &nodes)) continue;
+    } else if (!absl::StartsWith(argument, "--")) {
+      files.emplace_back(argument);
+      continue;
+    }
+    std::fprintf(stderr, "%s: expected --capacity=BYTES, --nodes=N or a CSV file\n", argv[k]);
+    return 2;
+  }
+  if (files.empty()) {
+    std::fprintf(stderr, "usage: packing_rules [--capacity=BYTES] [--nodes=N] FILE.csv ...\n");
+    return 2;
+  }
+  std::vector<exact::Model> models;
+  std::printf("| rules |");
+  for (const std::string& file : files) {
+    absl::StatusOr<CsvTable> table = ReadCsv(file);
+    if (!table.ok()) {
+      std::fprintf(stderr, "%s\n", table.status().ToString().c_str());
+      return 1;
+    }
+    std::optional<exact::Model> model = exact::BuildModel(table->problem, exact::ModelLimits{});
+    if (!model.has_value()) {
+      std::fprintf(stderr, "%s: beyond exact search\n", file.c_str());
+      return 1;
+    }
+    models.push_back(*std::move(model));
+    std::printf(" %s |", file.substr(file.rfind('/') + 1).c_str());
+  }
+  std::printf(" solved |\n|---|");
+  for (size_t k = 0; k <= models.size(); ++k) std::printf("---|");
+  std::printf("\n");
+  for (const Row& row : kRows) {
+    exact::SearchOptions options;
+    options.node_limit = nodes;
+    if (row.off != nullptr) options.rules.*row.off = false;
+    std::printf("| %s |", row.name);
+    size_t solved = 0;
+    for (const exact::Model& model : models) {
+      const exact::Units units =
+          capacity == 0 ? model.bound : static_cast<exact::Units>(capacity / model.unit);
+      const auto start = std::chrono::steady_clock::now();
+      const exact::SearchResult result = exact::Search(model, units, options);
+      const std::chrono::duration<double, std::milli> wall =
+          std::chrono::steady_clock::now() - start;
+      if (result.verdict == exact::Verdict::kFound) {
+        ++solved;
+        std::printf(" %llu (%.1f ms) |", static_cast<unsigned long long>(result.nodes),
+                    wall.count());
+      } else {
+        std::printf(result.verdict == exact::Verdict::kInfeasible ? " infeasible |" : " - |");
+      }
+      std::fflush(stdout);
+    }
+    std::printf(" %zu of %zu |\n", solved, models.size());
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tenure::packing
+
+int main(int argc, char** argv) { return tenure::packing::Main(argc, argv); }
