@@ -61,6 +61,13 @@ absl::Status DeviceKernels::CopyOut(void* to, uint64_t from, uint64_t size) {
   return status;
 }
 
+absl::Status DeviceKernels::CopyOnDevice(uint64_t to, uint64_t from, uint64_t size) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  return TENURE_CU(device_->driver(), MemcpyDtoDAsync, to, from, size,
+                   reinterpret_cast<CUstream>(stream()));
+}
+
 absl::Status DeviceKernels::On(const Memory& memory, uint64_t size,
                                const std::function<absl::Status(uint64_t)>& work, Memory* back) {
   absl::StatusOr<uint64_t> address = Allocate(std::max<uint64_t>(1, size));

@@ -42,6 +42,8 @@ class DeviceKernels final : public KernelUnderTest {
   // Behind what is queued; waits.
   absl::Status CopyIn(uint64_t to, const void* from, uint64_t size);
   absl::Status CopyOut(void* to, uint64_t from, uint64_t size);
+  // Only queued.
+  absl::Status CopyOnDevice(uint64_t to, uint64_t from, uint64_t size);
 
  private:
   DeviceKernels() = default;
