@@ -522,20 +522,63 @@ void BM_Fence(benchmark::State& state) {
 }
 BENCHMARK(BM_Fence);
 
+// The parts that our calls are made of.
+void BM_Scope(benchmark::State& state, bool current) {
+  std::unique_ptr<Device::Scope> outer;
+  if (current) outer = std::make_unique<Device::Scope>(*Gpu());
+  for (auto _ : state) {
+    Device::Scope scope(*Gpu());
+    benchmark::DoNotOptimize(scope.status().ok());
+  }
+}
+BENCHMARK_CAPTURE(BM_Scope, context_current, true);
+BENCHMARK_CAPTURE(BM_Scope, context_not_current, false);
+
+void BM_CaptureMode(benchmark::State& state) {
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  for (auto _ : state) (void)Cu()->ThreadExchangeStreamCaptureMode(&mode);
+}
+BENCHMARK(BM_CaptureMode);
+
+void BM_SmallCopy(benchmark::State& state, int how) {
+  Device::Scope scope(*Gpu());
+  Buffer buffer = MakeBuffer(Space(SpaceKind::kCuda), 4096);
+  const CUdeviceptr address = *buffer.MutableDeviceAddress();
+  std::vector<char> bytes(4096, 1);
+  CUstream stream = RivalStream();
+  for (auto _ : state) {
+    if (how == 0) (void)DriverCalls::Get().HtoD(address, bytes.data(), 4096);
+    if (how == 1) {
+      (void)Cu()->MemcpyHtoDAsync(address, bytes.data(), 4096, stream);
+      (void)Cu()->StreamSynchronize(stream);
+    }
+    if (how == 2) Check(buffer.CopyIn(bytes.data(), 4096));
+  }
+}
+BENCHMARK_CAPTURE(BM_SmallCopy, driver_synchronous, 0);
+BENCHMARK_CAPTURE(BM_SmallCopy, driver_stream, 1);
+BENCHMARK_CAPTURE(BM_SmallCopy, ours, 2);
+
 }  // namespace
 }  // namespace tenure::cuda
 
 int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   absl::StatusOr<const tenure::cuda::Driver*> driver = tenure::cuda::Driver::Default();
-  absl::StatusOr<std::shared_ptr<tenure::cuda::Device>> device = driver.status();
-  if (driver.ok()) device = tenure::cuda::Device::Open(**driver, 0);
-  if (!device.ok()) {
-    std::printf("skipped: %s\n", std::string(device.status().message()).c_str());
+  absl::Status status = driver.status();
+  std::shared_ptr<tenure::cuda::Device> device;
+  if (status.ok()) {
+    absl::StatusOr<std::shared_ptr<tenure::cuda::Device>> opened =
+        tenure::cuda::Device::Open(**driver, 0);
+    status = opened.status();
+    if (status.ok()) device = *opened;
+  }
+  if (device == nullptr) {
+    std::printf("skipped: %s\n", std::string(status.message()).c_str());
     return 0;
   }
-  benchmark::AddCustomContext("gpu", (*device)->info().name);
-  benchmark::AddCustomContext("cuda_driver", absl::StrCat((*device)->info().driver_version));
+  benchmark::AddCustomContext("gpu", device->info().name);
+  benchmark::AddCustomContext("cuda_driver", absl::StrCat(device->info().driver_version));
   const bool torch = tenure::cuda::Torch::Get().alloc != nullptr;
   benchmark::AddCustomContext("pytorch", torch ? "yes" : "no");
   benchmark::RunSpecifiedBenchmarks();

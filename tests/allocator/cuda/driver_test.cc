@@ -97,8 +97,8 @@ TEST(DriverTest, ErrorsCarryCallNameAndText) {
     EXPECT_EQ(status.message(), "cuX: " + std::string(name) + " (" +
                                     std::to_string(static_cast<int>(one.result)) + "): " + text);
   }
-  EXPECT_EQ(driver->StatusOf(static_cast<CUresult>(12345), "cuX").message(),
-            "cuX: unknown CUDA error (12345): no text");
+  EXPECT_EQ(driver->StatusOf(static_cast<CUresult>(1001), "cuX").message(),
+            "cuX: unknown CUDA error (1001): no text");
 }
 
 TEST(DriverTest, DefaultWithoutALibrary) {

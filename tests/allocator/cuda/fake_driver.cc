@@ -213,6 +213,7 @@ void FakeDriver::Release(CUstream handle) {
   absl::MutexLock lock(&state_->mutex);
   if (Stream* stream = StreamFor(*state_, handle)) {
     stream->held = false;
+    fake::ReleaseOrder(&stream->control);
     stream->work.SignalAll();
   }
 }
@@ -231,6 +232,7 @@ void FakeDriver::ReleaseAll() {
   state_->hold_new = false;
   for (Stream* stream : state_->AllStreams(-1)) {
     stream->held = false;
+    fake::ReleaseOrder(&stream->control);
     stream->work.SignalAll();
   }
 }
@@ -247,6 +249,7 @@ bool FakeDriver::Step(CUstream handle) {
       stream->steps = 0;
       return false;
     }
+    fake::ReleaseOrder(&stream->control);
     stream->work.SignalAll();
   }
   state_->WaitWhileProgress("Step", {op});
@@ -282,9 +285,12 @@ bool FakeDriver::AwaitBlocked(size_t count) {
 void FakeDriver::Drain(CUstream handle) {
   const Quiet quiet;
   absl::MutexLock lock(&state_->mutex);
-  if (Stream* stream = StreamFor(*state_, handle)) {
-    if (stream->last != nullptr) state_->WaitWhileProgress("Drain", {stream->last});
-  }
+  const Stream* stream = StreamFor(*state_, handle);
+  auto found = state_->ended.find(handle);
+  const std::shared_ptr<Op> last = stream != nullptr              ? stream->last
+                                   : found != state_->ended.end() ? found->second
+                                                                  : nullptr;
+  if (last != nullptr) state_->WaitWhileProgress("Drain", {last});
 }
 
 void FakeDriver::LaunchSleep(CUstream stream, absl::Duration duration) {

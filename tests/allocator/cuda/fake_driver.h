@@ -182,7 +182,8 @@ class FakeDriver {
   // ---- Streams ---------------------------------------------------------------------------------
   // Every stream not destroyed, oldest first, the default ones excepted.
   std::vector<CUstream> Streams(int device = 0) const;
-  // Nothing queued on a held stream starts. A null stream is device 0's default stream.
+  // Nothing queued on a held stream starts. A null stream is device 0's default stream. To
+  // ThreadSanitizer, what was done before Release or Step is ordered before what they let run.
   void Hold(CUstream stream);
   void Release(CUstream stream);
   // All streams, also those that are made later.

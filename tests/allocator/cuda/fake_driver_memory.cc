@@ -208,14 +208,13 @@ CUresult MemFreeAsync(CUdeviceptr address, CUstream handle) {
   auto op = std::make_shared<Op>();
   op->call = kCall;
   op->node = {.call = kCall, .dst = address};
+  op->frees = true;
+  op->ranges.push_back(
+      {.address = address, .size_bytes = region->size_bytes, .write = true, .region = region});
   op->run = [state = &s, region] {
     const Quiet quiet;
     absl::MutexLock freeing(&state->mutex);
-    if (region->dead) {
-      state->Violate("cuMemFreeAsync: freed twice", CUDA_SUCCESS);
-      return;
-    }
-    Bury(*state, region);
+    if (!region->dead) Bury(*state, region);  // else seen as a use of freed memory
   };
   return s.Submit(stream, op);
 }

@@ -121,13 +121,15 @@ void FakeDriver::State::CheckRaces(const Stream& stream, const Op& op) {
   if (op.ranges.empty()) return;
   for (const Stream* other : AllStreams(-1)) {
     if (other == &stream) continue;
-    auto known = stream.clock.find(other->id);
-    const uint64_t ordered = known == stream.clock.end() ? 0 : known->second;
+    auto seen = stream.clock.find(other->id);
+    const uint64_t ordered = seen == stream.clock.end() ? 0 : seen->second;
     for (const std::shared_ptr<Op>& queued : other->queue) {
       if (queued->sequence <= ordered) continue;
       for (const Range& a : op.ranges) {
         for (const Range& b : queued->ranges) {
-          if (!a.exact || !b.exact || (!a.write && !b.write) ||
+          // How a kernel uses its parameters is not known; that it does, is.
+          const bool known = (a.exact && b.exact) || op.frees || queued->frees;
+          if (!known || (!a.write && !b.write) ||
               !Overlap(a.address, a.size_bytes, b.address, b.size_bytes)) {
             continue;
           }
@@ -196,6 +198,7 @@ void FakeDriver::State::Run(Stream* stream) {
     if (delay > absl::ZeroDuration()) absl::SleepFor(delay);
     if (op->after != nullptr) fake::AcquireOrder(&op->after->out);
     fake::AcquireOrder(&op->in);
+    fake::AcquireOrder(&stream->control);
     if (alive && op->run != nullptr) {
       const Loud loud;
       op->run();
@@ -217,7 +220,10 @@ void FakeDriver::State::Run(Stream* stream) {
     }
     progress.SignalAll();
   }
-  if (stream->destroyed && !stopping) streams.erase(stream->handle);
+  if (stream->destroyed && !stopping) {
+    ended[stream->handle] = stream->last;
+    streams.erase(stream->handle);
+  }
   --threads;
   progress.SignalAll();
   mutex.Unlock();

@@ -29,7 +29,8 @@ namespace {
 
 thread_local int quiet_depth = 0;
 
-void Ignore(bool begin) {
+// Abseil declares some of these as if they were locks.
+void Ignore(bool begin) ABSL_NO_THREAD_SAFETY_ANALYSIS {
 #ifdef TENURE_FAKE_TSAN
   if (begin) {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);

@@ -120,6 +120,7 @@ struct Op {
   std::function<void()> run;  // without the lock, Loud
   std::shared_ptr<Op> after;  // an event's record
   CUfunction function = nullptr;
+  bool frees = false;  // cuMemFreeAsync
   Stream* stream = nullptr;
   int device = 0;
   uint64_t sequence = 0;               // in its stream
@@ -157,6 +158,7 @@ struct Stream {
   std::shared_ptr<Capture> capture;
   std::map<uint64_t, uint64_t> capture_clock;
   absl::CondVar work;
+  uint64_t control = 0;  // what the test did before it let the stream go on
 };
 
 struct Event {
@@ -306,6 +308,8 @@ struct FakeDriver::State {
   std::vector<FakeAdvice> advices ABSL_GUARDED_BY(mutex);
 
   std::map<CUstream, std::unique_ptr<Stream>> streams ABSL_GUARDED_BY(mutex);
+  // Destroyed ones that are done: their last operation.
+  std::map<CUstream, std::shared_ptr<Op>> ended ABSL_GUARDED_BY(mutex);
   std::map<CUevent, Event> events ABSL_GUARDED_BY(mutex);
   std::set<fake::Capture*> captures ABSL_GUARDED_BY(mutex);
   std::map<uint64_t, CUstreamCaptureMode> capture_modes ABSL_GUARDED_BY(mutex);  // by thread

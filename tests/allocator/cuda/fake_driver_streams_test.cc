@@ -85,6 +85,7 @@ TEST_F(FakeDriverTest, EventsOrderStreams) {
   EXPECT_EQ(cu_.StreamWaitEvent(second, event, 0), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemcpyDtoDAsync(e, d, 8, second), CUDA_SUCCESS);
   EXPECT_EQ(cu_.EventQuery(event), CUDA_ERROR_NOT_READY);
+  fake_.Drain(second);  // which cannot go on
   EXPECT_THAT(fake_.Queued(second), ElementsAre("cuStreamWaitEvent", "cuMemcpyDtoDAsync"));
   // Recorded again: the wait is for what was recorded when it was asked for.
   EXPECT_TRUE(fake_.Step(stream_));
@@ -132,7 +133,7 @@ TEST_F(FakeDriverTest, UnorderedWorkOnTheSameBytesIsAViolation) {
   EXPECT_EQ(cu_.EventRecord(event, stream_), CUDA_SUCCESS);
   EXPECT_EQ(cu_.StreamWaitEvent(second, event, 0), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemsetD8Async(d + 49, 1, 1, second), CUDA_SUCCESS);
-  fake_.ReleaseAll();
+  // Left held: ThreadSanitizer would see the race, too.
 }
 
 TEST_F(FakeDriverTest, AStreamMayBeDestroyedWithWorkQueued) {
@@ -380,6 +381,16 @@ TEST_F(FakeDriverTest, WhatACaptureForbidsSpoilsIt) {
   EXPECT_EQ(cu_.MemAlloc(&more, 8), CUDA_SUCCESS);
   FakeGraph graph;
   EXPECT_EQ(fake_.EndCapture(stream_, &graph), CUDA_SUCCESS);
+  // So does a thread that says so.
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  EXPECT_EQ(cu_.ThreadExchangeStreamCaptureMode(&mode), CUDA_SUCCESS);
+  EXPECT_EQ(mode, CU_STREAM_CAPTURE_MODE_GLOBAL);
+  ASSERT_EQ(fake_.BeginCapture(stream_), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.EventQuery(outside), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.ThreadExchangeStreamCaptureMode(&mode), CUDA_SUCCESS);
+  EXPECT_EQ(mode, CU_STREAM_CAPTURE_MODE_RELAXED);
+  EXPECT_EQ(cu_.EventQuery(outside), CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+  EXPECT_EQ(fake_.EndCapture(stream_, &graph), CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
   // A stream that joined has to come back.
   ASSERT_EQ(fake_.BeginCapture(stream_), CUDA_SUCCESS);
   EXPECT_EQ(cu_.EventRecord(inside, stream_), CUDA_SUCCESS);

@@ -221,6 +221,24 @@ TEST_F(FakeDriverTest, FreeWaitsForAllWorkOfTheDevice) {
   EXPECT_THAT(fake_.Queued(stream_), ElementsAre("cuMemsetD8Async"));
 }
 
+TEST_F(FakeDriverTest, StreamOrderedMemoryIsFreedWhenTheStreamGetsThere) {
+  const CUstream second = NewStream();
+  CUdeviceptr a = 0;
+  ASSERT_EQ(cu_.MemAllocAsync(&a, 1000, stream_), CUDA_SUCCESS);
+  fake_.HoldAll();
+  EXPECT_EQ(cu_.MemsetD8Async(a, 1, 1000, stream_), CUDA_SUCCESS);
+  EXPECT_EQ(cu_.MemFreeAsync(a, second), CUDA_SUCCESS);  // not ordered after the fill
+  EXPECT_THAT(Violation(), HasSubstr("cuMemFreeAsync on stream"));
+  EXPECT_EQ(fake_.UsedBytes(0), 1024u);
+  EXPECT_TRUE(fake_.Step(second));
+  EXPECT_EQ(fake_.UsedBytes(0), 0u);
+  EXPECT_EQ(cu_.MemFreeAsync(a, second), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_THAT(Violation(), HasSubstr("freed device memory"));
+  EXPECT_TRUE(fake_.Step(stream_));
+  EXPECT_THAT(Violation(), HasSubstr("came to touch"));
+  EXPECT_THAT(fake_.Waits(), IsEmpty());
+}
+
 // ---- Virtual memory --------------------------------------------------------------------------
 
 class VirtualTest : public FakeDriverTest {
@@ -257,9 +275,12 @@ class VirtualTest : public FakeDriverTest {
 TEST_F(VirtualTest, MapsPiecesToOneRange) {
   const CUdeviceptr range = Reserve(uint64_t{1} << 36);  // as large as one likes
   const auto a = Create(kPiece), b = Create(kPiece);
-  EXPECT_EQ(fake_.UsedBytes(0), 2 * kPiece);
+  const CUdeviceptr plain = Alloc(512);
+  EXPECT_EQ(fake_.UsedBytes(0), 2 * kPiece + 512);
   ASSERT_EQ(cu_.MemMap(range, kPiece, 0, a, 0), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemsetD8Async(range, 1, 1, stream_), CUDA_ERROR_INVALID_VALUE);
+  EXPECT_THAT(Violation(), HasSubstr("without access"));
+  EXPECT_EQ(cu_.MemcpyDtoDAsync(plain, range, 8, stream_), CUDA_ERROR_INVALID_VALUE);
   EXPECT_THAT(Violation(), HasSubstr("without access"));
   ASSERT_EQ(cu_.MemMap(range + kPiece, kPiece, 0, b, 0), CUDA_SUCCESS);
   Access(range, 2 * kPiece);
@@ -278,10 +299,10 @@ TEST_F(VirtualTest, MapsPiecesToOneRange) {
   // Memory lives while it is mapped, and goes with the last mapping.
   EXPECT_EQ(cu_.MemRelease(a), CUDA_SUCCESS);
   EXPECT_EQ(cu_.MemRelease(b), CUDA_SUCCESS);
-  EXPECT_EQ(fake_.UsedBytes(0), 2 * kPiece);
+  EXPECT_EQ(fake_.UsedBytes(0), 2 * kPiece + 512);
   EXPECT_EQ(At(range + kPiece), 7);
   EXPECT_EQ(cu_.MemUnmap(range, 2 * kPiece), CUDA_SUCCESS);
-  EXPECT_EQ(fake_.UsedBytes(0), 0u);
+  EXPECT_EQ(fake_.UsedBytes(0), 512u);
   EXPECT_EQ(cu_.MemRelease(a), CUDA_ERROR_INVALID_VALUE);
   EXPECT_THAT(Violation(), HasSubstr("released"));
   EXPECT_EQ(cu_.MemAddressFree(range, uint64_t{1} << 36), CUDA_SUCCESS);

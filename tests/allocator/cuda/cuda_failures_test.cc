@@ -1,0 +1,248 @@
+// Every call of the driver fails once, at every place where it is made: what comes of it is an
+// error that names the call, and never a crash, a hang or misused memory. On the fake device.
+
+#include <unistd.h>
+
+#include <cstring>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/stream.h"
+#include "tenure/runtime/buffer.h"
+#include "tenure/tests/allocator/cuda/fake_driver.h"
+#include "tenure/tests/runtime/status_matchers.h"
+
+namespace tenure::cuda {
+namespace {
+
+constexpr uint64_t kLarge = (uint64_t{3} << 20) + 17;
+
+// Does a bit of everything, and goes on after errors, as far as it makes sense. Returns the errors.
+class Scenario {
+ public:
+  std::vector<absl::Status> Run(const Driver& driver) {
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, 0);
+    if (!Note(device.status())) return errors_;
+    Note(DescribeDevices(driver).status());
+    std::vector<std::unique_ptr<Allocator>> spaces;
+    for (const SpaceKind kind :
+         {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+      absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, {});
+      if (Note(made.status())) spaces.push_back(*std::move(made));
+    }
+    Streams(*device, spaces);
+    for (const auto& from : spaces) {
+      for (const auto& to : spaces) Copies(*from, *to);
+      Special(*from);
+    }
+    for (const auto& space : spaces) {
+      Note(space->Synchronize());
+      space->Trim(0);
+    }
+    return errors_;
+  }
+
+ private:
+  bool Note(absl::Status status) {
+    if (status.ok()) return true;
+    errors_.push_back(std::move(status));
+    return false;
+  }
+  absl::StatusOr<Buffer> Make(Allocator& allocator, uint64_t size,
+                              const BufferOptions& options = {}) {
+    absl::StatusOr<Buffer> buffer =
+        Buffer::Create(allocator, DType::kUInt8, Shape::Vector(size), options);
+    Note(buffer->EnsureAllocated());
+    return buffer;
+  }
+
+  void Copies(Allocator& from, Allocator& to) {
+    for (const uint64_t size : {uint64_t{1000}, kLarge}) {
+      std::vector<uint8_t> bytes(size, 7), back(size);
+      absl::StatusOr<Buffer> a = Make(from, size), b = Make(to, size);
+      if (!a->is_allocated() || !b->is_allocated()) continue;
+      bool good = Note(a->CopyIn(bytes.data(), size));
+      good = Note(b->CopyFrom(*a)) && good;
+      good = Note(b->CopyOut(back.data(), size)) && good;
+      // What says that it is well done is.
+      if (good) {
+        EXPECT_TRUE(back == bytes) << from.space() << to.space() << size;
+      }
+      absl::StatusOr<Fence> in = a->CopyInAsync(bytes.data(), size);
+      if (Note(in.status())) Note(in->Wait());
+      const std::byte pattern[8] = {std::byte{1}, std::byte{2}};
+      absl::StatusOr<Fence> filled = a->FillAsync(pattern);
+      if (Note(filled.status())) Note(filled->Wait());
+      absl::StatusOr<Fence> copied = b->CopyFromAsync(*a);
+      if (Note(copied.status())) Note(copied->Wait());
+      Note(a->CopyWithin(0, 5, size - 5));
+    }
+  }
+
+  void Streams(const std::shared_ptr<Device>& device,
+               const std::vector<std::unique_ptr<Allocator>>& spaces) {
+    absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(device);
+    if (!Note(stream.status())) return;
+    for (const auto& space : spaces) {
+      absl::StatusOr<Buffer> used = Make(*space, 5000);
+      absl::StatusOr<Fence> done = (*stream)->Record();
+      if (!Note(done.status()) || !used->is_allocated()) continue;
+      Note(used->RecordUse(Access::kWrite, *done));
+      absl::StatusOr<Fence> moved = used->FillAsync({&zero_, 1}, {.queue = (*stream)->handle()});
+      if (Note(moved.status())) Note((*stream)->WaitFor(*moved));
+    }
+    absl::StatusOr<Timestamp> begin = (*stream)->RecordTimestamp();
+    absl::StatusOr<Timestamp> end = (*stream)->RecordTimestamp();
+    if (Note(begin.status()) && Note(end.status())) Note(end->Since(*begin).status());
+    Note((*stream)->Synchronize());
+    Note((*stream)->IsCapturing().status());
+    Note(DeviceStream::Wrap(device, (*stream)->get()).status());
+  }
+
+  void Special(Allocator& space) {
+    if (auto* share = space.Capability<ShareCapability>()) {
+      absl::StatusOr<Buffer> shared = Make(space, 5000, {.sharing = Sharing::kPosixFd});
+      if (shared->is_allocated()) {
+        absl::StatusOr<int> fd = share->ExportFd(shared->storage()->root());
+        if (Note(fd.status())) {
+          absl::StatusOr<ForeignMemory> memory = share->ImportFd(*fd, 5000);
+          close(*fd);
+          if (Note(memory.status())) {
+            Note(Buffer::Wrap(space, DType::kUInt8, Shape::Vector(5000), *memory, 5000).status());
+          }
+        }
+      }
+      absl::StatusOr<Buffer> ipc = Make(space, 5000, {.sharing = Sharing::kIpc});
+      if (ipc->is_allocated()) Note(share->ExportIpc(ipc->storage()->root()).status());
+    }
+    if (auto* unified = space.Capability<UnifiedCapability>()) {
+      absl::StatusOr<Buffer> buffer = Make(space, 5000);
+      if (buffer->is_allocated()) {
+        const SubRegion all{&buffer->storage()->root(), 0, 5000};
+        Note(unified->Hint(all, AccessHint::kStreaming));
+        Note(unified->Hint(all, AccessHint::kHostPreferred));
+        Note(unified->Prefetch(all, UnifiedCapability::Side::kHost, 0).status());
+      }
+    }
+    Make(space, 300, {.zeroed = true}).IgnoreError();
+    Make(space, 300, {.write_combined = true}).IgnoreError();
+  }
+
+  std::byte zero_{0};
+  std::vector<absl::Status> errors_;
+};
+
+TEST(CudaFailures, WithoutAnyTheScenarioSucceedsAndCallsEverything) {
+  FakeDriver fake;
+  {
+    absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+    ASSERT_OK(driver);
+    for (const absl::Status& error : Scenario().Run(*driver)) ADD_FAILURE() << error;
+  }
+  EXPECT_EQ(fake.Violations(), std::vector<std::string>());
+  EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
+  // Not by this scenario: errors' texts, kernels, device memory without virtual memory, and what
+  // only another process can open.
+  const std::set<std::string> elsewhere = {
+      "GetErrorName",      "GetErrorString",     "MemcpyDtoDAsync", "ModuleLoadData",
+      "ModuleUnload",      "ModuleGetFunction",  "LaunchKernel",    "IpcOpenMemHandle",
+      "IpcCloseMemHandle", "MemGetAddressRange", "MemsetD16Async"};
+  for (const std::string& name : FakeDriver::EntryPoints()) {
+    if (elsewhere.contains(name)) continue;
+    EXPECT_GT(fake.Calls(name), 0u) << name;
+  }
+}
+
+class CudaFailuresOf : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(EntryPoints, CudaFailuresOf, testing::ValuesIn(FakeDriver::EntryPoints()),
+                         [](const auto& name) { return name.param; });
+
+TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
+  const std::string& name = GetParam();
+  // Freeing can fail too; then what was to be freed is lost, and nobody is there to be told.
+  const std::set<std::string> silent = {
+      "MemFree", "MemFreeHost", "MemHostUnregister", "MemUnmap", "MemAddressFree", "MemRelease",
+      "StreamDestroy", "EventDestroy", "ModuleUnload", "CtxPopCurrent", "DevicePrimaryCtxRelease",
+      "IpcCloseMemHandle", "CtxGetCurrent", "ThreadExchangeStreamCaptureMode",
+      "DeviceCanAccessPeer", "DeviceGetCount",
+      // Asked of memory: what the driver does not know is taken for pageable.
+      "PointerGetAttributes", "GetErrorName", "GetErrorString", "MemGetInfo", "MemFreeAsync"};
+  constexpr uint64_t kMostPlaces = 40;
+  for (uint64_t nth = 1; nth <= kMostPlaces; ++nth) {
+    FakeDriver fake;
+    std::vector<absl::Status> errors;
+    uint64_t calls = 0;
+    {
+      absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+      ASSERT_OK(driver);
+      calls = fake.Calls(name);
+      fake.FailCall(name, nth, CUDA_ERROR_UNKNOWN);
+      errors = Scenario().Run(*driver);
+      calls = fake.Calls(name) - calls;
+    }
+    EXPECT_EQ(fake.Violations(), std::vector<std::string>()) << "failure " << nth;
+    if (calls < nth) break;  // there are no more places
+    if (silent.contains(name)) continue;
+    EXPECT_FALSE(errors.empty()) << "failure " << nth << " of " << name << " was lost";
+    bool named = false;
+    for (const absl::Status& error : errors) {
+      named = named || error.message().find("cu" + name) != std::string::npos;
+    }
+    EXPECT_TRUE(named) << "failure " << nth << ": "
+                       << (errors.empty() ? absl::OkStatus() : errors.front());
+    EXPECT_EQ(fake.LeakReport(), std::vector<std::string>()) << "failure " << nth;
+  }
+}
+
+// A device that has failed: nothing works any more, and nothing that it may still touch is reused.
+TEST(CudaFailures, AFailedDeviceKeepsWhatItMayStillTouch) {
+  FakeDriver fake;
+  {
+    absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+    ASSERT_OK(driver);
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(*driver, 0);
+    ASSERT_OK(device);
+    absl::StatusOr<std::unique_ptr<Allocator>> space =
+        MakeAllocatorOn(*device, SpaceKind::kCuda, {});
+    ASSERT_OK(space);
+    absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(*device);
+    ASSERT_OK(stream);
+    absl::StatusOr<Buffer> buffer =
+        Buffer::Create(**space, DType::kUInt8, Shape::Vector(1 << 20), {.immediate = true});
+    ASSERT_OK(buffer);
+    fake.LaunchFault((*stream)->get());
+    absl::StatusOr<Fence> done = (*stream)->Record();
+    if (done.ok()) {
+      ASSERT_OK(buffer->RecordUse(Access::kWrite, *done));
+      const absl::Status status = done->Wait();
+      EXPECT_FALSE(status.ok());
+      EXPECT_NE(status.message().find("CUDA_ERROR_ILLEGAL_ADDRESS"), std::string::npos) << status;
+      EXPECT_TRUE(done->IsFailed());
+      *buffer = Buffer();
+      (*space)->Poll();
+      EXPECT_GE((*space)->Stats().quarantined_bytes, 1u << 20);
+    }
+    absl::StatusOr<Buffer> next =
+        Buffer::Create(**space, DType::kUInt8, Shape::Vector(100), {.immediate = true});
+    EXPECT_FALSE(next.ok() && next->FillWith<uint8_t>(1).ok());
+  }
+  fake.ClearViolations();
+}
+
+TEST(CudaFailures, NoDeviceIsUnavailable) {
+  FakeDriver fake({.devices = {}});
+  absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+  ASSERT_OK(driver);
+  EXPECT_CODE(Unavailable, Device::Open(*driver, 0));
+  absl::StatusOr<std::vector<DeviceInfo>> none = DescribeDevices(*driver);
+  ASSERT_OK(none);
+  EXPECT_TRUE(none->empty());
+}
+
+}  // namespace
+}  // namespace tenure::cuda
