@@ -159,11 +159,11 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
     if (!status.ok()) return status;
     return Fence();
   }
-  // Even after an error: something may be under way, and must be known to the caller's bytes.
+  // Even after an error something may be under way; what has no fence is waited for.
   absl::StatusOr<Fence> fence = (*stream)->Record();
-  if (status.ok()) return fence;
-  if (fence.ok()) fence->Wait().IgnoreError();
-  return status;
+  if (status.ok() && fence.ok()) return fence;
+  (void)device_->driver()->StreamSynchronize((*stream)->get());
+  return status.ok() ? fence.status() : status;
 }
 
 absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t size_bytes,

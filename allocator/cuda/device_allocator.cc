@@ -24,8 +24,8 @@ absl::Status Unmap(const Device& device, const MappedMemory& mapped) {
   if (!scope.status().ok()) return scope.status();
   const Driver& driver = device.driver();
   absl::Status status = TENURE_CU(driver, MemUnmap, mapped.address, mapped.size_bytes);
-  absl::Status freed = TENURE_CU(driver, MemAddressFree, mapped.address, mapped.size_bytes);
-  return status.ok() ? freed : status;
+  if (!status.ok()) return status;  // its addresses stay reserved
+  return TENURE_CU(driver, MemAddressFree, mapped.address, mapped.size_bytes);
 }
 
 absl::StatusOr<MappedMemory> Map(const Device& device, CUmemGenericAllocationHandle memory,

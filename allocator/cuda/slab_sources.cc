@@ -156,8 +156,9 @@ absl::StatusOr<Slab> VirtualMemorySource::Take(uint64_t size_bytes) {
 
 void VirtualMemorySource::Give(const Slab& slab) {
   Device::Scope scope(*device_);
-  ReportLost(TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes),
-             slab.size_bytes);
+  const absl::Status status = TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes);
+  ReportLost(status, slab.size_bytes);
+  if (!status.ok()) return;  // its addresses stay reserved
   auto region = std::prev(regions_.upper_bound(slab.address));
   if (--region->second.slabs == 0) DropUnused();
 }

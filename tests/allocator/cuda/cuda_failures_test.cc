@@ -151,7 +151,7 @@ TEST(CudaFailures, WithoutAnyTheScenarioSucceedsAndCallsEverything) {
   const std::set<std::string> elsewhere = {
       "GetErrorName",      "GetErrorString",     "MemcpyDtoDAsync", "ModuleLoadData",
       "ModuleUnload",      "ModuleGetFunction",  "LaunchKernel",    "IpcOpenMemHandle",
-      "IpcCloseMemHandle", "MemGetAddressRange", "MemsetD16Async"};
+      "IpcCloseMemHandle", "MemGetAddressRange", "MemsetD16Async",  "DeviceCanAccessPeer"};
   for (const std::string& name : FakeDriver::EntryPoints()) {
     if (elsewhere.contains(name)) continue;
     EXPECT_GT(fake.Calls(name), 0u) << name;
@@ -164,16 +164,24 @@ INSTANTIATE_TEST_SUITE_P(EntryPoints, CudaFailuresOf, testing::ValuesIn(FakeDriv
 
 TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
   const std::string& name = GetParam();
-  // Freeing can fail too; then what was to be freed is lost, and nobody is there to be told.
-  const std::set<std::string> silent = {
-      "MemFree", "MemFreeHost", "MemHostUnregister", "MemUnmap", "MemAddressFree", "MemRelease",
-      "StreamDestroy", "EventDestroy", "ModuleUnload", "CtxPopCurrent", "DevicePrimaryCtxRelease",
-      "IpcCloseMemHandle", "CtxGetCurrent", "ThreadExchangeStreamCaptureMode",
-      "DeviceCanAccessPeer", "DeviceGetCount",
-      // Asked of memory: what the driver does not know is taken for pageable.
-      "PointerGetAttributes", "GetErrorName", "GetErrorString", "MemGetInfo", "MemFreeAsync"};
-  constexpr uint64_t kMostPlaces = 40;
-  for (uint64_t nth = 1; nth <= kMostPlaces; ++nth) {
+  // Freeing can fail too; then what was to be freed is lost, and nobody is there to be told. What
+  // an event that can't be asked guards is kept for good.
+  const std::set<std::string> losing = {
+      "MemFree",          "MemFreeHost",   "MemHostUnregister",       "MemUnmap",
+      "MemAddressFree",   "MemRelease",    "StreamDestroy",           "EventDestroy",
+      "MemFreeAsync",     "CtxPopCurrent", "DevicePrimaryCtxRelease", "EventQuery",
+      "EventSynchronize", "CtxPushCurrent"};
+  // Asked by the way: whoever asks does without the answer.
+  const std::set<std::string> optional = {"CtxGetCurrent",
+                                          "ThreadExchangeStreamCaptureMode",
+                                          "DeviceCanAccessPeer",
+                                          "DeviceGetCount",
+                                          "PointerGetAttributes",
+                                          "MemHostRegister",
+                                          "GetErrorName",
+                                          "GetErrorString",
+                                          "MemGetInfo"};
+  for (const uint64_t nth : {1, 2, 5, 13, 34}) {
     FakeDriver fake;
     std::vector<absl::Status> errors;
     uint64_t calls = 0;
@@ -185,9 +193,14 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
       errors = Scenario().Run(*driver);
       calls = fake.Calls(name) - calls;
     }
-    EXPECT_EQ(fake.Violations(), std::vector<std::string>()) << "failure " << nth;
+    for (const std::string& violation : fake.Violations()) {
+      const bool loss = violation.find("cuDevicePrimaryCtxRelease") == 0;
+      EXPECT_TRUE(loss && losing.contains(name)) << "failure " << nth << ": " << violation;
+    }
     if (calls < nth) break;  // there are no more places
-    if (silent.contains(name)) continue;
+    if (losing.contains(name)) continue;
+    EXPECT_EQ(fake.LeakReport(), std::vector<std::string>()) << "failure " << nth;
+    if (optional.contains(name)) continue;
     EXPECT_FALSE(errors.empty()) << "failure " << nth << " of " << name << " was lost";
     bool named = false;
     for (const absl::Status& error : errors) {
@@ -195,7 +208,6 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
     }
     EXPECT_TRUE(named) << "failure " << nth << ": "
                        << (errors.empty() ? absl::OkStatus() : errors.front());
-    EXPECT_EQ(fake.LeakReport(), std::vector<std::string>()) << "failure " << nth;
   }
 }
 
@@ -236,12 +248,14 @@ TEST(CudaFailures, AFailedDeviceKeepsWhatItMayStillTouch) {
 
 TEST(CudaFailures, NoDeviceIsUnavailable) {
   FakeDriver fake({.devices = {}});
+  EXPECT_CODE(Unavailable, Driver::FromTable(fake.table()));
+}
+
+TEST(CudaFailures, DevicesBeyondTheLastAreUnavailable) {
+  FakeDriver fake;
   absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
   ASSERT_OK(driver);
-  EXPECT_CODE(Unavailable, Device::Open(*driver, 0));
-  absl::StatusOr<std::vector<DeviceInfo>> none = DescribeDevices(*driver);
-  ASSERT_OK(none);
-  EXPECT_TRUE(none->empty());
+  EXPECT_CODE(Unavailable, Device::Open(*driver, 1));
 }
 
 }  // namespace

@@ -118,6 +118,8 @@ class FakeGpu final : public TestGpu {
     Require(device.status());
     device_ = *std::move(device);
   }
+  // Before the fake, which it is made of.
+  ~FakeGpu() override { device_.reset(); }
 
   bool real() const override { return false; }
   void Busy(CUstream stream, absl::Duration duration) override {
