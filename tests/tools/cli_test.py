@@ -23,7 +23,7 @@ NAMES = ["odd_shapes", "tiny_convnet_train", "tiny_transformer"]
 PLAN_KEYS = ["trace", "file", "space", "planner", "alignment", "ops", "storages", "planned", "not_planned",
              "unplanned_bytes", "arenas", "arena_bytes", "lower_bound_bytes", "gap_percent", "optimal", "deadline_hit",
              "tlsf_bytes", "greedy_by_size_bytes", "reuse_edges", "fills", "plan_seconds"]
-RUN_KEYS = PLAN_KEYS + ["weights", "run_seconds", "unplanned_run_seconds", "outputs_match", "digests"]
+RUN_KEYS = PLAN_KEYS + ["weights", "executor", "run_seconds", "unplanned_run_seconds", "outputs_match", "digests"]
 PACK_KEYS = ["input", "status", "deadline_hit", "height", "heights", "lower_bound", "gap_percent", "items", "seconds",
              "effort", "constructions", "improvements", "nodes", "backtracks", "rounds", "winner", "hints_given",
              "hints_honoured"]

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/tests/tools/kernel_cases.h"
+#include "tenure/tests/tools/kernels_on_host.h"
 #include "tenure/tools/trace/cuda_strided.h"
 #include "tenure/tools/trace/reference_kernel.h"
-#include "tests/tools/kernel_cases.h"
-#include "tests/tools/kernels_on_host.h"
 
 namespace tenure {
 namespace {

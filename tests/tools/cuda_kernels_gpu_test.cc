@@ -7,8 +7,9 @@
 #include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cuda/device.h"
+#include "tenure/tests/tools/device_kernels.h"
 #include "tenure/tools/trace/reference_kernel.h"
-#include "tests/tools/device_kernels.h"
+#include "tenure/tools/trace/reference_kernel_image.h"
 
 namespace tenure {
 namespace {
@@ -25,7 +26,8 @@ class CudaKernelsGpuTest : public testing::Test {
     if (absl::IsUnavailable(device.status())) GTEST_SKIP() << device.status().message();
     ASSERT_TRUE(device.ok()) << device.status();
     device_ = *device;
-    absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels = DeviceKernels::Make(device_);
+    absl::StatusOr<std::unique_ptr<DeviceKernels>> kernels =
+        DeviceKernels::Make(device_, ReferenceKernelImage());
     if (absl::IsUnimplemented(kernels.status())) GTEST_SKIP() << kernels.status().message();
     ASSERT_TRUE(kernels.ok()) << kernels.status();
     kernels_ = *std::move(kernels);

@@ -1,4 +1,4 @@
-#include "tests/tools/device_kernels.h"
+#include "tenure/tests/tools/device_kernels.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,13 +8,13 @@ namespace tenure {
 using cuda::Device;
 
 absl::StatusOr<std::unique_ptr<DeviceKernels>> DeviceKernels::Make(
-    std::shared_ptr<cuda::Device> device) {
+    std::shared_ptr<cuda::Device> device, const CudaImage& image) {
   auto made = std::unique_ptr<DeviceKernels>(new DeviceKernels());
   made->device_ = device;
   auto stream = cuda::DeviceStream::Create(device);
   if (!stream.ok()) return stream.status();
   made->stream_ = *std::move(stream);
-  auto kernels = CudaKernels::Load(std::move(device));
+  auto kernels = CudaKernels::Load(std::move(device), image);
   if (!kernels.ok()) return kernels.status();
   made->kernels_ = *std::move(kernels);
   return made;
@@ -59,6 +59,13 @@ absl::Status DeviceKernels::CopyOut(void* to, uint64_t from, uint64_t size) {
                                   reinterpret_cast<CUstream>(stream()));
   if (status.ok()) status = Synchronize();
   return status;
+}
+
+absl::Status DeviceKernels::CopyOnDevice(uint64_t to, uint64_t from, uint64_t size) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  return TENURE_CU(device_->driver(), MemcpyDtoDAsync, to, from, size,
+                   reinterpret_cast<CUstream>(stream()));
 }
 
 absl::Status DeviceKernels::On(const Memory& memory, uint64_t size,

@@ -13,14 +13,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/cuda/stream.h"
+#include "tenure/build_defs/cuda_image.h"
+#include "tenure/tests/tools/kernel_cases.h"
 #include "tenure/tools/trace/cuda_kernels.h"
-#include "tests/tools/kernel_cases.h"
 
 namespace tenure {
 
 class DeviceKernels final : public KernelUnderTest {
  public:
-  static absl::StatusOr<std::unique_ptr<DeviceKernels>> Make(std::shared_ptr<cuda::Device> device);
+  static absl::StatusOr<std::unique_ptr<DeviceKernels>> Make(std::shared_ptr<cuda::Device> device,
+                                                             const CudaImage& image);
   ~DeviceKernels() override;
 
   absl::Status AddDigest(const Memory& memory, uint64_t offset, uint64_t size,
@@ -40,6 +42,8 @@ class DeviceKernels final : public KernelUnderTest {
   // Behind what is queued; waits.
   absl::Status CopyIn(uint64_t to, const void* from, uint64_t size);
   absl::Status CopyOut(void* to, uint64_t from, uint64_t size);
+  // Only queued.
+  absl::Status CopyOnDevice(uint64_t to, uint64_t from, uint64_t size);
 
  private:
   DeviceKernels() = default;

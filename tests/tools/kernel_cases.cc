@@ -1,4 +1,4 @@
-#include "tests/tools/kernel_cases.h"
+#include "tenure/tests/tools/kernel_cases.h"
 
 #include <algorithm>
 #include <random>

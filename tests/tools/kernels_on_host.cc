@@ -1,4 +1,4 @@
-#include "tests/tools/kernels_on_host.h"
+#include "tenure/tests/tools/kernels_on_host.h"
 
 #include <cstring>
 
