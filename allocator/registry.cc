@@ -31,8 +31,7 @@ Registry::Registry() {
       [](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
     return MmapAllocator::Open(space.path());
   };
-  for (const SpaceKind kind :
-       {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+  for (const SpaceKind kind : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
     factory(kind) = [](const MemorySpace& space) { return cuda::MakeAllocator(space); };
   }
   factory(SpaceKind::kNull) = [](const MemorySpace&) { return std::make_unique<NullAllocator>(); };

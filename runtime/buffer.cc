@@ -205,13 +205,12 @@ absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> b
     const Storage& old = *buffer.storage_;
     StorageHandle& storage = fresh[old.id()];
     if (!storage) {
-      storage = Storage::Make(
-          old.allocator(), old.size_bytes(),
-          {.alignment_bytes = old.alignment_bytes(),
-           .zeroed = old.zeroed(),
-           .sharing = old.sharing(),
-           .write_combined = old.write_combined(),
-           .name = old.name()});
+      storage = Storage::Make(old.allocator(), old.size_bytes(),
+                              {.alignment_bytes = old.alignment_bytes(),
+                               .zeroed = old.zeroed(),
+                               .sharing = old.sharing(),
+                               .write_combined = old.write_combined(),
+                               .name = old.name()});
       // What has no bytes yet has no contents: the fork starts as the original does.
       if (contents == Contents::kCopied && old.is_allocated()) {
         const Shape whole = Shape::Vector(old.size_bytes());

@@ -82,7 +82,7 @@ class Storage {
     bool zeroed = false;           // reads as zeros before the first write
     Sharing sharing = Sharing::kNone;
     bool write_combined = false;
-    std::string_view name = {};    // borrowed for the call
+    std::string_view name = {};  // borrowed for the call
   };
   static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
 

@@ -78,8 +78,8 @@ class Device {
 
   const Driver& driver_;
   const uint32_t ordinal_;
-  const CUdevice handle_;
-  const CUcontext context_;
+  CUdevice handle_;
+  CUcontext context_;
   const DeviceInfo info_;
   absl::Mutex mutex_;
   std::vector<CUevent> events_ ABSL_GUARDED_BY(mutex_);

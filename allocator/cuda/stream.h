@@ -43,7 +43,7 @@ class PooledEvent {
 
  private:
   const std::shared_ptr<Device> device_;
-  const CUevent event_;
+  CUevent event_;
 };
 
 class EventTimeline final : public Timeline {
@@ -104,7 +104,7 @@ class DeviceStream final : public Stream {
         timeline_(std::make_shared<EventTimeline>(device_)) {}
 
   const std::shared_ptr<Device> device_;
-  const CUstream stream_;
+  CUstream stream_;
   const bool owned_;
   const std::shared_ptr<EventTimeline> timeline_;
 };

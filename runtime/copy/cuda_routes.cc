@@ -78,8 +78,7 @@ class FromFile final : public OrderedRoute {
 }  // namespace
 
 void RegisterCudaRoutes(CopyTable& table) {
-  for (const SpaceKind from :
-       {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+  for (const SpaceKind from : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
     for (const SpaceKind to : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
       if (from == SpaceKind::kCudaPinned && to == SpaceKind::kCudaPinned) continue;  // the host's
       table.Register(from, to, std::make_unique<UnifiedAddresses>());

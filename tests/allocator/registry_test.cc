@@ -29,8 +29,7 @@ TEST(Registry, KnowsWhatIsBuiltIn) {
 
 TEST(Registry, SaysWhatIsNotBuilt) {
   Registry registry;
-  for (const char* name : {"cuda:0", "cuda-unified:0", "cuda-pinned:0", "vulkan:0",
-                           "vulkan-upload:0", "vulkan-readback:0"}) {
+  for (const char* name : {"vulkan:0", "vulkan-upload:0", "vulkan-readback:0"}) {
     auto allocator = registry.Get(*MemorySpace::Parse(name));
     ASSERT_TRUE(absl::IsUnimplemented(allocator.status())) << allocator.status();
     EXPECT_NE(allocator.status().message().find(name), std::string::npos);
@@ -38,6 +37,16 @@ TEST(Registry, SaysWhatIsNotBuilt) {
   }
   EXPECT_TRUE(registry.Allocators().empty());
   EXPECT_TRUE(absl::IsUnimplemented(Registry::MakeEmpty()->Get(MemorySpace::Cpu()).status()));
+}
+
+TEST(Registry, DevicesThatAreNotThereAreUnavailable) {
+  Registry registry;
+  for (const char* name : {"cuda:77", "cuda-unified:77", "cuda-pinned:77"}) {
+    const absl::Status status = registry.Get(*MemorySpace::Parse(name)).status();
+    // Unimplemented where this was built without the CUDA Toolkit.
+    EXPECT_TRUE(absl::IsUnavailable(status) || absl::IsUnimplemented(status)) << status;
+    EXPECT_GT(status.message().size(), 40u);
+  }
 }
 
 TEST(Registry, MissingFilesAreTriedAgain) {

@@ -7,6 +7,10 @@
 #include <vector>
 
 #include "tenure/allocator/decorators/caching.h"
+#include "tenure/allocator/decorators/debug_fill.h"
+#include "tenure/allocator/decorators/fault_injecting.h"
+#include "tenure/allocator/decorators/limiting.h"
+#include "tenure/allocator/decorators/recording.h"
 #include "tenure/tests/allocator/conformance.h"
 #include "tenure/tests/allocator/cuda/test_gpu.h"
 
@@ -53,6 +57,16 @@ std::vector<ConformanceSubject> Subjects() {
     };
     cached.foreign = ForeignOf(name, SpaceKind::kCuda);
     subjects.push_back(cached);
+    ConformanceSubject decorated = cached;
+    decorated.name = name + "Decorated";
+    decorated.make = [name]() -> std::unique_ptr<Allocator> {
+      std::unique_ptr<Allocator> made = Gpu(name)->Make(SpaceKind::kCuda);
+      made = std::make_unique<DebugFillAllocator>(std::move(made), DebugFillAllocator::Options{});
+      made = std::make_unique<FaultInjectingAllocator>(std::move(made), FaultPlan{});
+      made = std::make_unique<RecordingAllocator>(std::move(made), RecordingAllocator::Options{});
+      return std::make_unique<LimitingAllocator>(std::move(made), uint64_t{1} << 40);
+    };
+    subjects.push_back(decorated);
   }
   return subjects;
 }

@@ -16,6 +16,7 @@
 #include "tenure/allocator/cuda/stream.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/runtime/buffer.h"
+#include "tenure/runtime/mapping.h"
 #include "tenure/tests/allocator/cuda/test_gpu.h"
 #include "tenure/tests/runtime/status_matchers.h"
 
@@ -456,6 +457,40 @@ TEST_P(CudaTest, ABudgetIsKeptAndTheReportSaysAll) {
   }
   Buffer absurd = Make(Space(SpaceKind::kCuda), uint64_t{1} << 50);
   EXPECT_CODE(ResourceExhausted, absurd.EnsureAllocated());
+}
+
+TEST_P(CudaTest, HostAccessIsWhereTheHostCanReach) {
+  Buffer far = Filled(Space(SpaceKind::kCuda), Noise(4000, 12));
+  EXPECT_CODE(Unimplemented, far.As<uint8_t>());
+  EXPECT_CODE(Unimplemented, far.HostPointer());
+  EXPECT_CODE(Unimplemented, far.Map(Access::kRead));
+  for (const SpaceKind kind : {SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    const std::vector<uint8_t> bytes = Noise(4000, 13);
+    Buffer near = Filled(Space(kind), bytes);
+    absl::StatusOr<absl::Span<const uint8_t>> seen = near.As<uint8_t>();
+    ASSERT_OK(seen);
+    EXPECT_EQ(std::vector<uint8_t>(seen->begin(), seen->end()), bytes);
+    EXPECT_OK(near.Map(Access::kWrite));
+    // One address for all.
+    EXPECT_EQ(reinterpret_cast<uint64_t>(*near.HostPointer()), *near.DeviceAddress());
+  }
+}
+
+TEST_P(CudaTest, SealedBuffersAreNotWritten) {
+  for (const SpaceKind kind : kSpaces) {
+    Buffer buffer = Filled(Space(kind), Noise(100, 14));
+    ASSERT_OK(buffer.Seal());
+    EXPECT_CODE(FailedPrecondition, buffer.FillWith<uint8_t>(1));
+    EXPECT_CODE(FailedPrecondition, buffer.MutableDeviceAddress());
+    EXPECT_OK(buffer.DeviceAddress());
+  }
+}
+
+TEST_P(CudaTest, FilesAndTheirAdviceAreNotHere) {
+  for (const SpaceKind kind : kSpaces) {
+    EXPECT_CODE(Unimplemented, Buffer::FromFile(Space(kind), DType::kUInt8, Shape::Vector(10), 0));
+    EXPECT_EQ(Space(kind).Capability<AdviceCapability>(), nullptr);
+  }
 }
 
 // Beyond what 32 bits count; on a real device only, for the memory it takes.
