@@ -515,6 +515,32 @@ void BM_Release(benchmark::State& state) {
 }
 BENCHMARK(BM_Release)->Name("Release_behind_65ms")->Iterations(9)->UseManualTime();
 
+// What the pool asks of the driver while kernels are queued that have nothing to do with it.
+void BM_GrowAndTrim(benchmark::State& state) {
+  Device::Scope scope(*Gpu());
+  std::shared_ptr<DeviceStream> stream = Must(DeviceStream::Create(Gpu()));
+  Spin(stream->get(), 1000);
+  std::vector<double> growing, trimming;
+  for (auto _ : state) {
+    auto allocator = Must(MakeAllocatorOn(Gpu(), SpaceKind::kCuda, {}));
+    for (int i = 0; i < 65; ++i) Spin(stream->get(), 1000000);
+    const Clocks begin = Clocks::Now();
+    const Allocation a = *allocator->Allocate({.size_bytes = 256 * kMiB});
+    const Clocks middle = Clocks::Now();
+    allocator->Deallocate(a, {});
+    const Clocks freed = Clocks::Now();
+    allocator->Trim(0);
+    const Clocks end = Clocks::Now();
+    growing.push_back((middle.wall - begin.wall) * 1e6);
+    trimming.push_back((end.wall - freed.wall) * 1e6);
+    state.SetIterationTime(middle.wall - begin.wall);
+    Check(stream->Synchronize());
+  }
+  state.counters["grow_us"] = Median(growing);
+  state.counters["trim_us"] = Median(trimming);
+}
+BENCHMARK(BM_GrowAndTrim)->Name("Grow_and_trim_behind_65ms")->Iterations(9)->UseManualTime();
+
 void BM_Fence(benchmark::State& state) {
   std::shared_ptr<DeviceStream> stream = Must(DeviceStream::Create(Gpu()));
   Device::Scope scope(*Gpu());
