@@ -50,7 +50,7 @@ absl::StatusOr<MappedMemory> Map(const Device& device, CUmemGenericAllocationHan
 class DeviceAllocator final : public CudaAllocator, public ShareCapability {
  public:
   DeviceAllocator(const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
-                  const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine)
+                  const AllocatorOptions& options, const std::shared_ptr<CopyEngine>& engine)
       : CudaAllocator(MemorySpace::Device(SpaceKind::kCuda, engine->device()->ordinal()), traits,
                       std::move(source), options, engine) {}
   ~DeviceAllocator() override { ClosePool(); }
@@ -249,7 +249,7 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(std::shared_ptr<C
   } else {
     source = std::make_unique<DeviceSource>(device);
   }
-  return std::make_unique<DeviceAllocator>(traits, std::move(source), options, std::move(engine));
+  return std::make_unique<DeviceAllocator>(traits, std::move(source), options, engine);
 }
 
 }  // namespace tenure::cuda

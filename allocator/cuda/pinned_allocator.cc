@@ -13,7 +13,7 @@ namespace {
 class PinnedAllocator final : public CudaAllocator {
  public:
   PinnedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
-                  std::shared_ptr<CopyEngine> engine)
+                  const std::shared_ptr<CopyEngine>& engine)
       : CudaAllocator(MemorySpace::Device(SpaceKind::kCudaPinned, engine->device()->ordinal()),
                       traits, std::make_unique<PinnedSource>(engine->device()), options, engine) {}
   ~PinnedAllocator() override { ClosePool(); }
@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(std::shared_ptr<C
   traits.min_alignment_bytes = 256;
   traits.device_readable = true;
   traits.device_writable = true;
-  return std::make_unique<PinnedAllocator>(traits, options, std::move(engine));
+  return std::make_unique<PinnedAllocator>(traits, options, engine);
 }
 
 }  // namespace tenure::cuda

@@ -28,7 +28,7 @@ CUmemLocation OnHost() {
 class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
  public:
   UnifiedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
-                   std::shared_ptr<CopyEngine> engine)
+                   const std::shared_ptr<CopyEngine>& engine)
       : CudaAllocator(MemorySpace::Device(SpaceKind::kCudaUnified, engine->device()->ordinal()),
                       traits, std::make_unique<ManagedSource>(engine->device()), options, engine) {}
   ~UnifiedAllocator() override { ClosePool(); }
@@ -113,7 +113,7 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(std::shared_ptr<
   traits.min_alignment_bytes = 256;
   traits.device_readable = true;
   traits.device_writable = true;
-  return std::make_unique<UnifiedAllocator>(traits, options, std::move(engine));
+  return std::make_unique<UnifiedAllocator>(traits, options, engine);
 }
 
 }  // namespace tenure::cuda
