@@ -66,14 +66,15 @@ std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy) 
       case Key::kTotal:
         return static_cast<double>(tallest[i]);
       case Key::kWidth:
-        return static_cast<double>(model.width[i]);
+        return static_cast<double>(model.width(i));
       case Key::kArea:
-        return static_cast<double>(model.width[i]) * static_cast<double>(model.size[i]);
+        return static_cast<double>(model.width(i)) * static_cast<double>(model.size[i]);
       case Key::kSize:
         return static_cast<double>(model.size[i]);
     }
     return 0;
   };
+  // The last of these is the place in the model, which is no accident either.
   using Rank = std::tuple<double, double, double, uint32_t, Units, uint32_t>;
   std::vector<Rank> ranks(n);
   for (uint32_t i = 0; i < n; ++i) {
