@@ -73,7 +73,23 @@ uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) 
   return unit;
 }
 
-// The direction of time in which the totals, read from the start, are larger first.
+using Traits = std::tuple<uint32_t, uint32_t, uint32_t, Units, Units, Units>;
+
+// What an item is, but for the places of its gaps; with `backwards`, if time flowed the other way.
+Traits TraitsOf(const Model& model, uint32_t i, bool backwards) {
+  const uint32_t first = *model.spans.first(i);
+  const uint32_t last = *(model.spans.last(i) - 1);
+  const uint32_t end = model.sections - 1;
+  return {backwards ? end - last : first,
+          backwards ? end - first : last,
+          model.width(i),
+          -model.size[i],
+          model.alignment[i],
+          model.fixed[i]};
+}
+
+// Whether the problem is to be seen from its end: where the totals, or else the items, come first
+// by their order.
 bool Reversed(const Model& model) {
   std::vector<Units> total(model.sections, 0);
   for (size_t i = 0; i < model.items(); ++i) {
@@ -81,7 +97,14 @@ bool Reversed(const Model& model) {
       total[*t] += model.size[i];
     }
   }
-  return std::lexicographical_compare(total.begin(), total.end(), total.rbegin(), total.rend());
+  const std::vector<Units> backwards(total.rbegin(), total.rend());
+  if (total != backwards) return total < backwards;
+  std::vector<Traits> traits[2];
+  for (const bool way : {false, true}) {
+    for (uint32_t i = 0; i < model.items(); ++i) traits[way].push_back(TraitsOf(model, i, way));
+    std::sort(traits[way].begin(), traits[way].end());
+  }
+  return traits[1] < traits[0];
 }
 
 // Time flows in one of its two directions and items are in the order of what they are, so that
@@ -97,14 +120,9 @@ void Normalize(Model& model) {
   }
   std::vector<uint32_t> order(model.items());
   std::iota(order.begin(), order.end(), 0u);
-  auto traits = [&model](uint32_t i) {
-    return std::tuple(*model.spans.first(i), *(model.spans.last(i) - 1),
-                      model.spans.begin[i + 1] - model.spans.begin[i], -model.size[i],
-                      model.alignment[i], model.fixed[i]);
-  };
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    const auto traits_a = traits(a);
-    const auto traits_b = traits(b);
+    const Traits traits_a = TraitsOf(model, a, false);
+    const Traits traits_b = TraitsOf(model, b, false);
     if (traits_a != traits_b) return traits_a < traits_b;
     return std::lexicographical_compare(model.spans.first(a), model.spans.last(a),
                                         model.spans.first(b), model.spans.last(b));

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace tenure::packing::exact {
 
@@ -38,6 +39,24 @@ struct Rules {
   bool forced_first = true;
   // Several orders race with growing limits; otherwise the first runs to the end.
   bool restarts = true;
+};
+
+struct NamedRule {
+  std::string_view name;
+  bool Rules::*on;
+};
+
+// Every rule.
+inline constexpr NamedRule kNamedRules[] = {
+    {"section-floors", &Rules::section_floors},
+    {"stacks", &Rules::stacks},
+    {"dominance", &Rules::dominance},
+    {"support", &Rules::support},
+    {"siblings", &Rules::siblings},
+    {"stack-order", &Rules::stack_order},
+    {"decomposition", &Rules::decomposition},
+    {"forced-first", &Rules::forced_first},
+    {"restarts", &Rules::restarts},
 };
 
 // Ends a search from outside.
