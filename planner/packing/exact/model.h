@@ -20,6 +20,7 @@
 #ifndef TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 #define TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -65,6 +66,10 @@ struct Model {
   Units bound = 0;        // no packing is lower: largest total, highest fixed end
 
   size_t items() const { return size.size(); }
+  // For how long a search may not look at the clock when it begins or ends, about.
+  std::chrono::nanoseconds SetUpTime() const {
+    return std::chrono::nanoseconds(2 * (spans.values.size() + conflicts.values.size()));
+  }
   // In sections.
   uint32_t width(size_t i) const { return spans.begin[i + 1] - spans.begin[i]; }
 };

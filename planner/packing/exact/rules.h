@@ -64,6 +64,13 @@ struct Stop {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   const std::atomic<bool>* cancel = nullptr;
 
+  // The same with a deadline that comes earlier.
+  Stop Before(std::chrono::nanoseconds time) const {
+    Stop stop = *this;
+    if (deadline.has_value()) stop.deadline = *deadline - time;
+    return stop;
+  }
+
   bool Now() const {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return true;
     return deadline.has_value() && std::chrono::steady_clock::now() >= *deadline;
