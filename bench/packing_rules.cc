@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,24 +26,6 @@
 
 namespace tenure::packing {
 namespace {
-
-struct Row {
-  const char* name;
-  bool exact::Rules::*off;  // null: all rules on
-};
-
-constexpr Row kRows[] = {
-    {"all rules", nullptr},
-    {"no section floors", &exact::Rules::section_floors},
-    {"no stacks", &exact::Rules::stacks},
-    {"no dominance", &exact::Rules::dominance},
-    {"no support", &exact::Rules::support},
-    {"no siblings", &exact::Rules::siblings},
-    {"no stack order", &exact::Rules::stack_order},
-    {"no decomposition", &exact::Rules::decomposition},
-    {"no forced first", &exact::Rules::forced_first},
-    {"no restarts", &exact::Rules::restarts},
-};
 
 int Main(int argc, char** argv) {
   uint64_t capacity = 0;
@@ -84,11 +67,13 @@ int Main(int argc, char** argv) {
   std::printf(" solved |\n|---|");
   for (size_t k = 0; k <= models.size(); ++k) std::printf("---|");
   std::printf("\n");
-  for (const Row& row : kRows) {
+  std::vector<exact::NamedRule> rows = {{"", nullptr}};  // all rules first
+  rows.insert(rows.end(), std::begin(exact::kNamedRules), std::end(exact::kNamedRules));
+  for (const exact::NamedRule& row : rows) {
     exact::SearchOptions options;
     options.node_limit = nodes;
-    if (row.off != nullptr) options.rules.*row.off = false;
-    std::printf("| %s |", row.name);
+    if (row.on != nullptr) options.rules.*row.on = false;
+    std::printf("| %s%s |", row.on == nullptr ? "all rules" : "no ", std::string(row.name).c_str());
     size_t solved = 0;
     for (const exact::Model& model : models) {
       const exact::Units units =

@@ -121,9 +121,10 @@ bool BitSkyline::RunByPressure(const std::vector<uint64_t>& weights, uint64_t li
                                std::vector<uint64_t>& offsets) {
   pressure_.resize(section_count_);
   for (uint32_t s = 0; s < section_count_; ++s) pressure_[s] = totals_[s] + weights[s];
-  return Run(limit, budget, offsets, [this](uint32_t l, uint32_t r) -> uint32_t {
+  return Run(limit, budget, offsets, [this, &budget](uint32_t l, uint32_t r) -> uint32_t {
     const uint64_t* from = &begins_from_[l * words_];
     const uint64_t* by = &ends_by_[r * words_];
+    budget.Hasten((r - l) / 16 + words_ / 16);
     uint64_t any = 0;
     for (size_t w = 0; w < words_; ++w) any |= unplaced_[w] & from[w] & by[w];
     if (any == 0) return kNone;

@@ -41,17 +41,21 @@ bool Combine(Body& a, uint64_t modulus, uint64_t residue) {
 
 class Maker {
  public:
-  explicit Maker(const Problem& problem) : problem_(problem) {
+  Maker(const Problem& problem, bool ordered) : problem_(problem) {
     if (problem.order.steps > 0) {
-      result_.precedence = std::make_unique<Precedence>(problem);
+      if (ordered) result_.precedence = std::make_unique<Precedence>(problem);
       lives_ = LivesInOneOrder(problem);
     }
     gaps_.resize(problem.gaps.size());
     std::iota(gaps_.begin(), gaps_.end(), 0u);
-    std::sort(gaps_.begin(), gaps_.end(), [&](uint32_t a, uint32_t b) {
+    auto before = [&](uint32_t a, uint32_t b) {
       const Gap &x = problem.gaps[a], &y = problem.gaps[b];
       return x.item != y.item ? x.item < y.item : x.first < y.first;
-    });
+    };
+    // As readers give them, mostly.
+    if (!std::is_sorted(gaps_.begin(), gaps_.end(), before)) {
+      std::sort(gaps_.begin(), gaps_.end(), before);
+    }
     if (!problem.bindings.empty()) arena_.assign(problem.items.size(), kAnyArena);
     for (const Binding& b : problem.bindings) arena_[b.item] = b.arena;
   }
@@ -173,6 +177,6 @@ class Maker {
 
 }  // namespace
 
-Bodies MakeBodies(const Problem& problem) { return Maker(problem).Make(); }
+Bodies MakeBodies(const Problem& problem, bool ordered) { return Maker(problem, ordered).Make(); }
 
 }  // namespace tenure::packing

@@ -64,7 +64,9 @@ struct Bodies {
   std::string contradiction;                     // not empty: no packing exists, and this is why
 };
 
-Bodies MakeBodies(const Problem& problem);
+// With a partial order, `ordered` false leaves the precedence out, which takes the most time to
+// make: then only a pile of all bodies is known to be right.
+Bodies MakeBodies(const Problem& problem, bool ordered = true);
 
 }  // namespace tenure::packing
 

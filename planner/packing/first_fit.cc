@@ -333,8 +333,11 @@ bool FirstFit::RunQuickly(uint64_t capacity) {
     if (body.height > 0) base = std::max(base, body.fixed + body.height);
   }
   placement_.heights[0] = placement_.height = base;
-  if (placement_.heights.size() == 1 && bodies_.precedence == nullptr) {
+  const bool ordered = problem_.order.steps == 0 || bodies_.precedence != nullptr;
+  if (placement_.heights.size() == 1 && ordered) {
     // A body lives in its hull here, gaps or not.
+    Sections apart;
+    if (bodies_.precedence != nullptr) apart = FindSections(bodies_.precedence->LivesApart());
     std::vector<Block> blocks;
     std::vector<uint32_t> body_of;
     for (uint32_t b = 0; b < n; ++b) {
@@ -342,7 +345,9 @@ bool FirstFit::RunQuickly(uint64_t capacity) {
       // Groups may ask for more than an alignment.
       if (placement_.offsets[b] != kNoOffset || body.end_member - body.first_member != 1) continue;
       if (body.height == 0 || body.first_piece == body.end_piece) continue;
-      blocks.push_back({body.height, body.modulus, body.hull});
+      const uint32_t item = bodies_.members[body.first_member].item;
+      const SectionRange range = bodies_.precedence == nullptr ? body.hull : apart.ranges[item];
+      blocks.push_back({body.height, body.modulus, range});
       body_of.push_back(b);
     }
     std::vector<uint64_t> offsets;

@@ -88,8 +88,8 @@ class FirstFit {
   bool PileUp(const std::vector<uint32_t>& order, uint64_t capacity);
 
   // For want of time: from nothing to a packing of all bodies in n log n, by the order of their
-  // lives, lower than a pile. Bodies of several arenas and of partial orders are piled up. False if
-  // that does not fit, or if fixed bodies ask for more care.
+  // lives, lower than a pile. Bodies of several arenas, or of a partial order without precedence,
+  // are piled up. False if that does not fit, or if fixed bodies ask for more care.
   bool RunQuickly(uint64_t capacity);
 
   const Placement& placement() const { return placement_; }

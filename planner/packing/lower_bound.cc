@@ -59,10 +59,13 @@ Demand FindDemand(const Problem& problem) {
   }
   std::vector<uint32_t> order(problem.gaps.size());
   std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+  auto before = [&](uint32_t a, uint32_t b) {
     const Gap &x = problem.gaps[a], &y = problem.gaps[b];
     return x.item != y.item ? x.item < y.item : x.first < y.first;
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), before)) {
+    std::sort(order.begin(), order.end(), before);
+  }
   size_t k = 0;
   for (size_t i = 0; i < n; ++i) {
     const Item& item = problem.items[i];

@@ -23,8 +23,8 @@ constexpr size_t kManyBlocks = 200000;
 // Placements that the effort is worth. Small problems are placed ten times as fast.
 uint64_t Placements(const Constructions& work, Effort effort) {
   if (work.small()) return effort == Effort::kFast ? 5000 : 60000;
-  const uint64_t some = effort == Effort::kFast ? 200000 : 1500000;
-  return some;
+  if (effort == Effort::kFast) return std::min<uint64_t>(200000, 3 * work.size());
+  return 1500000;
 }
 
 int Rounds(uint64_t placements, const Constructions& work) {

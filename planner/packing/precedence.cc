@@ -47,6 +47,25 @@ Graph MakeGraph(const PartialOrder& order) {
   return g;
 }
 
+// Each step continues its own chain with the first of its successors that has none yet. Returns the
+// number of chains.
+uint32_t CutIntoChains(const Graph& g, std::vector<uint32_t>& chain,
+                       std::vector<uint32_t>& position) {
+  uint32_t chains = 0;
+  chain.assign(g.order.size(), kNever);
+  position.assign(g.order.size(), 0);
+  for (uint32_t s : g.order) {
+    if (chain[s] == kNever) chain[s] = chains++;
+    for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
+      if (chain[g.to[e]] != kNever) continue;
+      chain[g.to[e]] = chain[s];
+      position[g.to[e]] = position[s] + 1;
+      break;
+    }
+  }
+  return chains;
+}
+
 // Uses grouped by item.
 void GroupUses(const Problem& problem, std::vector<uint32_t>& start, std::vector<uint32_t>& steps) {
   start.assign(problem.items.size() + 1, 0);
@@ -62,18 +81,9 @@ void GroupUses(const Problem& problem, std::vector<uint32_t>& start, std::vector
 Precedence::Precedence(const Problem& problem) {
   const PartialOrder& order = problem.order;
   const Graph g = MakeGraph(order);
-  chain_.assign(order.steps, kNever);
-  position_.assign(order.steps, 0);
-  // Each step continues its own chain with the first of its successors that has none yet.
-  for (uint32_t s : g.order) {
-    if (chain_[s] == kNever) chain_[s] = chains_++;
-    for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
-      if (chain_[g.to[e]] != kNever) continue;
-      chain_[g.to[e]] = chain_[s];
-      position_[g.to[e]] = position_[s] + 1;
-      break;
-    }
-  }
+  when_.resize(order.steps);
+  for (uint32_t k = 0; k < g.order.size(); ++k) when_[g.order[k]] = k;
+  chains_ = CutIntoChains(g, chain_, position_);
   after_.assign(size_t{order.steps} * chains_, kNever);
   for (size_t k = g.order.size(); k-- > 0;) {
     const uint32_t s = g.order[k];
@@ -118,6 +128,40 @@ bool Precedence::ItemPrecedes(uint32_t a, uint32_t b) const {
     }
   }
   return true;
+}
+
+uint32_t CountChains(const PartialOrder& order) {
+  std::vector<uint32_t> chain, position;
+  return CutIntoChains(MakeGraph(order), chain, position);
+}
+
+std::vector<Life> Precedence::LivesApart() const {
+  const size_t steps = chain_.size();
+  const size_t items = last_start_.size() - 1;
+  // When the steps of each chain run, chain by chain.
+  std::vector<uint32_t> start(chains_ + 1, 0), runs(steps);
+  for (uint32_t c : chain_) ++start[c + 1];
+  for (uint32_t c = 0; c < chains_; ++c) start[c + 1] += start[c];
+  for (size_t s = 0; s < steps; ++s) runs[start[chain_[s]] + position_[s]] = when_[s];
+  const Life always{0, static_cast<Time>(steps)};
+  std::vector<Life> lives(items, always);
+  for (size_t i = 0; i < items; ++i) {
+    if (last_start_[i] == last_start_[i + 1]) continue;
+    Life& life = lives[i];
+    life = {always.last, 0};
+    for (uint32_t k = first_start_[i]; k < first_start_[i + 1]; ++k) {
+      life.first = std::min<Time>(life.first, when_[first_uses_[k]]);
+    }
+    for (uint32_t k = last_start_[i]; k < last_start_[i + 1]; ++k) {
+      const uint32_t* after = &after_[size_t{last_uses_[k]} * chains_];
+      for (uint32_t c = 0; c < chains_; ++c) {
+        // The last step of the chain that does not come after this one.
+        const uint32_t end = std::min(start[c + 1] - start[c], after[c]);
+        if (end > 0) life.last = std::max<Time>(life.last, runs[start[c] + end - 1] + 1);
+      }
+    }
+  }
+  return lives;
 }
 
 std::vector<Life> LivesInOneOrder(const Problem& problem) {

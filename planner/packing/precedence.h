@@ -34,7 +34,10 @@ class Precedence {
   bool ItemPrecedes(uint32_t a, uint32_t b) const;
   bool Conflict(uint32_t a, uint32_t b) const { return !ItemPrecedes(a, b) && !ItemPrecedes(b, a); }
 
-  uint32_t chains() const { return chains_; }
+  // Of each item, a life during which it may be said to hold its bytes when the steps run one by
+  // one in some legal order: from its first step until all that is left comes after its last ones.
+  // Items whose lives are apart are in order; not all that are in order have lives apart.
+  std::vector<Life> LivesApart() const;
 
  private:
   bool StepPrecedes(uint32_t a, uint32_t b) const {
@@ -43,10 +46,14 @@ class Precedence {
 
   uint32_t chains_ = 0;
   std::vector<uint32_t> chain_, position_;  // of each step
+  std::vector<uint32_t> when_;              // of each step, in some legal order
   std::vector<uint32_t> after_;             // steps x chains
   // The uses of each item without those that others of its uses imply.
   std::vector<uint32_t> first_start_, first_uses_, last_start_, last_uses_;
 };
+
+// The number of chains that Precedence cuts the steps into, which tells what it costs.
+uint32_t CountChains(const PartialOrder& order);
 
 // Lives of the items when the steps run one by one in some legal order; items that live at once
 // there conflict.

@@ -121,7 +121,12 @@ void SkylineGreedy::Remove(Found found) {
   points_[found.point].rank = kNone;
   uint32_t i = leaves_ + found.leaf;
   nodes_[i] = LeafNode(found.leaf);
-  for (i /= 2; i >= 1; i /= 2) nodes_[i] = Join(nodes_[2 * i], nodes_[2 * i + 1]);
+  // What is above a node that stays as it is stays, too.
+  for (i /= 2; i >= 1; i /= 2) {
+    const Node node = Join(nodes_[2 * i], nodes_[2 * i + 1]);
+    if (node == nodes_[i]) break;
+    nodes_[i] = node;
+  }
 }
 
 void SkylineGreedy::PutSegment(uint32_t begin, uint32_t end, uint32_t previous, uint64_t height) {

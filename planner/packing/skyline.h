@@ -53,6 +53,8 @@ class SkylineGreedy {
   struct Node {
     uint32_t best;                // the lowest rank beneath, kNone if nothing is left
     uint32_t max_begin, min_end;  // over what is left beneath
+
+    friend bool operator==(const Node&, const Node&) = default;
   };
   struct Point {
     uint32_t rank, begin, end, block;

@@ -108,6 +108,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   limits.interrupted = [&task] { return task.budget.Interrupted(); };
   const std::optional<exact::Model> model = exact::BuildModel(task.problem, limits);
   if (!model.has_value()) return;
+  options.search.stop = options.search.stop.Before(model->SetUpTime());
   const uint64_t unit = model->unit;
   if (limited) {
     options.search.node_limit = std::min(BalancedNodes(*model), task.options.max_nodes);

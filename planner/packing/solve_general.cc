@@ -13,6 +13,7 @@
 #include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
 #include "tenure/planner/packing/orders.h"
+#include "tenure/planner/packing/precedence.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
@@ -153,10 +154,27 @@ bool FixedContradict(const Problem& problem, const Bodies& bodies) {
   return false;
 }
 
+// False if the deadline comes before the precedence of items and a packing that shares bytes by it
+// could be made and checked.
+bool HasTimeForOrder(const Task& task) {
+  const Problem& problem = task.problem;
+  if (problem.order.steps == 0 || !task.budget.has_deadline()) return true;
+  // Whether fixed items contradict each other is only known by precedence.
+  for (const Item& item : problem.items) {
+    if (item.fixed != kNoOffset) return true;
+  }
+  const absl::Duration items = absl::Nanoseconds(450) * static_cast<double>(problem.items.size());
+  if (!task.budget.Leaves(items)) return false;
+  const auto entries = static_cast<double>(CountChains(problem.order)) *
+                       static_cast<double>(problem.order.steps + problem.order.edges.size());
+  return task.budget.Leaves(items + absl::Nanoseconds(3) * entries);
+}
+
 }  // namespace
 
 void SolveGeneral(Task& task, Packing& packing) {
-  const Bodies bodies = MakeBodies(task.problem);
+  const bool ordered = HasTimeForOrder(task);
+  const Bodies bodies = MakeBodies(task.problem, ordered);
   if (!bodies.contradiction.empty() || FixedContradict(task.problem, bodies)) {
     packing.outcome = Outcome::kInfeasible;
     return;
@@ -164,10 +182,10 @@ void SolveGeneral(Task& task, Packing& packing) {
   Search search(task, bodies, packing);
   // Getting ready takes about this long, and cannot be cut short.
   const absl::Duration ready = absl::Nanoseconds(600) * static_cast<double>(bodies.pieces.size());
-  if (!task.budget.Leaves(ready)) {
-    search.TryQuickly();
-    if (!packing.offsets.empty()) return task.budget.Stop();
-  }
+  const bool hurry = !ordered || !task.budget.Leaves(ready);
+  // First fit may end half-way, and what it leaves would lie on top of the rest.
+  if (hurry || task.budget.has_deadline()) search.TryQuickly();
+  if (!ordered || (hurry && !packing.offsets.empty())) return task.budget.Stop();
   Orders orders(bodies, task.budget);
   const int rounds = task.options.effort == Effort::kFast ? 4 : 50;
   for (int which = 0; which < Orders::kCount && !search.done(); ++which) {

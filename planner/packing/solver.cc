@@ -48,8 +48,10 @@ bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t ca
 // Time that must be left for checking the answer (and, if the work was cut short, for completing
 // it), so that the deadline holds.
 absl::Duration Reserve(const Problem& problem, const SolveOptions& options) {
-  const absl::Duration reserve =
-      absl::Microseconds(100) + absl::Nanoseconds(200) * static_cast<double>(problem.items.size());
+  const double pieces = static_cast<double>(problem.items.size() + problem.gaps.size());
+  // Bytes that are shared by a partial order take longer to check.
+  const double each = problem.order.steps > 0 ? 350 : 220;
+  const absl::Duration reserve = absl::Microseconds(150) + absl::Nanoseconds(each) * pieces;
   return std::min(reserve, (options.deadline - absl::Now()) * 0.6);
 }
 

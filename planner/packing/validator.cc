@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <iterator>
 #include <limits>
+#include <numeric>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,31 +36,29 @@ std::string Describe(const Piece& p) {
 std::vector<Piece> MakePieces(const Problem& problem, const Packing& packing) {
   std::vector<Piece> pieces;
   pieces.reserve(problem.items.size() + problem.gaps.size());
-  std::vector<std::vector<Gap>> gaps;
-  if (!problem.gaps.empty()) {
-    gaps.resize(problem.items.size());
-    for (const Gap& gap : problem.gaps) gaps[gap.item].push_back(gap);
+  std::vector<Gap> gaps = problem.gaps;
+  auto before = [](const Gap& a, const Gap& b) {
+    return a.item != b.item ? a.item < b.item : a.first < b.first;
+  };
+  if (!std::is_sorted(gaps.begin(), gaps.end(), before)) {
+    std::sort(gaps.begin(), gaps.end(), before);
   }
+  auto gap = gaps.begin();
   for (uint32_t i = 0; i < problem.items.size(); ++i) {
     const Item& item = problem.items[i];
     if (item.size == 0) continue;
     const uint64_t at = packing.offsets[i];
     const Piece whole{at, at + item.size, item.first, item.last, i, packing.arena(i)};
-    if (gaps.empty() || gaps[i].empty()) {
-      pieces.push_back(whole);
-      continue;
-    }
-    std::sort(gaps[i].begin(), gaps[i].end(),
-              [](const Gap& a, const Gap& b) { return a.first < b.first; });
     Piece part = whole;
-    for (const Gap& gap : gaps[i]) {
-      part.last = gap.first;
+    while (gap != gaps.end() && gap->item < i) ++gap;
+    for (; gap != gaps.end() && gap->item == i; ++gap) {
+      part.last = gap->first;
       if (part.first < part.last) pieces.push_back(part);
-      if (gap.window_begin < gap.window_end) {
+      if (gap->window_begin < gap->window_end) {
         pieces.push_back(
-            {at + gap.window_begin, at + gap.window_end, gap.first, gap.last, i, whole.arena});
+            {at + gap->window_begin, at + gap->window_end, gap->first, gap->last, i, whole.arena});
       }
-      part.first = gap.last;
+      part.first = gap->last;
     }
     part.last = whole.last;
     if (part.first < part.last) pieces.push_back(part);
@@ -276,6 +277,8 @@ class VectorClock {
       tail[chain_[s]] = s;
       number_[s] = ++length[chain_[s]];
     }
+    place_.resize(order.steps);
+    for (uint32_t k = 0; k < ready.size(); ++k) place_[ready[k]] = k;
     chains_ = tail.size();
     seen_.assign(order.steps * chains_, 0);
     for (uint32_t s : ready) {
@@ -288,39 +291,97 @@ class VectorClock {
     }
   }
 
+  // Of a step in a legal order.
+  uint32_t Place(uint32_t step) const { return place_[step]; }
   bool Before(uint32_t a, uint32_t b) const { return seen_[b * chains_ + chain_[a]] >= number_[a]; }
 
  private:
   size_t chains_ = 0;
-  std::vector<uint32_t> chain_, number_, seen_;
+  std::vector<uint32_t> chain_, number_, place_, seen_;
 };
 
-absl::Status CheckOrdered(const Problem& problem, std::vector<Piece> pieces) {
-  const VectorClock clock(problem.order);
-  std::vector<std::vector<uint32_t>> uses(problem.items.size());
-  for (const PartialOrder::Use& u : problem.order.uses) uses[u.item].push_back(u.step);
-  auto precedes = [&](uint32_t a, uint32_t b) {
-    if (uses[a].empty() || uses[b].empty()) return false;
-    for (uint32_t x : uses[a]) {
-      for (uint32_t y : uses[b]) {
-        if (!clock.Before(x, y)) return false;
+// Which items may share bytes: those of which one is done with before the other begins.
+class Sharing {
+ public:
+  explicit Sharing(const Problem& problem) : clock_(problem.order), uses_(problem.items.size()) {
+    for (const PartialOrder::Use& u : problem.order.uses) uses_[u.item].push_back(u.step);
+  }
+
+  bool Precedes(uint32_t a, uint32_t b) const {
+    if (uses_[a].empty() || uses_[b].empty()) return false;
+    for (uint32_t x : uses_[a]) {
+      for (uint32_t y : uses_[b]) {
+        if (!clock_.Before(x, y)) return false;
       }
     }
     return true;
+  }
+
+  // When the item is used first in a legal order.
+  uint32_t Begin(uint32_t item) const {
+    uint32_t begin = ~uint32_t{0};
+    for (uint32_t x : uses_[item]) begin = std::min(begin, clock_.Place(x));
+    return begin;
+  }
+
+ private:
+  VectorClock clock_;
+  std::vector<std::vector<uint32_t>> uses_;
+};
+
+// Going up the addresses: what holds the byte, in the order of first use. As what precedes what
+// precedes something precedes that, too, it is enough that neighbours do so.
+absl::Status CheckShared(const Problem& problem, const std::vector<Piece>& pieces) {
+  const Sharing sharing(problem);
+  using Holder = std::pair<uint32_t, uint32_t>;  // first use, piece
+  std::set<Holder> holders;
+  std::vector<std::set<Holder>::iterator> place(pieces.size());
+  auto check = [&](const Holder& before, const Holder& after) {
+    const Piece &a = pieces[before.second], &b = pieces[after.second];
+    if (sharing.Precedes(a.item, b.item)) return absl::OkStatus();
+    return Wrong(absl::StrCat("items ", a.item, " and ", b.item, " overlap: ", Describe(a), " and ",
+                              Describe(b), " of arena ", a.arena,
+                              " share bytes, but steps that use them are not ordered"));
   };
+  // By arena and address; what ends at an address goes before anything begins there.
+  std::vector<uint32_t> ends(pieces.size());
+  std::iota(ends.begin(), ends.end(), 0u);
+  std::sort(ends.begin(), ends.end(), [&pieces](uint32_t a, uint32_t b) {
+    if (pieces[a].arena != pieces[b].arena) return pieces[a].arena < pieces[b].arena;
+    return pieces[a].end < pieces[b].end;
+  });
+  size_t e = 0;
+  for (uint32_t p = 0; p < pieces.size(); ++p) {
+    const Piece& piece = pieces[p];
+    for (;; ++e) {
+      const Piece& gone = pieces[ends[e]];
+      if (gone.arena > piece.arena || (gone.arena == piece.arena && gone.end > piece.begin)) break;
+      const auto next = holders.erase(place[ends[e]]);
+      if (next == holders.begin() || next == holders.end()) continue;
+      if (absl::Status s = check(*std::prev(next), *next); !s.ok()) return s;
+    }
+    const auto at = holders.insert({sharing.Begin(piece.item), p}).first;
+    place[p] = at;
+    if (at != holders.begin()) {
+      if (absl::Status s = check(*std::prev(at), *at); !s.ok()) return s;
+    }
+    if (std::next(at) != holders.end()) {
+      if (absl::Status s = check(*at, *std::next(at)); !s.ok()) return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOrdered(const Problem& problem, std::vector<Piece> pieces) {
   std::sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) {
     return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
   });
+  // Where no byte is shared, the order does not matter.
+  uint64_t top = 0;
   for (size_t p = 0; p < pieces.size(); ++p) {
-    for (size_t q = p + 1; q < pieces.size(); ++q) {
-      const Piece &a = pieces[p], &b = pieces[q];
-      if (a.arena != b.arena || b.begin >= a.end) break;
-      if (!precedes(a.item, b.item) && !precedes(b.item, a.item)) {
-        return Wrong(absl::StrCat("items ", a.item, " and ", b.item, " overlap: ", Describe(a),
-                                  " and ", Describe(b), " of arena ", a.arena,
-                                  " share bytes, but steps that use them are not ordered"));
-      }
-    }
+    if (p > 0 && pieces[p].arena != pieces[p - 1].arena) top = 0;
+    if (pieces[p].begin < top) return CheckShared(problem, pieces);
+    top = std::max(top, pieces[p].end);
   }
   return absl::OkStatus();
 }

@@ -6,32 +6,20 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "tenure/planner/packing/exact/rules.h"
 
 namespace tenure::cli {
 namespace {
 
 using packing::SearchRules;
-
-struct Rule {
-  std::string_view name;
-  bool SearchRules::*on;
-};
-constexpr Rule kRules[] = {
-    {"section-floors", &SearchRules::section_floors},
-    {"stacks", &SearchRules::stacks},
-    {"dominance", &SearchRules::dominance},
-    {"support", &SearchRules::support},
-    {"siblings", &SearchRules::siblings},
-    {"stack-order", &SearchRules::stack_order},
-    {"decomposition", &SearchRules::decomposition},
-    {"forced-first", &SearchRules::forced_first},
-    {"restarts", &SearchRules::restarts},
-};
+using packing::exact::kNamedRules;
+using packing::exact::NamedRule;
 
 }  // namespace
 
 std::string RuleNames() {
-  return absl::StrJoin(kRules, ", ", [](std::string* out, const Rule& rule) { *out += rule.name; });
+  return absl::StrJoin(kNamedRules, ", ",
+                       [](std::string* out, const NamedRule& rule) { *out += rule.name; });
 }
 
 absl::StatusOr<SearchRules> ParseRules(std::string_view text) {
@@ -41,7 +29,7 @@ absl::StatusOr<SearchRules> ParseRules(std::string_view text) {
     const bool on = word[0] != '-';
     const std::string_view name = word.substr(word[0] == '-' || word[0] == '+' ? 1 : 0);
     bool known = name == "all";
-    for (const Rule& rule : kRules) {
+    for (const NamedRule& rule : kNamedRules) {
       if (name != "all" && name != rule.name) continue;
       rules.*rule.on = on;
       known = true;

@@ -117,6 +117,7 @@ class CorePacker {
       return options_.stop.Now() ? Verdict::kStopped : Verdict::kLimit;
     }
     SearchOptions search = options_;
+    search.stop = options_.stop.Before(model->SetUpTime());
     if (search.node_limit != UINT64_MAX) {
       if (result_.nodes >= search.node_limit) return Verdict::kLimit;
       search.node_limit -= result_.nodes;

@@ -13,6 +13,9 @@
 namespace tenure::packing::exact {
 namespace {
 
+// Of the work at the bound, in that of any other height.
+constexpr uint64_t kShareOfBound = 4;
+
 class Minimizer {
  public:
   Minimizer(const Model& model, const MinimizeOptions& options)
@@ -39,8 +42,9 @@ class Minimizer {
       while (floor <= top_ && !Over()) {
         const Units top = Top();
         const Units probe = first ? floor : floor + (top - floor) / 2;
+        const Verdict verdict = first ? ProbeBound(budget) : Probe(model_, probe, budget);
         first = false;
-        switch (Probe(model_, probe, budget)) {
+        switch (verdict) {
           case Verdict::kFound:
             break;
           case Verdict::kInfeasible:
@@ -52,7 +56,7 @@ class Minimizer {
         }
       }
       if (best_.bound <= top_ && !Over()) RaiseBound(budget);
-      if (budget < UINT64_MAX / 8) budget *= 4;
+      if (budget < UINT64_MAX / 64) budget *= 4;
     }
     return std::move(best_);
   }
@@ -68,8 +72,23 @@ class Minimizer {
     return sum;
   }
 
-  Verdict Probe(const Model& model, Units capacity, uint64_t budget) {
+  // Most of the work goes where success ends it, and the sequence of runs goes on where it ended
+  // the last time.
+  Verdict ProbeBound(uint64_t budget) {
+    if (bound_of_runs_ != best_.bound) {
+      bound_of_runs_ = best_.bound;
+      first_run_ = 0;
+    }
+    const uint64_t before = best_.runs;
+    const Verdict verdict = Probe(model_, best_.bound, kShareOfBound * budget, first_run_);
+    // The last was cut short.
+    first_run_ += std::max<uint64_t>(best_.runs - before, 1) - 1;
+    return verdict;
+  }
+
+  Verdict Probe(const Model& model, Units capacity, uint64_t budget, uint64_t first_run = 0) {
     SearchOptions search = options_.search;
+    search.first_run = first_run;
     search.node_limit = std::min(left_, budget);
     SearchResult result = Search(model, capacity, search);
     best_.nodes += result.nodes;
@@ -112,6 +131,8 @@ class Minimizer {
   const MinimizeOptions& options_;
   uint64_t left_;
   Units top_ = 0;
+  Units bound_of_runs_ = -1;  // what the next run is meant for
+  uint64_t first_run_ = 0;
   MinimizeResult best_;
 };
 

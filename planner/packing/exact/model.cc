@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <numeric>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -70,6 +71,78 @@ uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) 
     }
   }
   return unit;
+}
+
+using Traits = std::tuple<uint32_t, uint32_t, uint32_t, Units, Units, Units>;
+
+// What an item is, but for the places of its gaps; with `backwards`, if time flowed the other way.
+Traits TraitsOf(const Model& model, uint32_t i, bool backwards) {
+  const uint32_t first = *model.spans.first(i);
+  const uint32_t last = *(model.spans.last(i) - 1);
+  const uint32_t end = model.sections - 1;
+  return {backwards ? end - last : first,
+          backwards ? end - first : last,
+          model.width(i),
+          -model.size[i],
+          model.alignment[i],
+          model.fixed[i]};
+}
+
+// Whether the problem is to be seen from its end: where the totals, or else the items, come first
+// by their order.
+bool Reversed(const Model& model) {
+  std::vector<Units> total(model.sections, 0);
+  for (size_t i = 0; i < model.items(); ++i) {
+    for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
+      total[*t] += model.size[i];
+    }
+  }
+  const std::vector<Units> backwards(total.rbegin(), total.rend());
+  if (total != backwards) return total < backwards;
+  std::vector<Traits> traits[2];
+  for (const bool way : {false, true}) {
+    for (uint32_t i = 0; i < model.items(); ++i) traits[way].push_back(TraitsOf(model, i, way));
+    std::sort(traits[way].begin(), traits[way].end());
+  }
+  return traits[1] < traits[0];
+}
+
+// Time flows in one of its two directions and items are in the order of what they are, so that
+// problems which differ in how they are written alone are searched alike.
+void Normalize(Model& model) {
+  if (Reversed(model)) {
+    for (size_t i = 0; i < model.items(); ++i) {
+      const auto row = model.spans.values.begin() + model.spans.begin[i];
+      const auto end = model.spans.values.begin() + model.spans.begin[i + 1];
+      std::reverse(row, end);
+      for (auto t = row; t != end; ++t) *t = model.sections - 1 - *t;
+    }
+  }
+  std::vector<uint32_t> order(model.items());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const Traits traits_a = TraitsOf(model, a, false);
+    const Traits traits_b = TraitsOf(model, b, false);
+    if (traits_a != traits_b) return traits_a < traits_b;
+    return std::lexicographical_compare(model.spans.first(a), model.spans.last(a),
+                                        model.spans.first(b), model.spans.last(b));
+  });
+  Rows spans;
+  spans.begin.assign(1, 0);
+  spans.values.reserve(model.spans.values.size());
+  for (uint32_t i : order) {
+    spans.values.insert(spans.values.end(), model.spans.first(i), model.spans.last(i));
+    spans.begin.push_back(static_cast<uint32_t>(spans.values.size()));
+  }
+  model.spans = std::move(spans);
+  auto permute = [&order](auto& values) {
+    auto old = values;
+    for (size_t k = 0; k < order.size(); ++k) values[k] = old[order[k]];
+  };
+  permute(model.problem_item);
+  permute(model.size);
+  permute(model.alignment);
+  permute(model.fixed);
 }
 
 // Fills members, conflicts, totals and the bound from spans, sizes and fixed offsets.
@@ -192,7 +265,6 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
     model.alignment.push_back(std::max<Units>(1, static_cast<Units>(item.alignment / model.unit)));
     model.fixed.push_back(item.fixed == kNoOffset ? Units{-1}
                                                   : static_cast<Units>(item.fixed / model.unit));
-    model.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));
     if (i % 256 == 0 && limits.interrupted && limits.interrupted()) return std::nullopt;
     for (; p < pieces.size() && pieces[p].item == i; ++p) {
       for (uint32_t t = sections.ranges[p].begin; t < sections.ranges[p].end; ++t) {
@@ -206,6 +278,8 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
     }
     model.spans.begin.push_back(static_cast<uint32_t>(model.spans.values.size()));
   }
+  if (limits.interrupted && limits.interrupted()) return std::nullopt;
+  Normalize(model);
   if (!Finish(model, limits)) return std::nullopt;
   return model;
 }
@@ -226,7 +300,6 @@ Model Window(const Model& model, uint32_t first, uint32_t last) {
     part.size.push_back(model.size[i]);
     part.alignment.push_back(model.alignment[i]);
     part.fixed.push_back(model.fixed[i]);
-    part.width.push_back(model.width[i]);
   }
   Finish(part, ModelLimits{});
   return part;

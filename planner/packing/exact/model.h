@@ -20,6 +20,7 @@
 #ifndef TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 #define TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,14 +46,15 @@ struct Rows {
 
 struct Model {
   uint64_t unit = 1;      // bytes
-  uint32_t sections = 0;  // numbered from 0 in time
+  uint32_t sections = 0;  // numbered from 0, forwards or backwards in time
 
-  // Of each item that holds bytes at some moment. Others have no item here.
+  // Of each item that holds bytes at some moment. Others have no item here. Items are in an order
+  // of their own: neither it nor anything else here depends on the order of items in the problem,
+  // on the direction of time or on its unit.
   std::vector<uint32_t> problem_item;
   std::vector<Units> size;
   std::vector<Units> alignment;  // 1: any offset
   std::vector<Units> fixed;      // or -1
-  std::vector<uint64_t> width;   // moments of life
   std::vector<uint32_t> first_section;
   std::vector<uint32_t> last_section;  // inclusive
   Rows spans;                          // of each item: the sections it is in, ascending
@@ -64,6 +66,12 @@ struct Model {
   Units bound = 0;        // no packing is lower: largest total, highest fixed end
 
   size_t items() const { return size.size(); }
+  // For how long a search may not look at the clock when it begins or ends, about.
+  std::chrono::nanoseconds SetUpTime() const {
+    return std::chrono::nanoseconds(2 * (spans.values.size() + conflicts.values.size()));
+  }
+  // In sections.
+  uint32_t width(size_t i) const { return spans.begin[i + 1] - spans.begin[i]; }
 };
 
 struct ModelLimits {

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 namespace tenure::packing::exact {
 
@@ -40,10 +41,35 @@ struct Rules {
   bool restarts = true;
 };
 
+struct NamedRule {
+  std::string_view name;
+  bool Rules::*on;
+};
+
+// Every rule.
+inline constexpr NamedRule kNamedRules[] = {
+    {"section-floors", &Rules::section_floors},
+    {"stacks", &Rules::stacks},
+    {"dominance", &Rules::dominance},
+    {"support", &Rules::support},
+    {"siblings", &Rules::siblings},
+    {"stack-order", &Rules::stack_order},
+    {"decomposition", &Rules::decomposition},
+    {"forced-first", &Rules::forced_first},
+    {"restarts", &Rules::restarts},
+};
+
 // Ends a search from outside.
 struct Stop {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   const std::atomic<bool>* cancel = nullptr;
+
+  // The same with a deadline that comes earlier.
+  Stop Before(std::chrono::nanoseconds time) const {
+    Stop stop = *this;
+    if (deadline.has_value()) stop.deadline = *deadline - time;
+    return stop;
+  }
 
   bool Now() const {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return true;

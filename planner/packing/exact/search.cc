@@ -23,7 +23,8 @@ class Schedule {
   Schedule(const Model& model, const SearchOptions& options)
       : restarts_(options.rules.restarts),
         left_(options.node_limit),
-        limit_(model.items() + model.items() / 4 + 64) {}
+        limit_(model.items() + model.items() / 4 + 64),
+        run_(options.first_run) {}
 
   // The limit of the next run; 0: the node limit is spent.
   uint64_t Next() {
@@ -41,7 +42,7 @@ class Schedule {
   bool restarts_;
   uint64_t left_;
   uint64_t limit_;
-  uint64_t run_ = 0;
+  uint64_t run_;
 };
 
 struct Run {
@@ -69,7 +70,8 @@ class Race {
         if (limit == 0) return;
         runs_.emplace_back();
       }
-      Tree tree(model_, options_.rules.restarts ? RaceStrategy(number) : RaceStrategy(0),
+      Tree tree(model_, options_.rules.restarts ? RaceStrategy(options_.first_run + number)
+                                                  : RaceStrategy(0),
                 options_.rules, capacity_, options_.stop);
       Run run;
       run.verdict = tree.Run(limit, &decided_, number);

@@ -34,6 +34,7 @@ namespace tenure::packing::exact {
 struct SearchOptions {
   Rules rules;
   uint64_t node_limit = UINT64_MAX;
+  uint64_t first_run = 0;  // of the sequence; those before it were made already
   int max_threads = 1;
   Stop stop;
 };

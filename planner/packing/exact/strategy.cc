@@ -21,13 +21,16 @@ constexpr Key kS = Key::kSize;
 
 // The order is that of what each adds to those before it, on perturbed hard instances.
 constexpr Strategy kStrategies[] = {
-    {Choice::kTight, {kT, kW, kA}},   {Choice::kFewest, {kW, kT, kA}},
-    {Choice::kFewest, {kS, kT, kW}},  {Choice::kFewest, {kA, kW, kT}},
-    {Choice::kTight, {kT, kA, kW}},   {Choice::kHardest, {kW, kT, kA}},
-    {Choice::kFewest, {kT, kW, kA}},  {Choice::kTight, {kA, kT, kW}},
-    {Choice::kHardest, {kT, kS, kW}}, {Choice::kFewest, {kT, kA, kW}},
-    {Choice::kFullest, {kW, kT, kA}}, {Choice::kTight, {kW, kT, kA}},
-    {Choice::kHardest, {kT, kA, kW}}, {Choice::kFewest, {kT, kS, kW}},
+    {Choice::kHardest, {kW, kT, kA}},
+    {Choice::kTight, {kW, kT, kA}},
+    {Choice::kHardest, {kT, kA, kW}},
+    {Choice::kFewest, {kT, kW, kA}},
+    {Choice::kFewest, {kT, kA, kW}},
+    {Choice::kHardest, {kT, kS, kW}},
+    {Choice::kFewest, {kW, kT, kA}},
+    {Choice::kFirst, {kT, kW, kA}},
+    {Choice::kTight, {kT, kS, kW}},
+    {Choice::kTight, {kT, kW, kA}},
 };
 constexpr uint64_t kRound = sizeof(kStrategies) / sizeof(kStrategies[0]);
 
@@ -47,7 +50,7 @@ Strategy RaceStrategy(uint64_t run) {
   Strategy strategy = kStrategies[run % kRound];
   const uint64_t round = run / kRound;
   // Where the limit is larger than ever, the plain order is walked again, further.
-  if (!std::has_single_bit(round) && round > 0) {
+  if (round > 0 && (round == 1 || !std::has_single_bit(round))) {
     strategy.seed = static_cast<uint32_t>(run * 2654435761u) | 1;
   }
   return strategy;
@@ -66,14 +69,15 @@ std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy) 
       case Key::kTotal:
         return static_cast<double>(tallest[i]);
       case Key::kWidth:
-        return static_cast<double>(model.width[i]);
+        return static_cast<double>(model.width(i));
       case Key::kArea:
-        return static_cast<double>(model.width[i]) * static_cast<double>(model.size[i]);
+        return static_cast<double>(model.width(i)) * static_cast<double>(model.size[i]);
       case Key::kSize:
         return static_cast<double>(model.size[i]);
     }
     return 0;
   };
+  // The last of these is the place in the model, which is no accident either.
   using Rank = std::tuple<double, double, double, uint32_t, Units, uint32_t>;
   std::vector<Rank> ranks(n);
   for (uint32_t i = 0; i < n; ++i) {

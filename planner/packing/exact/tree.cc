@@ -322,6 +322,7 @@ Tree::Step Tree::Advance() {
     if (!frame.split) {
       while (frame.next < lists_.size()) {
         const uint32_t item = lists_[frame.next++];
+        if (Halted(32)) return Step::kStopped;
         if (!OutOfOrder(item, low_[item]) && Place(item)) {
           enter_first_ = first;
           enter_last_ = last;
@@ -334,7 +335,10 @@ Tree::Step Tree::Advance() {
     bool alive = nothing;
     if (nothing) {
       ++step_;
-      for (size_t k = frame.list; k < lists_.size() && alive; ++k) alive = Exclude(lists_[k]);
+      for (size_t k = frame.list; k < lists_.size() && alive; ++k) {
+        if (Halted(Neighbours(lists_[k]))) return Step::kStopped;
+        alive = Exclude(lists_[k]);
+      }
       alive = alive && CheckTouched();
       ClearTouched();
     }

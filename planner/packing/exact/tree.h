@@ -130,6 +130,9 @@ class Tree {
     if (stop_.Now()) halted_ = true;
     return halted_;
   }
+  uint64_t Neighbours(uint32_t item) const {
+    return conflicts_.begin[item + 1] - conflicts_.begin[item];
+  }
   bool IsOpen(uint32_t item) const { return key(item) != kNoUnits; }
   Units key(uint32_t item) const { return cell_[item].key; }
   Units size(uint32_t item) const { return cell_[item].size; }

@@ -128,6 +128,7 @@ bool Tree::MayStayEmpty(uint32_t section) {
     if (key(*i) != lowest.floor) continue;
     if (support_node_[*i] != step_) {
       support_node_[*i] = step_;
+      work_ += Neighbours(*i);
       support_[*i] = LowestSupport(*i);
     }
     if (support_[*i] <= room) return true;

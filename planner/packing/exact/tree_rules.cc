@@ -40,8 +40,7 @@ void Tree::TakeOut(uint32_t section, uint32_t span) {
 
 bool Tree::Place(uint32_t item) {
   ++step_;
-  if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + conflicts_.begin[item + 1] -
-             conflicts_.begin[item])) {
+  if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + Neighbours(item))) {
     return false;
   }
   const Units top = low_[item] + size(item);

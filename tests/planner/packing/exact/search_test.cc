@@ -74,25 +74,11 @@ Problem Tight(uint32_t seed, Time moments, uint64_t height, size_t items) {
 
 std::vector<Rules> RulesOneOffEach() {
   std::vector<Rules> all(1);
-  auto without = [&all](bool Rules::*rule) {
-    Rules rules;
-    rules.*rule = false;
-    all.push_back(rules);
-  };
-  without(&Rules::section_floors);
-  without(&Rules::stacks);
-  without(&Rules::dominance);
-  without(&Rules::support);
-  without(&Rules::siblings);
-  without(&Rules::stack_order);
-  without(&Rules::decomposition);
-  without(&Rules::forced_first);
-  without(&Rules::restarts);
   Rules none;
-  for (auto rule : {&Rules::section_floors, &Rules::stacks, &Rules::dominance, &Rules::support,
-                    &Rules::siblings, &Rules::stack_order, &Rules::decomposition,
-                    &Rules::forced_first, &Rules::restarts}) {
-    none.*rule = false;
+  for (const NamedRule& rule : kNamedRules) {
+    Rules rules;
+    rules.*rule.on = none.*rule.on = false;
+    all.push_back(rules);
   }
   all.push_back(none);
   return all;
@@ -202,6 +188,27 @@ TEST(SearchTest, SameAnswerForAnyNumberOfThreads) {
   }
 }
 
+TEST(SearchTest, GoesOnWhereItEnded) {
+  int later = 0;
+  for (uint32_t seed = 100; seed < 110; ++seed) {
+    const Problem problem = Tight(seed, 80, 600, 160);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    SearchOptions options;
+    options.node_limit = 20000;
+    const SearchResult whole = Search(*model, model->bound, options);
+    if (whole.verdict != Verdict::kFound || whole.runs < 2) continue;
+    ++later;
+    options.first_run = whole.runs - 1;
+    const SearchResult last = Search(*model, model->bound, options);
+    EXPECT_EQ(last.verdict, Verdict::kFound);
+    EXPECT_EQ(last.runs, 1u);
+    EXPECT_EQ(last.offsets, whole.offsets);
+    EXPECT_LT(last.nodes, whole.nodes);
+  }
+  EXPECT_GT(later, 0);
+}
+
 TEST(SearchTest, StopsAndProvesNothing) {
   const Problem problem = Tight(7, 100, 1000, 300);
   const std::optional<Model> model = BuildModel(problem, ModelLimits{});
@@ -291,6 +298,45 @@ TEST(ModelTest, DividesOutWhatAllSizesShare) {
   ASSERT_TRUE(model.has_value());
   EXPECT_EQ(model->unit, 512u);
   EXPECT_EQ(model->alignment, (std::vector<Units>{1, 3}));
+}
+
+// The whole search is the same, nodes and all, however a problem is written.
+TEST(ModelTest, IsTheSameForPermutedMirroredDilatedAndScaledProblems) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    const Problem problem = seed % 2 == 0 ? Tight(seed, 40, 200, 50) : [seed] {
+      Features features;
+      features.items = 20;
+      features.alignment = seed % 3 == 1;
+      features.gaps = seed % 4 == 1;
+      return RandomProblem(features, seed + 700000);
+    }();
+    Problem other = Scaled(Mirrored(Permuted(problem, seed)), 24);
+    auto stretch = [](Time t) { return 3 * t + t * t * t; };
+    for (Item& item : other.items) {
+      item.first = stretch(item.first);
+      item.last = stretch(item.last);
+    }
+    for (Gap& gap : other.gaps) {
+      gap.first = stretch(gap.first);
+      gap.last = stretch(gap.last);
+    }
+    const std::optional<Model> a = BuildModel(problem, ModelLimits{});
+    const std::optional<Model> b = BuildModel(other, ModelLimits{});
+    ASSERT_TRUE(a.has_value() && b.has_value());
+    EXPECT_EQ(a->size, b->size) << seed;
+    EXPECT_EQ(a->alignment, b->alignment) << seed;
+    EXPECT_EQ(a->total, b->total) << seed;
+    EXPECT_EQ(a->spans.values, b->spans.values) << seed;
+    EXPECT_EQ(a->members.values, b->members.values) << seed;
+    EXPECT_EQ(a->conflicts.values, b->conflicts.values) << seed;
+    SearchOptions options;
+    options.node_limit = 3000;
+    const SearchResult x = Search(*a, a->bound, options);
+    const SearchResult y = Search(*b, b->bound, options);
+    EXPECT_EQ(x.verdict, y.verdict) << seed;
+    EXPECT_EQ(x.nodes, y.nodes) << seed;
+    EXPECT_EQ(x.offsets, y.offsets) << seed;
+  }
 }
 
 TEST(ModelTest, RefusesWhatItCannotSay) {

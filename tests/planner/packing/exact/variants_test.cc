@@ -28,30 +28,6 @@ struct Variant {
   uint64_t scale = 1;
 };
 
-Problem Permuted(const Problem& problem, uint32_t seed) {
-  std::vector<uint32_t> place(problem.items.size());
-  for (uint32_t i = 0; i < place.size(); ++i) place[i] = i;
-  std::shuffle(place.begin(), place.end(), std::mt19937(seed));
-  Problem other = problem;
-  for (uint32_t i = 0; i < place.size(); ++i) other.items[place[i]] = problem.items[i];
-  for (Gap& gap : other.gaps) gap.item = place[gap.item];
-  return other;
-}
-
-Problem Mirrored(Problem problem) {
-  for (Item& item : problem.items) {
-    item = {.first = -item.last,
-            .last = -item.first,
-            .size = item.size,
-            .alignment = item.alignment,
-            .fixed = item.fixed};
-  }
-  for (Gap& gap : problem.gaps) {
-    gap.first = -std::exchange(gap.last, -gap.first);
-  }
-  return problem;
-}
-
 // Every moment is stretched by a length of its own.
 Problem Dilated(Problem problem, uint32_t seed) {
   auto stretch = [seed](Time t) {
@@ -70,22 +46,13 @@ Problem Dilated(Problem problem, uint32_t seed) {
   return problem;
 }
 
-Problem Scaled(Problem problem) {
-  for (Item& item : problem.items) {
-    item.size *= kScale;
-    item.alignment *= kScale;
-    if (item.fixed != kNoOffset) item.fixed *= kScale;
-  }
-  return problem;
-}
-
 std::vector<Variant> VariantsOf(const Problem& problem, uint32_t seed) {
   return {{"as it is", problem},
           {"permuted", Permuted(problem, seed)},
           {"mirrored", Mirrored(problem)},
           {"dilated", Dilated(problem, seed)},
-          {"scaled", Scaled(problem), kScale},
-          {"all", Scaled(Mirrored(Dilated(Permuted(problem, seed + 1), seed))), kScale}};
+          {"scaled", Scaled(problem, kScale), kScale},
+          {"all", Scaled(Mirrored(Dilated(Permuted(problem, seed + 1), seed)), kScale), kScale}};
 }
 
 // Boxes that fill a rectangle without a hole.
