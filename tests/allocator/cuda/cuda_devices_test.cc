@@ -1,0 +1,103 @@
+// Several devices: which one a user means, and bytes from one to another, whether they reach each
+// other or not. On fake devices and, where there are two, on real ones.
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/select_device.h"
+#include "tenure/runtime/buffer.h"
+#include "tenure/tests/allocator/cuda/fake_driver.h"
+#include "tenure/tests/runtime/status_matchers.h"
+
+namespace tenure::cuda {
+namespace {
+
+TEST(SelectDevice, ByIndexUuidAndName) {
+  DeviceInfo a, b;
+  a.ordinal = 0;
+  a.name = "NVIDIA H200";
+  a.uuid = "GPU-3f2a0000-1111-2222-3333-444444444444";
+  b.ordinal = 1;
+  b.name = "NVIDIA A100";
+  b.uuid = "GPU-3f2b0000-1111-2222-3333-444444444444";
+  const std::vector<DeviceInfo> both = {a, b};
+  EXPECT_EQ(*SelectDevice(both, "1"), 1u);
+  EXPECT_EQ(*SelectDevice(both, "GPU-3f2a"), 0u);
+  EXPECT_EQ(*SelectDevice(both, "gpu-3F2B"), 1u);
+  EXPECT_EQ(*SelectDevice(both, "a100"), 1u);
+  EXPECT_EQ(*SelectDevice(both, a.uuid), 0u);
+  for (const char* wrong : {"2", "GPU-3f2", "NVIDIA", "V100", "", "-1"}) {
+    EXPECT_CODE(NotFound, SelectDevice(both, wrong));
+  }
+  EXPECT_CODE(NotFound, SelectDevice({}, "0"));
+}
+
+void CopyAround(const Driver& driver) {
+  CpuAllocator cpu;
+  std::vector<std::unique_ptr<Allocator>> spaces;
+  for (const uint32_t ordinal : {0u, 1u}) {
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, ordinal);
+    ASSERT_OK(device);
+    for (const SpaceKind kind :
+         {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+      absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, {});
+      ASSERT_OK(made);
+      spaces.push_back(*std::move(made));
+    }
+  }
+  for (const uint64_t size : {uint64_t{777}, (uint64_t{9} << 20) + 5}) {
+    std::vector<uint8_t> bytes(size);
+    for (uint64_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 31 + i / 251);
+    for (const auto& from : spaces) {
+      for (const auto& to : spaces) {
+        absl::StatusOr<Buffer> source =
+            Buffer::FromBytes(*from, DType::kUInt8, Shape::Vector(size), bytes.data(), size);
+        ASSERT_OK(source);
+        absl::StatusOr<Buffer> target = Buffer::Create(*to, DType::kUInt8, Shape::Vector(size));
+        ASSERT_OK(target);
+        ASSERT_OK(target->CopyFrom(*source));
+        std::vector<uint8_t> back(size);
+        ASSERT_OK(target->CopyOut(back.data(), size));
+        EXPECT_TRUE(back == bytes) << from->space() << to->space() << size;
+        ASSERT_OK(target->FillWith<uint8_t>(0));
+        absl::StatusOr<Fence> later = target->CopyFromAsync(*source);
+        ASSERT_OK(later);
+        ASSERT_OK(later->Wait());
+        ASSERT_OK(target->CopyOut(back.data(), size));
+        EXPECT_TRUE(back == bytes) << from->space() << to->space() << size;
+      }
+    }
+  }
+}
+
+TEST(CudaDevices, BytesMoveBetweenFakeDevices) {
+  for (const bool peers : {true, false}) {
+    FakeDriver fake({.devices = {FakeDevice{}, FakeDevice{}}, .peer_access = peers});
+    {
+      absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+      ASSERT_OK(driver);
+      CopyAround(*driver);
+    }
+    EXPECT_EQ(fake.Violations(), std::vector<std::string>());
+    EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
+  }
+}
+
+TEST(CudaDevices, BytesMoveBetweenRealDevices) {
+  absl::StatusOr<const Driver*> driver = Driver::Default();
+  int count = 0;
+  if (driver.ok()) (void)(**driver)->DeviceGetCount(&count);
+  if (count < 2) {
+    std::printf("left out: %d real devices\n", count);
+    return;
+  }
+  CopyAround(**driver);
+}
+
+}  // namespace
+}  // namespace tenure::cuda
