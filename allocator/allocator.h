@@ -118,6 +118,26 @@ class FileCapability {
   virtual absl::StatusOr<uint64_t> FileSize() = 0;
 };
 
+// Many small copies with host memory for the price of one wait.
+class BatchCapability {
+ public:
+  static constexpr std::string_view kName = "batches of copies";
+  virtual ~BatchCapability() = default;
+  struct In {
+    uint64_t to = 0;  // a device address
+    const void* from = nullptr;
+    uint64_t size_bytes = 0;
+  };
+  struct Out {
+    void* to = nullptr;
+    uint64_t from = 0;  // a device address
+    uint64_t size_bytes = 0;
+  };
+  // All is done when they return; after an error, some may be.
+  virtual absl::Status CopyInMany(absl::Span<const In> parts) = 0;
+  virtual absl::Status CopyOutMany(absl::Span<const Out> parts) = 0;
+};
+
 // Bytes that several processes use. What is to be shared is allocated with
 // AllocationRequest::sharing, which gives it memory of its own in the driver.
 //

@@ -35,6 +35,7 @@
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/bench/pair.h"
 #include "tenure/runtime/buffer.h"
+#include "tenure/runtime/copy_many.h"
 
 namespace tenure::cuda {
 namespace {
@@ -600,6 +601,25 @@ BENCHMARK_CAPTURE(BM_SmallCopy, driver_synchronous, Small::kSynchronous)->Arg(40
 BENCHMARK_CAPTURE(BM_SmallCopy, driver_stream, Small::kStream)->Arg(4096)->Arg(1 << 18);
 BENCHMARK_CAPTURE(BM_SmallCopy, driver_polled, Small::kPolled)->Arg(4096)->Arg(1 << 18);
 BENCHMARK_CAPTURE(BM_SmallCopy, ours, Small::kOurs)->Arg(4096)->Arg(1 << 18);
+
+// A hundred copies of 256 bytes to as many buffers: one by one, and together.
+void BM_ManyIn(benchmark::State& state, bool together) {
+  std::vector<char> bytes(256, 1);
+  std::vector<CopyInPart> parts;
+  for (int i = 0; i < 100; ++i) {
+    parts.push_back(
+        {MakeBuffer(Space(SpaceKind::kCuda), bytes.size()), bytes.data(), bytes.size()});
+  }
+  for (auto _ : state) {
+    if (together) {
+      Check(CopyInMany(parts));
+    } else {
+      for (const CopyInPart& part : parts) Check(part.to.CopyIn(part.from, part.size_bytes));
+    }
+  }
+}
+BENCHMARK_CAPTURE(BM_ManyIn, one_by_one, false);
+BENCHMARK_CAPTURE(BM_ManyIn, together, true);
 
 }  // namespace
 }  // namespace tenure::cuda

@@ -121,6 +121,8 @@ def calls_table(rows):
         out.append(["the pool grows by 256 MiB, behind 65 ms of kernels", "%.0f us" % grow["grow_us"]])
         out.append(["it gives them back there", "%.0f us" % grow["trim_us"]])
     names = {"BM_Fence": "fence recorded", "BM_Scope/context_current": "context entered, current already"}
+    names["BM_ManyIn/one_by_one"] = "100 copies of 256 bytes to the device, one by one"
+    names["BM_ManyIn/together"] = "the same by CopyInMany"
     for name, row in rows.items():
         if name in names:
             out.append([names[name], "%.0f ns" % row["real_time"]])

@@ -15,6 +15,10 @@ namespace {
 constexpr uint64_t kDirectBytes = uint64_t{4} << 20;
 // Up to here the driver takes pageable bytes at once, even if the copy has to wait for others.
 constexpr uint64_t kUnaskedBytes = uint64_t{64} << 10;
+// Parts of batches up to this size are gathered in so much page-locked memory; larger ones gain
+// nothing.
+constexpr uint64_t kPartBytes = uint64_t{64} << 10;
+constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
 // Copies whose ends overlap go by way of so many bytes of the device.
 constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
 
@@ -71,6 +75,7 @@ CopyEngine::~CopyEngine() {
   Device::Scope scope(*device_);
   absl::MutexLock lock(&mutex_);
   for (CUstream stream : idle_) (void)device_->driver()->StreamDestroy(stream);
+  for (std::byte* memory : gather_) (void)device_->driver()->MemFreeHost(memory);
 }
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Lane lane) {
@@ -117,6 +122,92 @@ absl::StatusOr<CUstream> CopyEngine::TakeStream() {
 void CopyEngine::GiveStream(CUstream stream) {
   absl::MutexLock lock(&mutex_);
   idle_.push_back(stream);
+}
+
+absl::StatusOr<std::byte*> CopyEngine::TakeGather() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!gather_.empty()) {
+      std::byte* memory = gather_.back();
+      gather_.pop_back();
+      return memory;
+    }
+  }
+  void* memory = nullptr;
+  absl::Status status =
+      TENURE_CU(device_->driver(), MemHostAlloc, &memory, kGatherBytes, CU_MEMHOSTALLOC_PORTABLE);
+  if (!status.ok()) return status;
+  return static_cast<std::byte*>(memory);
+}
+
+void CopyEngine::GiveGather(std::byte* memory) {
+  absl::MutexLock lock(&mutex_);
+  gather_.push_back(memory);
+}
+
+absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  absl::StatusOr<std::byte*> gather = TakeGather();
+  if (!gather.ok()) return gather.status();
+  absl::Status status;
+  for (size_t next = 0; status.ok() && next < parts.size();) {
+    if (parts[next].size_bytes > kPartBytes) {
+      const BatchCapability::In& part = parts[next++];
+      status = In(part.to, part.from, part.size_bytes, {}).status();
+      continue;
+    }
+    status = Run(Lane::kIn, {}, [&](CUstream stream) {
+               absl::Status queued;
+               for (uint64_t used = 0; queued.ok() && next < parts.size(); ++next) {
+                 const BatchCapability::In& part = parts[next];
+                 if (part.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+                 if (part.size_bytes == 0) continue;
+                 std::memcpy(*gather + used, part.from, part.size_bytes);
+                 queued = TENURE_CU(device_->driver(), MemcpyHtoDAsync, part.to, *gather + used,
+                                    part.size_bytes, stream);
+                 used += part.size_bytes;
+               }
+               return queued;
+             }).status();
+  }
+  GiveGather(*gather);
+  return status;
+}
+
+absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  absl::StatusOr<std::byte*> gather = TakeGather();
+  if (!gather.ok()) return gather.status();
+  absl::Status status;
+  for (size_t next = 0; status.ok() && next < parts.size();) {
+    if (parts[next].size_bytes > kPartBytes) {
+      const BatchCapability::Out& part = parts[next++];
+      status = Out(part.to, part.from, part.size_bytes, {}).status();
+      continue;
+    }
+    const size_t first = next;
+    status = Run(Lane::kOut, {}, [&](CUstream stream) {
+               absl::Status queued;
+               for (uint64_t used = 0; queued.ok() && next < parts.size(); ++next) {
+                 const BatchCapability::Out& part = parts[next];
+                 if (part.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+                 if (part.size_bytes == 0) continue;
+                 queued = TENURE_CU(device_->driver(), MemcpyDtoHAsync, *gather + used, part.from,
+                                    part.size_bytes, stream);
+                 used += part.size_bytes;
+               }
+               return queued;
+             }).status();
+    for (uint64_t used = 0, i = first; status.ok() && i < next; ++i) {
+      if (parts[i].size_bytes == 0) continue;
+      std::memcpy(parts[i].to, *gather + used, parts[i].size_bytes);
+      used += parts[i].size_bytes;
+    }
+  }
+  GiveGather(*gather);
+  return status;
 }
 
 absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,

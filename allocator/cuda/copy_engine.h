@@ -21,6 +21,7 @@
 #ifndef TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
 #define TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -60,6 +61,10 @@ class CopyEngine {
   absl::StatusOr<Fence> InFrom(CUdeviceptr to, uint64_t size_bytes, StagingRing::Reader read,
                                const CopyOptions& options);
 
+  // Small copies, gathered in page-locked memory: one wait for as many as that holds.
+  absl::Status InMany(absl::Span<const BatchCapability::In> parts);
+  absl::Status OutMany(absl::Span<const BatchCapability::Out> parts);
+
   // Puts what `queue_work` queues where the options say; what all of the above use. Exposed for
   // prefetches and the like.
   enum class Lane { kIn, kOut, kWithin };
@@ -76,6 +81,9 @@ class CopyEngine {
   absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Lane lane) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(uint64_t queue)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Page-locked memory of kGatherBytes, for one call.
+  absl::StatusOr<std::byte*> TakeGather() ABSL_LOCKS_EXCLUDED(mutex_);
+  void GiveGather(std::byte* memory) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<CUstream> TakeStream() ABSL_LOCKS_EXCLUDED(mutex_);
   void GiveStream(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
@@ -86,7 +94,8 @@ class CopyEngine {
   const std::shared_ptr<Device> device_;
   absl::Mutex mutex_;
   std::shared_ptr<DeviceStream> lanes_[3] ABSL_GUARDED_BY(mutex_);
-  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);  // for calls that wait
+  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);      // for calls that wait
+  std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);  // not in use
   absl::flat_hash_map<uint64_t, std::shared_ptr<DeviceStream>> queues_ ABSL_GUARDED_BY(mutex_);
   StagingRing staging_;
 };

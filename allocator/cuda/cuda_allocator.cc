@@ -33,6 +33,9 @@ CudaAllocator::CudaAllocator(MemorySpace space, const SpaceTraits& traits,
 void* CudaAllocator::FindCapability(std::string_view name) {
   if (name == OrderingCapability::kName) return static_cast<OrderingCapability*>(this);
   if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
+  // The host copies its own memory as it is.
+  if (name == BatchCapability::kName && space().kind() != SpaceKind::kCudaPinned)
+    return static_cast<BatchCapability*>(this);
   if (name == EngineCapability::kName) return static_cast<EngineCapability*>(this);
   return nullptr;
 }

@@ -36,6 +36,7 @@ class EngineCapability {
 class CudaAllocator : public PooledAllocator,
                       public OrderingCapability,
                       public ForeignMemoryCapability,
+                      public BatchCapability,
                       public EngineCapability {
  public:
   absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
@@ -50,6 +51,8 @@ class CudaAllocator : public PooledAllocator,
 
   bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
   CopyEngine& engine() override { return *engine_; }
+  absl::Status CopyInMany(absl::Span<const In> parts) override { return engine_->InMany(parts); }
+  absl::Status CopyOutMany(absl::Span<const Out> parts) override { return engine_->OutMany(parts); }
 
  protected:
   CudaAllocator(MemorySpace space, const SpaceTraits& traits, std::unique_ptr<SlabSource> source,

@@ -16,6 +16,7 @@
 #include "tenure/allocator/cuda/stream.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/runtime/buffer.h"
+#include "tenure/runtime/copy_many.h"
 #include "tenure/runtime/mapping.h"
 #include "tenure/tests/allocator/cuda/test_gpu.h"
 #include "tenure/tests/runtime/status_matchers.h"
@@ -457,6 +458,51 @@ TEST_P(CudaTest, ABudgetIsKeptAndTheReportSaysAll) {
   }
   Buffer absurd = Make(Space(SpaceKind::kCuda), uint64_t{1} << 50);
   EXPECT_CODE(ResourceExhausted, absurd.EnsureAllocated());
+}
+
+TEST_P(CudaTest, ManySmallCopiesGoTogether) {
+  CpuAllocator cpu;
+  std::vector<CopyInPart> in;
+  std::vector<std::vector<uint8_t>> sources, results;
+  // Small ones of every space in turn, one that is large among them, and more than is gathered
+  // once.
+  for (uint32_t i = 0; i < 120; ++i) {
+    const uint64_t size = i == 50 ? 100000 : i == 51 ? 0 : 1 + i * 397;
+    Allocator& space = i % 10 == 9 ? static_cast<Allocator&>(cpu) : Space(kSpaces[i / 40]);
+    sources.push_back(Noise(size, i));
+    in.push_back({Make(space, size), nullptr, size});
+  }
+  std::vector<CopyOutPart> out;
+  for (size_t i = 0; i < in.size(); ++i) {
+    in[i].from = sources[i].data();
+    results.emplace_back(sources[i].size() + 1, 0);
+    out.push_back({results[i].data(), in[i].to, in[i].size_bytes});
+  }
+  // The same bytes again: the later part counts.
+  const std::vector<uint8_t> last(in[3].size_bytes, 0x5a);
+  in.push_back({in[3].to, last.data(), in[3].size_bytes});
+  ASSERT_OK(CopyInMany(in));
+  ASSERT_OK(CopyOutMany(out));
+  sources[3] = last;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    results[i].pop_back();
+    EXPECT_EQ(results[i], sources[i]) << i;
+  }
+  // Waits for what it conflicts with.
+  std::shared_ptr<DeviceStream> stream = NewStream();
+  gpu_->Busy(stream->get(), absl::Milliseconds(50));
+  absl::StatusOr<Fence> busy = stream->Record();
+  ASSERT_OK(busy);
+  ASSERT_OK(in[0].to.RecordUse(Access::kWrite, *busy));
+  EXPECT_CODE(DeadlineExceeded, CopyInMany(in, {.timeout = absl::Milliseconds(1)}));
+  ASSERT_OK(CopyInMany(in));
+  EXPECT_TRUE(busy->IsReached());
+  in[1].size_bytes += 1;
+  const absl::Status wrong = CopyInMany(in);
+  EXPECT_CODE(InvalidArgument, wrong);
+  EXPECT_NE(wrong.message().find("part 1"), std::string::npos) << wrong;
+  EXPECT_CODE(Unimplemented, CopyOutMany(out, {.queue = stream->handle()}));
+  EXPECT_CODE(FailedPrecondition, CopyInMany({{Buffer(), last.data(), 1}}));
 }
 
 TEST_P(CudaTest, HostAccessIsWhereTheHostCanReach) {
