@@ -70,9 +70,10 @@ class Race {
         if (limit == 0) return;
         runs_.emplace_back();
       }
-      Tree tree(model_, options_.rules.restarts ? RaceStrategy(options_.first_run + number)
-                                                  : RaceStrategy(0),
-                options_.rules, capacity_, options_.stop);
+      Tree tree(
+          model_,
+          options_.rules.restarts ? RaceStrategy(options_.first_run + number) : RaceStrategy(0),
+          options_.rules, capacity_, options_.stop);
       Run run;
       run.verdict = tree.Run(limit, &decided_, number);
       run.nodes = tree.nodes();

@@ -21,16 +21,11 @@ constexpr Key kS = Key::kSize;
 
 // The order is that of what each adds to those before it, on perturbed hard instances.
 constexpr Strategy kStrategies[] = {
-    {Choice::kHardest, {kW, kT, kA}},
-    {Choice::kTight, {kW, kT, kA}},
-    {Choice::kHardest, {kT, kA, kW}},
-    {Choice::kFewest, {kT, kW, kA}},
-    {Choice::kFewest, {kT, kA, kW}},
-    {Choice::kHardest, {kT, kS, kW}},
-    {Choice::kFewest, {kW, kT, kA}},
-    {Choice::kFirst, {kT, kW, kA}},
-    {Choice::kTight, {kT, kS, kW}},
-    {Choice::kTight, {kT, kW, kA}},
+    {Choice::kHardest, {kW, kT, kA}}, {Choice::kTight, {kW, kT, kA}},
+    {Choice::kHardest, {kT, kA, kW}}, {Choice::kFewest, {kT, kW, kA}},
+    {Choice::kFewest, {kT, kA, kW}},  {Choice::kHardest, {kT, kS, kW}},
+    {Choice::kFewest, {kW, kT, kA}},  {Choice::kFirst, {kT, kW, kA}},
+    {Choice::kTight, {kT, kS, kW}},   {Choice::kTight, {kT, kW, kA}},
 };
 constexpr uint64_t kRound = sizeof(kStrategies) / sizeof(kStrategies[0]);
 
