@@ -10,6 +10,8 @@
 
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/lower_bound.h"
+#include "tenure/planner/packing/precedence.h"
+#include "tenure/planner/packing/problem.h"
 #include "tenure/planner/packing/validator.h"
 #include "testing.h"
 
@@ -310,6 +312,28 @@ TEST(Hints, APackingIsKeptWhenItIsPackedAgain) {
       problem,
       {.effort = Effort::kFast, .capacity = before.height * 2, .hints = HintPolicy::kKeep});
   EXPECT_TRUE(low.has_offsets());
+}
+
+// What may share bytes by its life alone may do so by the order of execution.
+TEST(Order, LivesThatAreApartAreInOrder) {
+  int apart = 0;
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    Features features;
+    features.items = 12;
+    features.order = true;
+    const Problem problem = RandomProblem(features, seed + 600000);
+    const Precedence precedence(problem);
+    const std::vector<Life> lives = precedence.LivesApart();
+    for (uint32_t a = 0; a < lives.size(); ++a) {
+      EXPECT_LT(lives[a].first, lives[a].last);
+      for (uint32_t b = 0; b < lives.size(); ++b) {
+        if (a == b || lives[a].last > lives[b].first) continue;
+        EXPECT_TRUE(precedence.ItemPrecedes(a, b)) << seed << ": " << a << " and " << b;
+        ++apart;
+      }
+    }
+  }
+  EXPECT_GT(apart, 100);
 }
 
 }  // namespace
