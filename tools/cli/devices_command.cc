@@ -76,12 +76,12 @@ int DevicesCommand(Args args) {
               "can't be used. Any of them can be given to 'tenure plan --space'.");
   set.Add("json", "", "print one JSON object instead of text", &json);
   set.AddJsonKey("host_memory_bytes", "what the host has");
-  set.AddJsonKey("spaces",
-                 "for each: space, available, and either has_bytes, host_readable, host_writable, "
-                 "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not");
-  set.AddJsonKey("device",
-                 "of a CUDA space that is available: name, uuid, pci_bus_id, compute_capability, "
-                 "memory_total_bytes, memory_free_bytes, driver (the version of CUDA it has)");
+  set.AddJsonKey(
+      "spaces",
+      "for each: space, available, and either has_bytes, host_readable, host_writable, "
+      "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not; of CUDA's that "
+      "are available also device: name, uuid, pci_bus_id, compute_capability, "
+      "memory_total_bytes, memory_free_bytes, driver (the version of CUDA it has)");
   set.AddParagraph(
       "Devices are told by their number, UUID (or its beginning), or a part of the name that only "
       "one has: --space=cuda:0, --space=cuda:GPU-3f2a, --space=cuda-pinned:H200.");
