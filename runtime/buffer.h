@@ -65,32 +65,13 @@ class Buffer {
  public:
   // Made in place by the functions below, which have checked everything: private by its tag.
   Buffer(Tag, StorageHandle storage, uint64_t offset, uint64_t size, DType dtype,
-         const Shape& shape)
-      : storage_(std::move(storage)),
-        id_(BufferId::Mint()),
-        offset_(offset),
-        size_(size),
-        dtype_(dtype),
-        shape_(shape) {}
+         const Shape& shape);
   // A vector of `of`'s elements, its shape made in place: copying one here would double the cost.
-  Buffer(Tag, const Buffer& of, uint64_t offset, uint64_t size, uint64_t elements)
-      : storage_(of.storage_),
-        id_(BufferId::Mint()),
-        offset_(offset),
-        size_(size),
-        dtype_(of.dtype_),
-        shape_(Shape::Vector(elements)) {}
+  Buffer(Tag, const Buffer& of, uint64_t offset, uint64_t size, uint64_t elements);
   Buffer(const Buffer&) = default;
   Buffer& operator=(const Buffer&) = default;
   // Moved is mostly what was made just before: a view, out of its StatusOr.
-  Buffer(Buffer&& other) noexcept
-      : storage_(std::move(other.storage_)),
-        id_(other.id_),
-        offset_(other.offset_),
-        size_(other.size_),
-        dtype_(other.dtype_) {
-    shape_.SetFromRecent(other.shape_);
-  }
+  Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&&) noexcept = default;
   ~Buffer() = default;
   Buffer() = default;  // null: every call but the destructor, copies and is_null is

@@ -1,4 +1,4 @@
-// Templates of buffer.h: included by it, and by nobody else.
+// Templates and inline functions of buffer.h: included by it, and by nobody else.
 
 #ifndef TENURE_RUNTIME_BUFFER_INL_H_
 #define TENURE_RUNTIME_BUFFER_INL_H_
@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "absl/base/attributes.h"
 #include "absl/base/optimization.h"
@@ -30,6 +31,32 @@ bool IsAlignedFor(const std::byte* data) {
 }
 
 }  // namespace internal
+
+inline Buffer::Buffer(Tag, StorageHandle storage, uint64_t offset, uint64_t size, DType dtype,
+                      const Shape& shape)
+    : storage_(std::move(storage)),
+      id_(BufferId::Mint()),
+      offset_(offset),
+      size_(size),
+      dtype_(dtype),
+      shape_(shape) {}
+
+inline Buffer::Buffer(Tag, const Buffer& of, uint64_t offset, uint64_t size, uint64_t elements)
+    : storage_(of.storage_),
+      id_(BufferId::Mint()),
+      offset_(offset),
+      size_(size),
+      dtype_(of.dtype_),
+      shape_(Shape::Vector(elements)) {}
+
+inline Buffer::Buffer(Buffer&& other) noexcept
+    : storage_(std::move(other.storage_)),
+      id_(other.id_),
+      offset_(other.offset_),
+      size_(other.size_),
+      dtype_(other.dtype_) {
+  shape_.SetFromRecent(other.shape_);
+}
 
 // The fast path of the commonest view, inline: one increment, one id, no call. Always, because a
 // call would cost half as much again as the two atomic operations of a view's life.
