@@ -87,8 +87,10 @@ absl::Status StagingRing::Prepare(Worker& worker) {
   if (status.ok()) {
     void* memory = nullptr;
     status = TENURE_CU(driver, MemHostAlloc, &memory, 2 * kSlotBytes, CU_MEMHOSTALLOC_PORTABLE);
-    worker.slots[0] = static_cast<std::byte*>(memory);
-    worker.slots[1] = worker.slots[0] + kSlotBytes;
+    if (status.ok()) {
+      worker.slots[0] = static_cast<std::byte*>(memory);
+      worker.slots[1] = worker.slots[0] + kSlotBytes;
+    }
   }
   worker.ready = status.ok();
   return status;
