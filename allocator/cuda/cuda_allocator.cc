@@ -235,11 +235,11 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Devic
   if (!engine.ok()) return engine.status();
   switch (kind) {
     case SpaceKind::kCuda:
-      return MakeDeviceAllocator(*std::move(engine), options);
+      return MakeDeviceAllocator(*engine, options);
     case SpaceKind::kCudaUnified:
-      return MakeUnifiedAllocator(*std::move(engine), options);
+      return MakeUnifiedAllocator(*engine, options);
     case SpaceKind::kCudaPinned:
-      return MakePinnedAllocator(*std::move(engine), options);
+      return MakePinnedAllocator(*engine, options);
     default:
       return absl::InvalidArgumentError(
           absl::StrCat("'", SpaceKindName(kind), "' is no space of CUDA's"));

@@ -59,7 +59,6 @@ class CudaAllocator : public PooledAllocator,
                 const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine);
 
   const Device& device() const { return *engine_->device(); }
-  const std::shared_ptr<CopyEngine>& shared_engine() const { return engine_; }
 
   // Memory that is not of the pool: its address, and what gives it back.
   struct SpecialMemory {
@@ -96,12 +95,12 @@ class CudaAllocator : public PooledAllocator,
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
                                                            SpaceKind kind,
                                                            const AllocatorOptions& options);
-absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(std::shared_ptr<CopyEngine> engine,
-                                                               const AllocatorOptions& options);
-absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(std::shared_ptr<CopyEngine> engine,
-                                                                const AllocatorOptions& options);
-absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(std::shared_ptr<CopyEngine> engine,
-                                                               const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options);
+absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options);
 
 }  // namespace tenure::cuda
 

@@ -231,8 +231,8 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(std::shared_ptr<CopyEngine> engine,
-                                                               const AllocatorOptions& options) {
+absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options) {
   const std::shared_ptr<Device>& device = engine->device();
   SpaceTraits traits;
   traits.max_allocation_bytes = device->info().memory_total_bytes;

@@ -94,8 +94,8 @@ class PinnedAllocator final : public CudaAllocator {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(std::shared_ptr<CopyEngine> engine,
-                                                               const AllocatorOptions& options) {
+absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options) {
   SpaceTraits traits;
   traits.min_alignment_bytes = 256;
   traits.device_readable = true;

@@ -99,8 +99,8 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(std::shared_ptr<CopyEngine> engine,
-                                                                const AllocatorOptions& options) {
+absl::StatusOr<std::unique_ptr<Allocator>> MakeUnifiedAllocator(
+    const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options) {
   const DeviceInfo& info = engine->device()->info();
   if (!info.managed_memory || !info.concurrent_managed_access) {
     return absl::UnimplementedError(
