@@ -30,6 +30,43 @@ absl::Status ExhaustedError(const AllocationRequest& request, uint64_t rounded_b
       Limit(stats.limit_bytes), "; tried: ", tried));
 }
 
+absl::Status ReadOnlyError(const Allocation& allocation) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("allocation ", allocation.id.value(),
+                   " wraps read-only memory; copy it into memory of its own to write"));
+}
+
+namespace {
+
+absl::Status CheckForeign(const AllocationRequest& request) {
+  const auto address = reinterpret_cast<uintptr_t>(request.foreign->data);
+  if (address == 0 && request.size_bytes > 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "foreign memory", Named(request), " of ", request.size_bytes, " bytes has a null pointer"));
+  }
+  // A null pointer (of no bytes) is as aligned as can be.
+  if (request.alignment_bytes != 0 && (address & (request.alignment_bytes - 1)) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("foreign memory", Named(request), " is aligned to ", address & -address,
+                     " bytes, not to the ", request.alignment_bytes,
+                     " asked for; ask for less, or copy it into a buffer"));
+  }
+  uint64_t end;
+  if (!CheckedAdd(address, request.size_bytes, &end)) {
+    return absl::InvalidArgumentError(absl::StrCat("foreign memory", Named(request), " of ",
+                                                   request.size_bytes,
+                                                   " bytes reaches beyond the address space"));
+  }
+  if (request.zeroed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("foreign memory", Named(request),
+                     " brings its own contents; it can't be zeroed by wrapping it"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator) {
   if (request.alignment_bytes != 0 && !IsPowerOfTwo(request.alignment_bytes)) {
     return absl::InvalidArgumentError(
@@ -47,11 +84,7 @@ absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator
           absl::StrCat(allocator.space().ToString(),
                        " can't wrap host memory of others; wrap it in 'cpu' and copy"));
     }
-    if (request.foreign->data == nullptr && request.size_bytes > 0) {
-      return absl::InvalidArgumentError(absl::StrCat("foreign memory", Named(request), " of ",
-                                                     request.size_bytes,
-                                                     " bytes has a null pointer"));
-    }
+    if (absl::Status status = CheckForeign(request); !status.ok()) return status;
   }
   if (request.file.has_value() && allocator.Capability<FileCapability>() == nullptr) {
     return absl::UnimplementedError(

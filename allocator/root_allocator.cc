@@ -1,6 +1,7 @@
 #include "tenure/allocator/root_allocator.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -56,6 +57,26 @@ AllocatorStats RootAllocator::Stats() const {
 
 uint64_t RootAllocator::AlignmentFor(const AllocationRequest& request) const {
   return std::max(request.alignment_bytes, traits_.min_alignment_bytes);
+}
+
+Allocation RootAllocator::WrapForeign(const AllocationRequest& request) const {
+  const ForeignMemory& foreign = *request.foreign;
+  const auto address = reinterpret_cast<uintptr_t>(foreign.data);
+  Allocation made;
+  made.alignment_bytes = address == 0 ? traits_.min_alignment_bytes : address & -address;
+  made.read_only = foreign.read_only;
+  made.imported = true;
+  if (foreign.release) {
+    made.token = reinterpret_cast<uint64_t>(new std::function<void()>(foreign.release));
+  }
+  return made;
+}
+
+void RootAllocator::ReleaseForeign(const Allocation& allocation) {
+  auto* release = reinterpret_cast<std::function<void()>*>(allocation.token);
+  if (release == nullptr) return;
+  (*release)();
+  delete release;
 }
 
 absl::Status RootAllocator::Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,

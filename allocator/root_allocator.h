@@ -60,6 +60,11 @@ class RootAllocator : public Allocator {
   // The alignment to give: what was asked for, at least the space's.
   uint64_t AlignmentFor(const AllocationRequest& request) const;
 
+  // Foreign memory (which CheckRequest has found in order) as an allocation, without `host` and
+  // `device_address`; and the call of its `release`, once. The token is theirs.
+  Allocation WrapForeign(const AllocationRequest& request) const;
+  static void ReleaseForeign(const Allocation& allocation);
+
   // Nothing came of the request: ExhaustedError with this allocator's state.
   absl::Status Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,
                          std::string_view tried) const;

@@ -37,7 +37,9 @@ struct TransferOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
   int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off
   // A device's queue (CUDA: the CUstream), in whose order the transfer is to be; 0: none in
-  // particular. Within a stream capture, asynchronous transfers become nodes of the graph.
+  // particular; its legacy default stream is 1 (CU_STREAM_LEGACY). Pageable host memory is copied
+  // by the driver then, which may hold the caller until it is done. Within a stream capture,
+  // asynchronous transfers become nodes of the graph.
   uint64_t queue = 0;
 };
 

@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/checked.h"
+#include "tenure/allocator/errors.h"
 #include "tenure/allocator/host/memory.h"
 
 namespace tenure {
@@ -22,10 +23,6 @@ namespace {
 // Allocation::token: where the bytes come from. Any other value is a
 // ForeignRecord's address.
 enum : uint64_t { kNoBytes = 0, kBlock = 1, kSlab = 2 };
-
-struct ForeignRecord {
-  std::function<void()> release;
-};
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // Up to here, a mimalloc block whose size is a multiple of the alignment is
@@ -37,12 +34,6 @@ constexpr uint64_t kMostBlockAlignment = uint64_t{1} << 20;
 uint64_t PageSize() {
   static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   return size;
-}
-
-absl::Status ReadOnly(const SubRegion& to) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("allocation ", to.allocation->id.value(),
-                   " wraps read-only host memory; copy it into memory of its own to write"));
 }
 
 }  // namespace
@@ -58,7 +49,11 @@ void* CpuAllocator::FindCapability(std::string_view name) {
 }
 
 absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) {
-  if (request.foreign.has_value()) return MakeForeign(request);
+  if (request.foreign.has_value()) {
+    Allocation made = WrapForeign(request);
+    if (request.size_bytes > 0) made.host = request.foreign->data;
+    return made;
+  }
   const uint64_t alignment = AlignmentFor(request);
   if (request.size_bytes == 0) {
     Allocation none;
@@ -70,37 +65,6 @@ absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) 
     return MakeSlab(request, alignment);
   }
   return MakeBlock(request, alignment);
-}
-
-absl::StatusOr<Allocation> CpuAllocator::MakeForeign(const AllocationRequest& request) {
-  const ForeignMemory& foreign = *request.foreign;
-  const auto address = reinterpret_cast<uintptr_t>(foreign.data);
-  const uint64_t alignment = address == 0 ? traits().min_alignment_bytes
-                                          : uint64_t{1} << std::min(62, std::countr_zero(address));
-  if (alignment < request.alignment_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "foreign memory '", request.name, "' is aligned to ", alignment, " bytes, not to the ",
-        request.alignment_bytes, " asked for; ask for less, or copy it into a buffer"));
-  }
-  uint64_t end;
-  if (!CheckedAdd(address, request.size_bytes, &end)) {
-    return absl::InvalidArgumentError(absl::StrCat("foreign memory '", request.name, "' of ",
-                                                   request.size_bytes,
-                                                   " bytes reaches beyond the address space"));
-  }
-  if (request.zeroed) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("foreign memory '", request.name,
-                     "' brings its own contents; it can't be zeroed by wrapping it"));
-  }
-  Allocation made;
-  made.alignment_bytes = alignment;
-  made.host = request.size_bytes == 0 ? nullptr : foreign.data;
-  made.token = foreign.release ? reinterpret_cast<uint64_t>(new ForeignRecord{foreign.release})
-                               : uint64_t{kNoBytes};
-  made.read_only = foreign.read_only;
-  made.imported = true;
-  return made;
 }
 
 absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& request,
@@ -193,6 +157,7 @@ absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& reque
 }
 
 void CpuAllocator::Release(const Allocation& allocation) {
+  if (allocation.imported) return ReleaseForeign(allocation);
   switch (allocation.token) {
     case kNoBytes:
       return;
@@ -202,17 +167,12 @@ void CpuAllocator::Release(const Allocation& allocation) {
     case kSlab:
       munmap(allocation.host, allocation.reserved_bytes);
       return;
-    default: {
-      auto* record = reinterpret_cast<ForeignRecord*>(allocation.token);
-      record->release();
-      delete record;
-    }
   }
 }
 
 absl::StatusOr<Fence> CpuAllocator::CopyIn(const SubRegion& to, const void* from,
                                            const CopyOptions& options) {
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   host::MoveBytes(to.host(), from, to.size_bytes, options.max_threads);
   return Fence();
 }
@@ -225,7 +185,7 @@ absl::StatusOr<Fence> CpuAllocator::CopyOut(void* to, const SubRegion& from,
 
 absl::StatusOr<Fence> CpuAllocator::CopyWithin(const SubRegion& to, const SubRegion& from,
                                                const CopyOptions& options) {
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   host::MoveBytes(to.host(), from.host(), to.size_bytes, options.max_threads);
   return Fence();
 }
@@ -233,7 +193,7 @@ absl::StatusOr<Fence> CpuAllocator::CopyWithin(const SubRegion& to, const SubReg
 absl::StatusOr<Fence> CpuAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
                                          const CopyOptions& options) {
   if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
   return Fence();
 }

@@ -72,7 +72,6 @@ class CpuAllocator final : public RootAllocator, public ForeignMemoryCapability 
   void Release(const Allocation& allocation) override;
 
  private:
-  absl::StatusOr<Allocation> MakeForeign(const AllocationRequest& request);
   absl::StatusOr<Allocation> MakeBlock(const AllocationRequest& request, uint64_t alignment);
   absl::StatusOr<Allocation> MakeSlab(const AllocationRequest& request, uint64_t alignment);
 

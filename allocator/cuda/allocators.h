@@ -36,7 +36,8 @@
 namespace tenure::cuda {
 
 struct AllocatorOptions {
-  // The budget: no more is taken from the driver, in use or not.
+  // The budget: no more is taken from the driver, in use or not. (What is shared or write-combined
+  // counts when it is asked for, not when the pool grows afterwards.)
   uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
   // Wholly free slabs beyond this go back to the driver as they are freed.
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;

@@ -11,10 +11,6 @@
 namespace tenure::cuda {
 namespace {
 
-struct ForeignRecord {
-  std::function<void()> release;
-};
-
 PooledAllocator::Options PoolOptions(const AllocatorOptions& options) {
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
@@ -34,8 +30,9 @@ void* CudaAllocator::FindCapability(std::string_view name) {
   if (name == OrderingCapability::kName) return static_cast<OrderingCapability*>(this);
   if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
   // The host copies its own memory as it is.
-  if (name == BatchCapability::kName && space().kind() != SpaceKind::kCudaPinned)
+  if (name == BatchCapability::kName && space().kind() != SpaceKind::kCudaPinned) {
     return static_cast<BatchCapability*>(this);
+  }
   if (name == EngineCapability::kName) return static_cast<EngineCapability*>(this);
   return nullptr;
 }
@@ -55,6 +52,13 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   if (request.imports() || request.size_bytes == 0 ||
       (request.sharing == Sharing::kNone && !request.write_combined)) {
     return PooledAllocator::Make(request);
+  }
+  // Beside the pool, under the same budget.
+  const uint64_t limit = Stats().limit_bytes;
+  if (request.size_bytes > limit - std::min(limit, Stats().reserved_bytes)) Trim(0);
+  if (request.size_bytes > limit - std::min(limit, Stats().reserved_bytes)) {
+    return Exhausted(request, request.size_bytes,
+                     "nothing: memory of its own would exceed the budget");
   }
   absl::StatusOr<std::unique_ptr<SpecialMemory>> special = MakeSpecial(request);
   if (absl::IsResourceExhausted(special.status())) {
@@ -84,6 +88,7 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   {
     absl::MutexLock lock(&mutex_);
     special_[made.device_address] = *std::move(special);
+    special_bytes_.fetch_add(made.reserved_bytes, std::memory_order_relaxed);
     special_count_.fetch_add(1, std::memory_order_relaxed);
   }
   if (request.zeroed) {
@@ -94,6 +99,12 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
     }
   }
   return made;
+}
+
+AllocatorStats CudaAllocator::Stats() const {
+  AllocatorStats stats = PooledAllocator::Stats();
+  stats.reserved_bytes += special_bytes_.load(std::memory_order_relaxed);
+  return stats;
 }
 
 void CudaAllocator::Release(const Allocation& allocation) {
@@ -109,6 +120,7 @@ void CudaAllocator::Release(const Allocation& allocation) {
     }
     if (special != nullptr) {
       special_count_.fetch_sub(1, std::memory_order_relaxed);
+      special_bytes_.fetch_sub(allocation.reserved_bytes, std::memory_order_relaxed);
       if (absl::Status status = special->release(); !status.ok()) {
         ReportToStderr(absl::StrCat(allocation.reserved_bytes,
                                     " bytes could not be given back: ", status.message()));
@@ -120,26 +132,7 @@ void CudaAllocator::Release(const Allocation& allocation) {
 }
 
 absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {
-  const ForeignMemory& foreign = *request.foreign;
-  const auto address = reinterpret_cast<uint64_t>(foreign.data);
-  uint64_t end;
-  if (!CheckedAdd(address, request.size_bytes, &end)) {
-    return absl::InvalidArgumentError(absl::StrCat("foreign memory '", request.name, "' of ",
-                                                   request.size_bytes,
-                                                   " bytes reaches beyond the address space"));
-  }
-  if (request.zeroed) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("foreign memory '", request.name,
-                     "' brings its own contents; it can't be zeroed by wrapping it"));
-  }
-  const uint64_t alignment =
-      address == 0 ? traits().min_alignment_bytes : uint64_t{1} << std::countr_zero(address);
-  if (alignment < request.alignment_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "foreign memory '", request.name, "' is aligned to ", alignment, " bytes, not to the ",
-        request.alignment_bytes, " asked for; ask for less, or copy it into a buffer"));
-  }
+  const auto address = reinterpret_cast<uint64_t>(request.foreign->data);
   if (request.size_bytes > 0) {
     CUmemorytype type = static_cast<CUmemorytype>(0);
     unsigned int managed = 0;
@@ -165,40 +158,20 @@ absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& re
                                        space().ToString(), ": ", status.message()));
     }
   }
-  Allocation made;
-  made.alignment_bytes = alignment;
+  Allocation made = WrapForeign(request);
   if (request.size_bytes > 0) {
     made.device_address = address;
-    if (traits().host_readable) made.host = foreign.data;
-  }
-  made.read_only = foreign.read_only;
-  if (foreign.release) {
-    made.token = reinterpret_cast<uint64_t>(new ForeignRecord{foreign.release});
+    if (traits().host_readable) made.host = request.foreign->data;
   }
   return made;
 }
 
-void CudaAllocator::ReleaseImport(const Allocation& allocation) {
-  auto* record = reinterpret_cast<ForeignRecord*>(allocation.token);
-  if (record == nullptr) return;
-  record->release();
-  delete record;
-}
-
-namespace {
-
-absl::Status ReadOnly(const SubRegion& to) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("allocation ", to.allocation->id.value(),
-                   " wraps read-only memory; copy it into memory of its own to write"));
-}
-
-}  // namespace
+void CudaAllocator::ReleaseImport(const Allocation& allocation) { ReleaseForeign(allocation); }
 
 absl::StatusOr<Fence> CudaAllocator::CopyIn(const SubRegion& to, const void* from,
                                             const CopyOptions& options) {
   if (to.size_bytes == 0) return Fence();
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   return engine_->In(to.device_address(), from, to.size_bytes, options);
 }
 
@@ -211,14 +184,14 @@ absl::StatusOr<Fence> CudaAllocator::CopyOut(void* to, const SubRegion& from,
 absl::StatusOr<Fence> CudaAllocator::CopyWithin(const SubRegion& to, const SubRegion& from,
                                                 const CopyOptions& options) {
   if (to.size_bytes == 0) return Fence();
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   return engine_->Between(to.device_address(), from.device_address(), to.size_bytes, options);
 }
 
 absl::StatusOr<Fence> CudaAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
                                           const CopyOptions& options) {
   if (to.size_bytes == 0) return Fence();
-  if (to.allocation->read_only) return ReadOnly(to);
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   return engine_->Fill(to.device_address(), to.size_bytes, pattern, options);
 }
 

@@ -47,6 +47,8 @@ class CudaAllocator : public PooledAllocator,
                                    const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions& options) override;
+  // Memory beside the pool included.
+  AllocatorStats Stats() const override;
   absl::Status Synchronize() override { return engine_->Synchronize(); }
 
   bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
@@ -87,6 +89,7 @@ class CudaAllocator : public PooledAllocator,
  private:
   const std::shared_ptr<CopyEngine> engine_;
   std::atomic<uint64_t> special_count_{0};
+  std::atomic<uint64_t> special_bytes_{0};
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<SpecialMemory>> special_ ABSL_GUARDED_BY(mutex_);
 };

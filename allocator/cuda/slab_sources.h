@@ -3,9 +3,7 @@
 //   VirtualMemorySource   device memory, mapped page by page into reserved addresses: slabs join
 //   DeviceSource          device memory by cuMemAlloc, where the former is not supported
 //   ManagedSource         cuMemAllocManaged, at most what the device has free
-//   PinnedSource          huge pages of the host, brought in by several threads and then
-//   page-locked:
-//                         a third of the time of cuMemHostAlloc
+//   PinnedSource          the host's huge pages, brought in by several threads, then page-locked
 //
 // Thread safety, ownership and errors: slab_source.h. ResourceExhausted carries the driver's text.
 
