@@ -142,12 +142,12 @@ void KeepHints(Task& task, Packing& packing) {
   const std::vector<uint32_t> hinted = Hinted(bodies);
   FirstFit fit(task.problem, bodies);
   Orders orders(bodies, task.budget);
-  uint64_t best = kUnlimited, limit = task.capacity;
+  uint64_t best = kUnlimited, limit = task.limit;
   // If the hints do not leave room enough within the capacity, the highest ones are let go.
   for (int attempt = 0; attempt < 4 && best == kUnlimited; ++attempt, limit -= limit / 4) {
     for (int which = 0; which < Orders::kCount; ++which) {
       const Order order = orders.Make(which);
-      const uint64_t capacity = best == kUnlimited ? task.capacity : best - 1;
+      const uint64_t capacity = best == kUnlimited ? task.limit : best - 1;
       if (PackAround(bodies, hinted, order.bodies, limit, capacity, ArenaCount(task.problem),
                      task.budget, fit)) {
         best = fit.placement().height;

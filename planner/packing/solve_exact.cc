@@ -10,7 +10,6 @@
 #include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
-#include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
@@ -59,7 +58,7 @@ std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& pack
 
 // At the capacity or, without one, at the lower bound: true if that settled the question.
 bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& packing) {
-  const uint64_t target = task.capacity != kUnlimited ? task.capacity : LowerBound(task.problem);
+  const uint64_t target = task.capacity != kUnlimited ? task.limit : task.lower_bound;
   exact::CoreResult result = exact::PackAroundCore(task.problem, target, options);
   packing.statistics.nodes += result.nodes;
   packing.statistics.rounds += result.rounds;
@@ -115,6 +114,10 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     if (options.search.node_limit == 0) return;
   }
 
+  // Nothing in the model is as high as kNoUnits, so that where the limit is, it does not matter.
+  const exact::Units limit = static_cast<exact::Units>(
+      std::min<uint64_t>(task.limit / unit, static_cast<uint64_t>(exact::kNoUnits - 1)));
+
   auto write = [&](const std::vector<exact::Units>& offsets) {
     packing.offsets.assign(task.problem.items.size(), 0);
     for (size_t i = 0; i < task.problem.items.size(); ++i) {
@@ -136,9 +139,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
 
   if (task.capacity != kUnlimited) {
     // Whether it fits is one question, and easier than how low it gets.
-    const auto capacity = static_cast<exact::Units>(
-        std::min<uint64_t>(task.capacity / unit, static_cast<uint64_t>(exact::kNoUnits)));
-    const exact::SearchResult result = exact::Search(*model, capacity, options.search);
+    const exact::SearchResult result = exact::Search(*model, limit, options.search);
     count(result);
     if (result.verdict == exact::Verdict::kFound) write(result.offsets);
     if (result.verdict == exact::Verdict::kInfeasible) packing.outcome = Outcome::kInfeasible;
@@ -148,7 +149,8 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   if (limited) {
     // At the bound, where most problems are solved or hopeless; else a little above it.
     const exact::Units bound = model->bound;
-    for (const exact::Units probe : {bound, bound + bound / kRelaxed}) {
+    for (const exact::Units probe : {bound, std::min(bound + bound / kRelaxed, limit)}) {
+      if (probe > limit) return;
       if (!packing.offsets.empty()) {
         UpdateHeights(task.problem, packing);
         if (static_cast<uint64_t>(probe) >= packing.height / unit) return;
@@ -164,11 +166,12 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     }
     return;
   }
+  options.capacity = limit;
   options.start = StartOf(*model, packing);
   if (!packing.offsets.empty() && options.start.empty()) {
     // Not in whole units: only something strictly lower is of use.
     UpdateHeights(task.problem, packing);
-    options.capacity = static_cast<exact::Units>((packing.height - 1) / unit);
+    options.capacity = std::min(limit, static_cast<exact::Units>((packing.height - 1) / unit));
   }
   if (task.options.progress) {
     options.progress = [&task, unit](exact::Units height, exact::Units bound) {

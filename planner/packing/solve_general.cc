@@ -54,7 +54,7 @@ class Search {
     for (int round = 0; round < rounds && !done(); ++round) {
       front.clear();
       const Placement& placed = fit_.placement();
-      const uint64_t bar = std::min(best_height_ - 1, task_.capacity);
+      const uint64_t bar = std::min(best_height_ - 1, task_.limit);
       if (fit_.stuck() != ~uint32_t{0}) {
         front.push_back(fit_.stuck());
       } else {
@@ -77,7 +77,7 @@ class Search {
 
  private:
   uint64_t Cap() const {
-    return best_height_ == kUnlimited ? task_.capacity : std::min(task_.capacity, best_height_ - 1);
+    return best_height_ == kUnlimited ? task_.limit : std::min(task_.limit, best_height_ - 1);
   }
 
   void Keep(const std::string& name) {

@@ -18,7 +18,7 @@ constexpr size_t kFewBlocks = 20000;
 void SolvePlain(Task& task, Effort portfolio, Packing& packing) {
   const PlainInstance plain = MakePlain(task.problem);
   // Tops of rounded blocks may exceed the capacity by what rounding added to the topmost ones.
-  const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.capacity);
+  const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.limit);
   PortfolioResult best = RunPortfolio(plain, target, portfolio, task.budget);
   packing.statistics.constructions += best.constructions;
   packing.statistics.improvements += best.improvements;

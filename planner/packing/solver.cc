@@ -89,8 +89,8 @@ std::vector<Problem> Split(const Problem& problem, std::vector<uint32_t>& arena_
   return parts;
 }
 
-// Below this the height of a problem in one arena must stay.
-uint64_t CapacityOf(const Problem& problem, uint64_t capacity) {
+// Above this no height is of use.
+uint64_t LimitOf(const Problem& problem, uint64_t capacity) {
   return problem.arenas.size() == 1 ? std::min(capacity, problem.arenas[0].limit) : capacity;
 }
 
@@ -157,62 +157,165 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
     packing.outcome = Outcome::kInfeasible;
     return;
   }
-  capacity = CapacityOf(problem, capacity);
-  Task task{problem, options, capacity, packing.lower_bound, budget};
+  const uint64_t limit = LimitOf(problem, capacity);
+  Task task{problem, options, capacity, limit, packing.lower_bound, budget};
   const bool hints = options.hints != HintPolicy::kIgnore && HasHints(problem);
   if (hints && options.hints == HintPolicy::kKeep) KeepHints(task, packing);
   if (packing.offsets.empty()) RunStages(task, packing);
   packing.deadline_hit = budget.Interrupted();
-  Conclude(problem, capacity, packing);
+  Conclude(problem, limit, packing);
   if (hints && packing.has_offsets() && !packing.deadline_hit) {
     PreferHints(task, packing);
-    Conclude(problem, capacity, packing);
+    Conclude(problem, limit, packing);
   }
 }
 
-// Arenas apart. Their capacity is common: what one leaves, the next may take.
-void SolveApart(const Problem& problem, const SolveOptions& options, uint64_t capacity,
-                Budget& budget, Packing& packing) {
-  std::vector<uint32_t> arena_of, index_of;
-  std::vector<Problem> parts = Split(problem, arena_of, index_of);
-  std::vector<Packing> packings(parts.size());
-  uint64_t bound = 0;
-  for (const Problem& part : parts) bound = SaturatingAdd(bound, LowerBound(part));
-  packing.lower_bound = bound;
-  if (bound > capacity) {
-    packing.outcome = Outcome::kInfeasible;
-    return;
+// Arenas that have nothing to do with each other but a common capacity.
+class ApartSolver {
+ public:
+  ApartSolver(const Problem& problem, const SolveOptions& options, uint64_t capacity,
+              Budget& budget)
+      : problem_(problem),
+        options_(options),
+        capacity_(capacity),
+        budget_(budget),
+        parts_(Split(problem, arena_of_, index_of_)),
+        packings_(parts_.size()) {
+    for (size_t a = 0; a < parts_.size(); ++a) packings_[a].lower_bound = LowerBound(parts_[a]);
   }
-  bool complete = true;
-  for (size_t a = 0; a < parts.size(); ++a) {
-    SolveOne(parts[a], options, kUnlimited, budget, packings[a]);
-    packing.deadline_hit |= packings[a].deadline_hit;
-    packing.statistics.constructions += packings[a].statistics.constructions;
-    packing.statistics.improvements += packings[a].statistics.improvements;
-    packing.statistics.nodes += packings[a].statistics.nodes;
-    packing.statistics.backtracks += packings[a].statistics.backtracks;
-    packing.statistics.rounds += packings[a].statistics.rounds;
-    if (packings[a].outcome == Outcome::kInfeasible) packing.outcome = Outcome::kInfeasible;
-    complete = complete && packings[a].has_offsets();
+
+  void Run(Packing& packing) && {
+    if (Sum(&Packing::lower_bound) > capacity_) {
+      packing.lower_bound = Sum(&Packing::lower_bound);
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    if (capacity_ == kUnlimited) {
+      for (size_t a = 0; a < parts_.size(); ++a) Improve(a, options_.effort, kUnlimited);
+    } else {
+      Fit();
+    }
+    Join(packing);
   }
-  if (packing.outcome == Outcome::kInfeasible) return;
-  packing.lower_bound = 0;
-  for (const Packing& part : packings) packing.lower_bound += part.lower_bound;
-  packing.statistics.winner = "arenas-apart";
-  if (complete) {
-    packing.offsets.resize(problem.items.size());
-    packing.arena_of = arena_of;
-    for (size_t i = 0; i < problem.items.size(); ++i) {
-      packing.offsets[i] = packings[arena_of[i]].offsets[index_of[i]];
+
+ private:
+  uint64_t Sum(uint64_t Packing::*of) const {
+    uint64_t sum = 0;
+    for (const Packing& part : packings_) sum = SaturatingAdd(sum, part.*of);
+    return sum;
+  }
+
+  bool Complete() const {
+    return std::all_of(packings_.begin(), packings_.end(),
+                       [](const Packing& part) { return part.has_offsets(); });
+  }
+
+  bool Infeasible() const {
+    return std::any_of(packings_.begin(), packings_.end(),
+                       [](const Packing& part) { return part.outcome == Outcome::kInfeasible; });
+  }
+
+  // All quickly; then each as low as the others ask of it, until the sum is low enough. What is
+  // asked of one is a question with an answer, and easier than how low it gets.
+  void Fit() {
+    for (size_t a = 0; a < parts_.size(); ++a) Improve(a, Effort::kFast, kUnlimited);
+    for (size_t a = 0; a < parts_.size() && !Infeasible() && !budget_.Interrupted(); ++a) {
+      const bool complete = Complete();
+      if (complete && Sum(&Packing::height) <= capacity_) return;
+      if (options_.effort == Effort::kFast || packings_[a].outcome == Outcome::kOptimal) continue;
+      const uint64_t others = Sum(&Packing::height) - packings_[a].height;
+      const bool enough =
+          complete && others <= capacity_ && capacity_ - others >= packings_[a].lower_bound;
+      // With the others at their bounds, what does not fit here does not fit at all.
+      const bool last_word =
+          enough && others == Sum(&Packing::lower_bound) - packings_[a].lower_bound;
+      if (Improve(a, options_.effort, enough ? capacity_ - others : kUnlimited) && last_word) {
+        packings_[a].outcome = Outcome::kInfeasible;
+      }
     }
   }
-  if (packing.lower_bound > capacity) {
-    packing.outcome = Outcome::kInfeasible;
-    packing.offsets.clear();
-    packing.arena_of.clear();
-    return;
+
+  // Keeps what there was unless something lower is found. True: there is nothing within `capacity`.
+  bool Improve(size_t a, Effort effort, uint64_t capacity) {
+    SolveOptions options = options_;
+    options.effort = effort;
+    Packing found;
+    SolveOne(parts_[a], options, capacity, budget_, found);
+    Packing& best = packings_[a];
+    const PackingStatistics before = best.statistics;
+    found.lower_bound = std::max(found.lower_bound, best.lower_bound);
+    const bool infeasible = found.outcome == Outcome::kInfeasible;
+    if (infeasible && capacity != kUnlimited) found.outcome = Outcome::kNone;
+    if (found.has_offsets() ? !best.has_offsets() || found.height < best.height
+                            : !best.has_offsets()) {
+      std::swap(best, found);
+    } else {
+      best.lower_bound = found.lower_bound;
+      best.deadline_hit |= found.deadline_hit;
+      best.statistics = found.statistics;
+    }
+    if (best.has_offsets() && best.height == best.lower_bound) best.outcome = Outcome::kOptimal;
+    best.statistics.constructions += before.constructions;
+    best.statistics.improvements += before.improvements;
+    best.statistics.nodes += before.nodes;
+    best.statistics.backtracks += before.backtracks;
+    best.statistics.rounds += before.rounds;
+    return infeasible;
   }
-  Conclude(problem, capacity, packing);
+
+  void Join(Packing& packing) {
+    packing.lower_bound = Sum(&Packing::lower_bound);
+    packing.statistics.winner = "arenas-apart";
+    for (const Packing& part : packings_) {
+      packing.deadline_hit |= part.deadline_hit;
+      packing.statistics.constructions += part.statistics.constructions;
+      packing.statistics.improvements += part.statistics.improvements;
+      packing.statistics.nodes += part.statistics.nodes;
+      packing.statistics.backtracks += part.statistics.backtracks;
+      packing.statistics.rounds += part.statistics.rounds;
+    }
+    if (Infeasible()) {
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    if (Complete()) {
+      packing.offsets.resize(problem_.items.size());
+      packing.arena_of = arena_of_;
+      for (size_t i = 0; i < problem_.items.size(); ++i) {
+        packing.offsets[i] = packings_[arena_of_[i]].offsets[index_of_[i]];
+      }
+    }
+    Conclude(problem_, capacity_, packing);
+  }
+
+  const Problem& problem_;
+  const SolveOptions& options_;
+  const uint64_t capacity_;
+  Budget& budget_;
+  std::vector<uint32_t> arena_of_, index_of_;
+  std::vector<Problem> parts_;
+  std::vector<Packing> packings_;
+};
+
+// What says nothing in the problem's side tables, and would keep it from those that solve plain
+// problems: bindings to the only arena, groups of one, gaps that free no byte.
+bool IsIdle(const AdjacencyGroup& group) { return group.items.size() < 2; }
+bool IsIdle(const Problem& problem, const Gap& gap) {
+  return gap.window_begin == 0 && gap.window_end == problem.items[gap.item].size;
+}
+std::optional<Problem> WithoutIdle(const Problem& problem) {
+  const bool bindings = ArenaCount(problem) == 1 && !problem.bindings.empty();
+  const auto idle_group = [](const AdjacencyGroup& group) { return IsIdle(group); };
+  const auto idle_gap = [&problem](const Gap& gap) { return IsIdle(problem, gap); };
+  if (!bindings && std::none_of(problem.adjacent.begin(), problem.adjacent.end(), idle_group) &&
+      std::none_of(problem.gaps.begin(), problem.gaps.end(), idle_gap)) {
+    return std::nullopt;
+  }
+  Problem rest = problem;
+  if (bindings) rest.bindings.clear();
+  std::erase_if(rest.adjacent, idle_group);
+  std::erase_if(rest.gaps, idle_gap);
+  return rest;
 }
 
 }  // namespace
@@ -247,10 +350,12 @@ absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& option
   if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
   Packing packing;
   const uint64_t capacity = std::min(problem.capacity, options.capacity);
-  if (EveryItemIsBound(problem)) {
-    SolveApart(problem, options, capacity, budget, packing);
+  const std::optional<Problem> simpler = WithoutIdle(problem);
+  const Problem& stated = simpler.has_value() ? *simpler : problem;
+  if (EveryItemIsBound(stated)) {
+    ApartSolver(stated, options, capacity, budget).Run(packing);
   } else {
-    SolveOne(problem, options, capacity, budget, packing);
+    SolveOne(stated, options, capacity, budget, packing);
   }
   if (absl::Status s = Validate(problem, packing); !s.ok()) return s;
   if (options.progress) options.progress(packing.height, packing.lower_bound);

@@ -28,11 +28,12 @@ struct Task {
   const Problem& problem;
   const SolveOptions& options;
   uint64_t capacity;     // kUnlimited: as low as it gets
+  uint64_t limit;        // nothing higher is of use: the capacity, or the limit of the only arena
   uint64_t lower_bound;  // of LowerBound(problem)
   Budget& budget;
 
   // A packing at most this high ends the work.
-  uint64_t Target() const { return capacity == kUnlimited ? lower_bound : capacity; }
+  uint64_t Target() const { return capacity == kUnlimited ? lower_bound : limit; }
 };
 
 // What the packing has is kept unless something lower is found; the offsets stay empty if nothing

@@ -122,7 +122,8 @@ class CorePacker {
       if (result_.nodes >= search.node_limit) return Verdict::kLimit;
       search.node_limit -= result_.nodes;
     }
-    const SearchResult found = Search(*model, static_cast<Units>(capacity_ / model->unit), search);
+    const SearchResult found =
+        Search(*model, std::min(static_cast<Units>(capacity_ / model->unit), kNoUnits - 1), search);
     result_.nodes += found.nodes;
     if (found.verdict != Verdict::kFound) return found.verdict;
     for (size_t k = 0; k < item_of.size(); ++k) {
@@ -241,8 +242,7 @@ class CorePacker {
 };
 
 bool Takes(const Problem& problem) {
-  return problem.arenas.size() <= 1 && problem.bindings.empty() && problem.adjacent.empty() &&
-         problem.order.steps == 0;
+  return problem.arenas.size() <= 1 && problem.adjacent.empty() && problem.order.steps == 0;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
+#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 
 namespace tenure::packing::exact {
@@ -89,6 +90,8 @@ class Minimizer {
   Verdict Probe(const Model& model, Units capacity, uint64_t budget, uint64_t first_run = 0) {
     SearchOptions search = options_.search;
     search.first_run = first_run;
+    // Windows have other items.
+    if (&model == &model_) search.leads = &leads_;
     search.node_limit = std::min(left_, budget);
     SearchResult result = Search(model, capacity, search);
     best_.nodes += result.nodes;
@@ -133,6 +136,7 @@ class Minimizer {
   Units top_ = 0;
   Units bound_of_runs_ = -1;  // what the next run is meant for
   uint64_t first_run_ = 0;
+  std::vector<Lead> leads_;
   MinimizeResult best_;
 };
 

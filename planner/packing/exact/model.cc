@@ -22,7 +22,7 @@ struct Piece {
 };
 
 bool Takes(const Problem& problem) {
-  if (problem.arenas.size() > 1 || !problem.bindings.empty()) return false;
+  if (problem.arenas.size() > 1) return false;
   if (!problem.adjacent.empty() || problem.order.steps > 0) return false;
   return std::all_of(problem.gaps.begin(), problem.gaps.end(),
                      [](const Gap& gap) { return gap.window_begin == gap.window_end; });
@@ -71,6 +71,19 @@ uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) 
     }
   }
   return unit;
+}
+
+// No offset or height that occurs is above this; CheckProblem sees to it that nothing wraps.
+uint64_t Highest(const Problem& problem, const std::vector<uint32_t>& item_of) {
+  uint64_t sum = 0, highest_end = 0;
+  for (uint32_t i : item_of) {
+    const Item& item = problem.items[i];
+    sum += item.size + (item.alignment - 1);
+    if (item.fixed != kNoOffset) highest_end = std::max(highest_end, item.fixed + item.size);
+    // Alignments have no bound on their sum.
+    if (sum >= static_cast<uint64_t>(kNoUnits)) return sum;
+  }
+  return sum + highest_end;
 }
 
 using Traits = std::tuple<uint32_t, uint32_t, uint32_t, Units, Units, Units>;
@@ -226,6 +239,7 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
   for (uint32_t i = 0; i < problem.items.size(); ++i) {
     if (problem.items[i].size > 0) sized.push_back(i);
   }
+  if (Highest(problem, sized) >= static_cast<uint64_t>(kNoUnits)) return std::nullopt;
   model.unit = FindUnit(problem, sized);
   model.problem_item = sized;
   std::vector<Piece> pieces = CutAtGaps(problem, model.problem_item);

@@ -14,8 +14,8 @@
 // Cost: O(n log n) and the number of conflicts, 4 bytes each; limits are checked before memory is
 // taken. Thread safety: thread-compatible; search threads share one const Model.
 // Ownership: by value. Errors: nothing is returned for what exact search does not take (arenas
-// beyond one, adjacency, partial orders, gaps that keep some bytes) or beyond the limits; the
-// problem must have passed CheckProblem.
+// beyond one, adjacency, partial orders, gaps that keep some bytes), beyond the limits, or where
+// heights of 2^61 bytes could occur; the problem must have passed CheckProblem.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 #define TENURE_PLANNER_PACKING_EXACT_MODEL_H_

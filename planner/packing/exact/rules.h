@@ -39,6 +39,9 @@ struct Rules {
   bool forced_first = true;
   // Several orders race with growing limits; otherwise the first runs to the end.
   bool restarts = true;
+  // Items that were in the way in earlier runs of an order come earlier in it, in every other
+  // round.
+  bool learning = true;
 };
 
 struct NamedRule {
@@ -57,6 +60,7 @@ inline constexpr NamedRule kNamedRules[] = {
     {"decomposition", &Rules::decomposition},
     {"forced-first", &Rules::forced_first},
     {"restarts", &Rules::restarts},
+    {"learning", &Rules::learning},
 };
 
 // Ends a search from outside.

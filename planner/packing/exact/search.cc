@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -46,8 +47,10 @@ class Schedule {
 };
 
 struct Run {
+  bool ended = false;
   Verdict verdict = Verdict::kStopped;
   std::vector<Units> offsets;
+  std::vector<double> failures;  // until learned from
   uint64_t nodes = 0;
   uint64_t backtracks = 0;
 };
@@ -56,29 +59,41 @@ struct Run {
 class Race {
  public:
   Race(const Model& model, Units capacity, const SearchOptions& options)
-      : model_(model), capacity_(capacity), options_(options), schedule_(model, options) {}
+      : model_(model), capacity_(capacity), options_(options), schedule_(model, options) {
+    if (options.leads != nullptr) leads_ = *options.leads;
+    leads_.resize(RoundLength());
+  }
 
   void Work() {
     for (;;) {
       uint64_t number = 0;
       uint64_t limit = 0;
+      Lead lead;
       {
         absl::MutexLock lock(&mutex_);
         number = runs_.size();
-        if (stopped_ || number > decided_.load(std::memory_order_relaxed)) return;
+        if (IsOver(number)) return;
         limit = schedule_.Next();
         if (limit == 0) return;
         runs_.emplace_back();
+        if (Learns() && UsesLead(Place(number))) {
+          const auto ready = [this, number]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+            return learned_ + RoundLength() > number || IsOver(number);
+          };
+          mutex_.Await(absl::Condition(&ready));
+          if (IsOver(number)) return;
+          lead = leads_[Place(number) % RoundLength()];
+        }
       }
-      Tree tree(
-          model_,
-          options_.rules.restarts ? RaceStrategy(options_.first_run + number) : RaceStrategy(0),
-          options_.rules, capacity_, options_.stop);
+      Tree tree(model_, RaceStrategy(options_.rules.restarts ? Place(number) : 0), options_.rules,
+                capacity_, options_.stop, lead);
       Run run;
+      run.ended = true;
       run.verdict = tree.Run(limit, &decided_, number);
       run.nodes = tree.nodes();
       run.backtracks = tree.backtracks();
       if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();
+      if (Learns() && run.verdict == Verdict::kLimit) run.failures = tree.Failures();
       absl::MutexLock lock(&mutex_);
       if (run.verdict == Verdict::kFound || run.verdict == Verdict::kInfeasible) {
         if (number < decided_.load(std::memory_order_relaxed)) {
@@ -89,6 +104,7 @@ class Race {
         stopped_ = true;
       }
       runs_[number] = std::move(run);
+      LearnInSequence();
     }
   }
 
@@ -108,10 +124,28 @@ class Race {
     } else {
       result.verdict = stopped_ ? Verdict::kStopped : Verdict::kLimit;
     }
+    if (options_.leads != nullptr) *options_.leads = std::move(leads_);
     return result;
   }
 
  private:
+  bool Learns() const { return options_.rules.learning && options_.rules.restarts; }
+  // In the whole sequence, of which this search makes a part.
+  uint64_t Place(uint64_t number) const { return options_.first_run + number; }
+  // Whether what that run finds is of no use any more.
+  bool IsOver(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return stopped_ || number > decided_.load(std::memory_order_relaxed);
+  }
+  // From runs in their order, whoever ended first, and from none behind the one that decides.
+  void LearnInSequence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (learned_ < runs_.size() && runs_[learned_].ended &&
+           learned_ < decided_.load(std::memory_order_relaxed)) {
+      const std::vector<double> failures = std::move(runs_[learned_].failures);
+      Learn(failures, leads_[Place(learned_) % RoundLength()]);
+      ++learned_;
+    }
+  }
+
   const Model& model_;
   const Units capacity_;
   const SearchOptions& options_;
@@ -119,8 +153,15 @@ class Race {
   absl::Mutex mutex_;
   Schedule schedule_ ABSL_GUARDED_BY(mutex_);
   std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Lead> leads_ ABSL_GUARDED_BY(mutex_);  // of each order
+  uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;     // from so many runs
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
+
+// More threads than processors only take memory; a few are allowed anywhere.
+int UsefulThreads(int most) {
+  return std::min(most, std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
+}
 
 }  // namespace
 
@@ -133,7 +174,13 @@ SearchResult Search(const Model& model, Units capacity, const SearchOptions& opt
   Race race(model, capacity, options);
   std::vector<std::thread> helpers;
   if (options.rules.restarts) {
-    for (int k = 1; k < options.max_threads; ++k) helpers.emplace_back([&race] { race.Work(); });
+    const int threads = UsefulThreads(options.max_threads);
+    helpers.reserve(static_cast<size_t>(std::max(threads, 1)));
+    try {
+      for (int k = 1; k < threads; ++k) helpers.emplace_back([&race] { race.Work(); });
+    } catch (const std::system_error&) {
+      // No more are to be had: these will do.
+    }
   }
   race.Work();
   for (std::thread& helper : helpers) helper.join();

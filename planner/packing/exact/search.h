@@ -11,12 +11,13 @@
 // Runs of many orders of branching race, in rounds with growing node limits (strategy.h, tree.h).
 // The result is that of the first run in the sequence that ends with an answer, never of the one
 // that was done first: it is the same for every number of threads. A node limit is counted over
-// that sequence, too.
+// that sequence, too. A run learns from those of its order in earlier rounds, and waits for them.
 //
 // Cost: exponential in the worst case; see docs for what instances need. Memory: that of the model
 // for each thread. Thread safety: safe to call from any thread; up to max_threads - 1 threads are
-// started and joined within the call. Ownership: borrows the model and the flags of `stop`.
-// Errors: none; kLimit and kStopped prove nothing.
+// started and joined within the call, fewer where there are fewer processors or no more threads to
+// be had. Ownership: borrows the model, the flags of `stop` and what was learned. Errors: none;
+// kLimit and kStopped prove nothing.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_SEARCH_H_
 #define TENURE_PLANNER_PACKING_EXACT_SEARCH_H_
@@ -27,6 +28,7 @@
 
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 
 namespace tenure::packing::exact {
@@ -37,6 +39,9 @@ struct SearchOptions {
   uint64_t first_run = 0;  // of the sequence; those before it were made already
   int max_threads = 1;
   Stop stop;
+  // What earlier searches of the same model have learned, for each order; this one adds to it. May
+  // be null: nothing is known, and what is learned is lost.
+  std::vector<Lead>* leads = nullptr;
 };
 
 struct SearchResult {

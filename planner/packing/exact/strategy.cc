@@ -29,6 +29,12 @@ constexpr Strategy kStrategies[] = {
 };
 constexpr uint64_t kRound = sizeof(kStrategies) / sizeof(kStrategies[0]);
 
+// Of all places, those that the item which failed most goes ahead after one run; and how much of
+// what was learned before is kept. By trial on perturbed hard instances: a third of the nodes, and
+// half as many above a tenth of a second. More or less of either is a little worse.
+constexpr double kPlacesAhead = 0.1;
+constexpr double kMemory = 0.8;
+
 // Small, and the same everywhere.
 uint32_t NextRandom(uint32_t& state) {
   state ^= state << 13;
@@ -51,7 +57,17 @@ Strategy RaceStrategy(uint64_t run) {
   return strategy;
 }
 
-std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy) {
+bool UsesLead(uint64_t run) { return run / kRound % 2 == 1; }
+
+void Learn(const std::vector<double>& failures, Lead& lead) {
+  const auto most = std::max_element(failures.begin(), failures.end());
+  if (most == failures.end()) return;
+  lead.resize(failures.size(), 0);
+  const double places = *most > 0 ? kPlacesAhead * static_cast<double>(failures.size()) / *most : 0;
+  for (size_t i = 0; i < lead.size(); ++i) lead[i] = kMemory * lead[i] + places * failures[i];
+}
+
+std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy, const Lead& lead) {
   const size_t n = model.items();
   std::vector<Units> tallest(n, 0);
   for (size_t i = 0; i < n; ++i) {
@@ -94,6 +110,13 @@ std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy) 
         std::swap(order[i], order[i + 1 + NextRandom(state) % reach]);
       }
     }
+  }
+  if (!lead.empty()) {
+    std::vector<std::pair<double, uint32_t>> places(n);
+    for (size_t i = 0; i < n; ++i) places[i] = {static_cast<double>(i) - lead[order[i]], order[i]};
+    std::stable_sort(places.begin(), places.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (size_t i = 0; i < n; ++i) order[i] = places[i].second;
   }
   return order;
 }

@@ -4,6 +4,9 @@
 // some order and is hopeless for another, and none is best for all; short runs of several, with
 // limits that grow from round to round, are much faster than any one of them.
 //
+// Runs of one order learn from each other: an item that had no room left where earlier runs ended
+// goes some places ahead in the next one (squeaky wheel optimisation, Joslin and Clements 1999).
+//
 // Thread safety: thread-compatible. Ownership: by value. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_STRATEGY_H_
@@ -42,8 +45,19 @@ Strategy RaceStrategy(uint64_t run);
 // Runs of one round.
 uint64_t RoundLength();
 
+// By how many places each item of the model goes ahead of its own; empty: none does.
+using Lead = std::vector<double>;
+
+// Whether that run goes by what was learned. The other half of the rounds does not: what is learned
+// may be wrong, too.
+bool UsesLead(uint64_t run);
+
+// What is learned from a run in which branches ended this often for want of room for each item.
+void Learn(const std::vector<double>& failures, Lead& lead);
+
 // Items in the order of a strategy. The same for items listed in another order, but for ties.
-std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy);
+std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy,
+                                  const Lead& lead = {});
 
 }  // namespace tenure::packing::exact
 

@@ -16,12 +16,13 @@
 namespace tenure::packing::exact {
 
 Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
-           const Stop& stop)
+           const Stop& stop, const Lead& lead)
     : rules_(rules), strategy_(strategy), capacity_(capacity), stop_(stop) {
-  order_ = StaticOrder(model, strategy);
+  order_ = StaticOrder(model, strategy, lead);
   Renumber(model);
   if (halted_) return;
   LinkSiblings();
+  if (any_fixed_) FindTaken();
   const size_t n = order_.size();
   geometric_.assign(n, 0);
   low_.assign(n, 0);
@@ -35,6 +36,7 @@ Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Uni
     for (uint32_t t = first_section_[i] + 1; t <= last_section_[i]; ++t) ++crossing_[t];
   }
   weight_.assign(model.sections, 1.0);
+  failures_.assign(n, 0);
   touched_flag_.assign(model.sections, 0);
   support_.assign(n, 0);
   support_node_.assign(n, 0);
@@ -91,6 +93,27 @@ void Tree::Renumber(const Model& model) {
   open_count_.resize(model.sections);
   for (size_t t = 0; t < model.sections; ++t) {
     open_count_[t] = members_.begin[t + 1] - members_.begin[t];
+  }
+}
+
+void Tree::FindTaken() {
+  const auto n = static_cast<uint32_t>(order_.size());
+  taken_begin_.assign(1, 0);
+  std::vector<std::pair<Units, Units>> found;
+  for (uint32_t i = 0; i < n; ++i) {
+    found.clear();
+    for (const uint32_t* j = conflicts_.first(i); fixed_[i] < 0 && j != conflicts_.last(i); ++j) {
+      if (fixed_[*j] >= 0) found.emplace_back(fixed_[*j] - size(i), fixed_[*j] + size(*j));
+    }
+    std::sort(found.begin(), found.end());
+    for (const auto& range : found) {
+      if (taken_.size() > taken_begin_.back() && range.first < taken_.back().second) {
+        taken_.back().second = std::max(taken_.back().second, range.second);
+      } else {
+        taken_.push_back(range);
+      }
+    }
+    taken_begin_.push_back(static_cast<uint32_t>(taken_.size()));
   }
 }
 
@@ -177,6 +200,11 @@ Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64
     }
   }
   for (uint32_t t = 0; t < total_.size(); ++t) Touch(t);
+  for (uint32_t i = 0; i < order_.size() && any_fixed_; ++i) {
+    if (fixed_[i] >= 0) continue;
+    low_[i] = cell_[i].key = geometric_[i] = Fit(i, 0);
+    if (low_[i] + size(i) > capacity_) return Verdict::kInfeasible;
+  }
   for (uint32_t i = 0; i < order_.size(); ++i) {
     if (next_sibling_[i] == order_.size()) continue;
     if (!Raise(next_sibling_[i], low_[i] + size(i))) return Verdict::kInfeasible;
@@ -354,6 +382,12 @@ Tree::Step Tree::Advance() {
     frames_.pop_back();
   }
   return Step::kFailed;
+}
+
+std::vector<double> Tree::Failures() const {
+  std::vector<double> failures(order_.size(), 0);
+  for (size_t i = 0; i < failures_.size(); ++i) failures[order_[i]] = failures_[i];
+  return failures;
 }
 
 std::vector<Units> Tree::Offsets() const {

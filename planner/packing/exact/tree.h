@@ -47,7 +47,7 @@ class Tree {
  public:
   // `stop` ends the building of large trees, too.
   Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
-       const Stop& stop = {});
+       const Stop& stop = {}, const Lead& lead = {});
 
   // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
   // `run`, ends when it becomes smaller.
@@ -57,6 +57,8 @@ class Tree {
   uint64_t backtracks() const { return backtracks_; }
   // Of each item of the model, after kFound.
   std::vector<Units> Offsets() const;
+  // How often branches ended for want of room for each item of the model.
+  std::vector<double> Failures() const;
 
  private:
   enum class Step : uint8_t { kEnter, kSolved, kFailed, kLimit, kStopped };
@@ -90,6 +92,7 @@ class Tree {
 
   void Renumber(const Model& model);
   void LinkSiblings();
+  void FindTaken();
   void UndoTo(size_t mark);
 
   // tree.cc
@@ -101,6 +104,7 @@ class Tree {
 
   // tree_rules.cc. False: the branch is dead.
   bool Place(uint32_t item);
+  Units Fit(uint32_t item, Units offset) const;
   bool Raise(uint32_t item, Units offset, Change change = Change::kLow);
   bool Exclude(uint32_t item);
   bool CheckTouched();
@@ -136,7 +140,7 @@ class Tree {
   bool IsOpen(uint32_t item) const { return key(item) != kNoUnits; }
   Units key(uint32_t item) const { return cell_[item].key; }
   Units size(uint32_t item) const { return cell_[item].size; }
-  void Blame(uint32_t section) { weight_[section] += 1; }
+  void Blame(uint32_t section);
 
   // tree_choice.cc
   struct Spot {
@@ -165,6 +169,9 @@ class Tree {
   std::vector<Cell> cell_;
   std::vector<Units> alignment_, fixed_;
   bool any_fixed_ = false;
+  // Of each item: where it would overlap what is fixed, ascending and apart: not strictly between.
+  std::vector<uint32_t> taken_begin_;
+  std::vector<std::pair<Units, Units>> taken_;
   std::vector<uint32_t> first_section_, last_section_;
   Rows spans_, conflicts_;
   bool whole_ = true;                                      // no item has a gap
@@ -191,7 +198,8 @@ class Tree {
   std::vector<Undo> trail_;
   std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
 
-  std::vector<double> weight_;  // failures of each section
+  std::vector<double> weight_;    // failures of each section
+  std::vector<double> failures_;  // of each item
   std::vector<uint8_t> touched_flag_;
   std::vector<uint32_t> touched_;
   std::vector<uint32_t> lists_;

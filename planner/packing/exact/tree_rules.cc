@@ -38,6 +38,25 @@ void Tree::TakeOut(uint32_t section, uint32_t span) {
   member_at_[span] = last;
 }
 
+// The lowest offset from this one up where the item is aligned and overlaps nothing fixed. What
+// lies on something fixed is supported, so packings in which nothing can be moved down have it here
+// or on something that is still to come.
+Units Tree::Fit(uint32_t item, Units offset) const {
+  offset = AlignUp(offset, alignment_[item]);
+  if (!any_fixed_) return offset;
+  for (uint32_t k = taken_begin_[item]; k < taken_begin_[item + 1]; ++k) {
+    if (offset <= taken_[k].first) break;
+    if (offset < taken_[k].second) offset = AlignUp(taken_[k].second, alignment_[item]);
+  }
+  return offset;
+}
+
+void Tree::Blame(uint32_t section) {
+  weight_[section] += 1;
+  const double share = 1.0 / static_cast<double>(open_count_[section]);
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) failures_[*i] += share;
+}
+
 bool Tree::Place(uint32_t item) {
   ++step_;
   if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + Neighbours(item))) {
@@ -64,7 +83,7 @@ bool Tree::Place(uint32_t item) {
       continue;
     }
     trail_.push_back({Change::kGeometric, *j, geometric_[*j]});
-    geometric_[*j] = AlignUp(top, alignment_[*j]);
+    geometric_[*j] = Fit(*j, top);
     if (low_[*j] < top) alive = Raise(*j, top);
   }
   alive = alive && CheckTouched();
@@ -74,10 +93,11 @@ bool Tree::Place(uint32_t item) {
 
 bool Tree::Raise(uint32_t item, Units offset, Change change) {
   for (;;) {
-    offset = AlignUp(offset, alignment_[item]);
+    offset = Fit(item, offset);
     const Units old = low_[item];
     if (offset <= old) return true;
     if (fixed_[item] >= 0 || offset + size(item) > capacity_) {
+      failures_[item] += 1;
       for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
         weight_[*t] += 0.1;
       }

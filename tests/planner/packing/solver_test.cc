@@ -243,6 +243,72 @@ TEST(Solver, ArenasThatShareNothingArePackedApart) {
   EXPECT_EQ(MustSolve(problem, {.capacity = 19}).outcome, Outcome::kInfeasible);
 }
 
+// A hard problem that exact search packs to its bound at once, and first fit does not.
+Problem Hard() {
+  for (uint32_t seed = 0;; ++seed) {
+    Features features;
+    features.items = 60;
+    features.largest_size = 50;
+    features.moments = 30;
+    const Problem problem = RandomProblem(features, seed);
+    const Packing fast = *Solve(problem, {.effort = Effort::kFast});
+    const Packing best = *Solve(problem, {.effort = Effort::kOptimal, .max_nodes = 5000});
+    if (fast.height > best.height && best.outcome == Outcome::kOptimal) return problem;
+  }
+}
+
+TEST(Solver, WhatSaysNothingIsNoHindrance) {
+  const Problem plain = Hard();
+  const SolveOptions options{.effort = Effort::kOptimal, .max_nodes = 5000};
+  const uint64_t least = Solve(plain, options)->height;
+  std::vector<Problem> same(5, plain);
+  for (uint32_t i = 0; i < plain.items.size(); ++i) same[0].bindings.push_back({i, 0});
+  same[1].adjacent = {{{3}}, {}};
+  same[2].gaps = {{4, plain.items[4].first, plain.items[4].last, 0, plain.items[4].size}};
+  same[3].arenas = {{.limit = 8 * least}};
+  same[4].arenas = {{.limit = least}};
+  for (size_t k = 0; k < same.size(); ++k) {
+    const Packing packing = *Solve(same[k], options);
+    EXPECT_EQ(packing.outcome, Outcome::kOptimal) << k;
+    EXPECT_EQ(packing.height, least) << k;
+  }
+  same[4].arenas = {{.limit = least - 1}};
+  EXPECT_EQ(Solve(same[4], options)->outcome, Outcome::kInfeasible);
+}
+
+TEST(Solver, ArenasThatShareNothingShareTheCapacity) {
+  const Problem hard = Hard();
+  const uint64_t least = Solve(hard, {.effort = Effort::kOptimal, .max_nodes = 5000})->height;
+  Problem two = hard;
+  two.items.insert(two.items.end(), hard.items.begin(), hard.items.end());
+  two.arenas = {{.limit = 4 * least}, {.limit = 4 * least}};
+  const auto items = static_cast<uint32_t>(hard.items.size());
+  for (uint32_t i = 0; i < 2 * items; ++i) two.bindings.push_back({i, i / items});
+  SolveOptions options{.effort = Effort::kOptimal, .capacity = 2 * least, .max_nodes = 5000};
+  const Packing packing = *Solve(two, options);
+  EXPECT_EQ(packing.outcome, Outcome::kOptimal);
+  EXPECT_EQ(packing.height, 2 * least);
+  options.capacity = 2 * least - 1;
+  EXPECT_EQ(Solve(two, options)->outcome, Outcome::kInfeasible);
+}
+
+// 2^61 is where exact search stops counting, and no height at all.
+TEST(Solver, SaysNothingFalseOfHugeProblems) {
+  constexpr uint64_t kHuge = (uint64_t{1} << 61) + 1;
+  Problem problem;
+  problem.items = {{.first = 0, .last = 9, .size = kHuge, .fixed = 0},
+                   {.first = 0, .last = 4, .size = 100},
+                   {.first = 2, .last = 9, .size = 200},
+                   {.first = 5, .last = 9, .size = 100}};
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Packing packing = *Solve(problem, {.effort = effort, .capacity = kHuge + 300});
+    EXPECT_NE(packing.outcome, Outcome::kInfeasible);
+    EXPECT_TRUE(packing.has_offsets());
+    EXPECT_EQ(Solve(problem, {.effort = effort, .capacity = kHuge + 299})->outcome,
+              Outcome::kInfeasible);
+  }
+}
+
 TEST(Solver, SameAnswerForTheSameQuestion) {
   for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
     const Problem problem = Random(100, 7);

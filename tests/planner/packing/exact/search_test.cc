@@ -140,17 +140,20 @@ TEST(SearchTest, EveryStrategyIsComplete) {
     Features features;
     features.items = 5;
     features.gaps = seed % 4 == 1;
+    features.fixed = seed % 3 == 1;
     const Problem problem = RandomProblem(features, seed + 200000);
     const std::optional<uint64_t> optimum = BruteForce(problem, 64);
     if (!optimum.has_value() || *optimum == 0) continue;
     const std::optional<Model> model = BuildModel(problem, ModelLimits{});
     ASSERT_TRUE(model.has_value());
+    Lead lead;  // backwards
+    for (size_t i = 0; i < model->items(); ++i) lead.push_back(2.0 * static_cast<double>(i));
     for (uint64_t run = 0; run < 2 * RoundLength(); ++run) {
       const auto least = static_cast<Units>(*optimum / model->unit);
-      Tree fits(*model, RaceStrategy(run), Rules{}, least);
+      Tree fits(*model, RaceStrategy(run), Rules{}, least, {}, UsesLead(run) ? lead : Lead{});
       EXPECT_EQ(fits.Run(UINT64_MAX), Verdict::kFound) << seed << " run " << run;
       if (least - 1 < model->bound) continue;  // Search knows; a tree looks at what it places
-      Tree less(*model, RaceStrategy(run), Rules{}, least - 1);
+      Tree less(*model, RaceStrategy(run), Rules{}, least - 1, {}, UsesLead(run) ? lead : Lead{});
       EXPECT_EQ(less.Run(UINT64_MAX), Verdict::kInfeasible) << seed << " run " << run;
     }
   }
@@ -185,6 +188,66 @@ TEST(SearchTest, SameAnswerForAnyNumberOfThreads) {
       EXPECT_EQ(more.nodes, one.nodes);
       EXPECT_EQ(more.runs, one.runs);
     }
+  }
+}
+
+TEST(SearchTest, LearnsTheSameWithAnyNumberOfThreads) {
+  int learned = 0;
+  for (uint32_t seed = 0; seed < 3; ++seed) {
+    const Problem problem = Tight(seed, 150, 900, 200);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    std::vector<Lead> leads, more_leads;
+    SearchOptions options;
+    options.node_limit = 15000;
+    options.leads = &leads;
+    const SearchResult one = Search(*model, model->bound, options);
+    options.leads = &more_leads;
+    options.max_threads = 3;
+    const SearchResult more = Search(*model, model->bound, options);
+    EXPECT_EQ(more.verdict, one.verdict);
+    EXPECT_EQ(more.offsets, one.offsets);
+    EXPECT_EQ(more.nodes, one.nodes);
+    EXPECT_EQ(more_leads, leads);
+    if (one.runs <= 2 * RoundLength()) continue;
+    ++learned;
+    // What was learned is of use: the search goes another way with it than without.
+    options.rules.learning = false;
+    EXPECT_NE(Search(*model, model->bound, options).backtracks, one.backtracks);
+  }
+  EXPECT_GT(learned, 0);
+}
+
+TEST(SearchTest, NeedsNoMoreThreadsThanThereAre) {
+  const Problem problem = Tight(100, 60, 300, 90);
+  const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+  ASSERT_TRUE(model.has_value());
+  SearchOptions options;
+  options.max_threads = 1000000;
+  EXPECT_EQ(Search(*model, static_cast<Units>(300 / model->unit), options).verdict,
+            Verdict::kFound);
+}
+
+// Above what is fixed, too, items lie where nothing can be moved down.
+TEST(SearchTest, PacksAroundWhatIsFixed) {
+  for (uint32_t seed = 0; seed < 10; ++seed) {
+    Problem problem = Tight(seed, 60, 300, 90);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    const auto capacity = static_cast<Units>(300 / model->unit);
+    const SearchResult free = Search(*model, capacity, {});
+    ASSERT_EQ(free.verdict, Verdict::kFound);
+    for (size_t i = seed % 3; i < model->items(); i += 3) {
+      problem.items[model->problem_item[i]].fixed =
+          static_cast<uint64_t>(free.offsets[i]) * model->unit;
+    }
+    const std::optional<Model> around = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(around.has_value());
+    SearchOptions options;
+    options.node_limit = 50000;
+    const SearchResult result = Search(*around, static_cast<Units>(300 / around->unit), options);
+    ASSERT_EQ(result.verdict, Verdict::kFound) << seed;
+    EXPECT_TRUE(Validate(problem, ToPacking(problem, *around, result.offsets)).ok());
   }
 }
 
