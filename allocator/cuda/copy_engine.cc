@@ -50,6 +50,11 @@ FillPattern Shortest(FillPattern pattern) {
   return pattern;
 }
 
+// Large copies of pageable memory give a fence, whoever waits.
+absl::Status Ended(const absl::StatusOr<Fence>& copied) {
+  return copied.ok() ? copied->Wait() : copied.status();
+}
+
 struct Engines {
   absl::Mutex mutex;
   std::map<const Device*, std::weak_ptr<CopyEngine>> engines ABSL_GUARDED_BY(mutex);
@@ -154,7 +159,7 @@ absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].size_bytes > kPartBytes) {
       const BatchCapability::In& part = parts[next++];
-      status = In(part.to, part.from, part.size_bytes, {}).status();
+      status = Ended(In(part.to, part.from, part.size_bytes, {}));
       continue;
     }
     status = Run(Lane::kIn, {}, [&](CUstream stream) {
@@ -184,7 +189,7 @@ absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].size_bytes > kPartBytes) {
       const BatchCapability::Out& part = parts[next++];
-      status = Out(part.to, part.from, part.size_bytes, {}).status();
+      status = Ended(Out(part.to, part.from, part.size_bytes, {}));
       continue;
     }
     const size_t first = next;
