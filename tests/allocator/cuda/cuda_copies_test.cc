@@ -58,5 +58,112 @@ TEST_F(CudaCopies, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
   EXPECT_EQ(small_back, small);
 }
 
+// ---- behind kernels that are late
+
+// Every thread of the ring could be taken by what follows one kernel.
+TEST_F(CudaCopies, StagedCopiesBehindAKernelHoldUpNoOthers) {
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(5 * kMiB);
+  std::vector<Buffer> late;
+  for (int i = 0; i < 14; ++i) late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.Hold(kernels->get());
+  std::vector<Fence> copied;
+  for (const Buffer& buffer : late) {
+    fake_.LaunchWrite(kernels->get(), *buffer.MutableDeviceAddress(), bytes.size(), 0x77);
+    absl::StatusOr<Fence> kernel = kernels->Record();
+    ASSERT_OK(kernel);
+    ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+    absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+    ASSERT_OK(in);
+    copied.push_back(*in);
+  }
+  // In, out, and behind nothing: the kernel is let go by nobody meanwhile.
+  EXPECT_OK(other.CopyIn(bytes.data(), bytes.size(), {.timeout = absl::Seconds(5)}));
+  EXPECT_TRUE(BytesOf(other) == bytes);
+  std::vector<uint8_t> back(bytes.size());
+  absl::StatusOr<Fence> out = other.CopyOutAsync(back.data(), back.size());
+  ASSERT_OK(out);
+  EXPECT_OK(out->Wait());
+  EXPECT_TRUE(back == bytes);
+  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
+  fake_.Release(kernels->get());
+  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : late) EXPECT_TRUE(BytesOf(buffer) == bytes);
+}
+
+// Fences that are reached at any moment: while nobody looks, while one thread does, while it
+// sleeps.
+TEST_F(CudaCopies, StagedCopiesBehindManyKernelsAllEnd) {
+  const std::vector<uint8_t> bytes = Pattern(600 << 10);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back(
+        [&, t, stream = NewStream(), buffer = Make(Space(SpaceKind::kCuda), bytes.size())] {
+          std::vector<uint8_t> back(bytes.size());
+          for (int i = 0; i < 60; ++i) {
+            fake_.LaunchSleep(stream->get(), absl::Microseconds(17 * ((i * 7 + t) % 13)));
+            absl::StatusOr<Fence> kernel = stream->Record();
+            ASSERT_OK(kernel);
+            ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+            absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+            ASSERT_OK(in);
+            ASSERT_OK(in->Wait(absl::Seconds(20)));
+            ASSERT_OK(buffer.CopyOut(back.data(), back.size()));
+            ASSERT_TRUE(back == bytes);
+          }
+        });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
+  quarantines_ = true;
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.Hold(kernels->get());
+  fake_.LaunchSleep(kernels->get(), absl::ZeroDuration());
+  absl::StatusOr<Fence> kernel = kernels->Record();
+  ASSERT_OK(kernel);
+  ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+  absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+  ASSERT_OK(in);
+  fake_.FailCalls("EventQuery", CUDA_ERROR_UNKNOWN);
+  const absl::Status status = in->Wait();
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("cuEventQuery"), std::string::npos) << status;
+  fake_.ClearFailures();
+  fake_.Release(kernels->get());
+  EXPECT_OK(kernels->Synchronize());
+}
+
+// ---- threads without page-locked memory
+
+TEST_F(CudaCopies, AThreadThatCannotBePreparedLeavesTheWorkToOthers) {
+  const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.FailCall("MemHostAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3}));
+  EXPECT_TRUE(BytesOf(buffer) == bytes);
+  EXPECT_GE(fake_.Calls("MemHostAlloc"), 2u);
+}
+
+TEST_F(CudaCopies, WithoutPreparedThreadsTheCopyFailsAndTheNextOneTriesAgain) {
+  const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  for (int i = 0; i < 3; ++i) {
+    fake_.FailCalls("MemHostAlloc", CUDA_ERROR_OUT_OF_MEMORY);
+    const absl::Status status = buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3});
+    EXPECT_CODE(ResourceExhausted, status);
+    EXPECT_NE(status.message().find("cuMemHostAlloc"), std::string::npos) << status;
+    fake_.ClearFailures();
+    if (i == 0) continue;
+    EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3}));
+    EXPECT_TRUE(BytesOf(buffer) == bytes);
+    break;
+  }
+}
+
 }  // namespace
 }  // namespace tenure::cuda

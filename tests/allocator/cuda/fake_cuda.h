@@ -38,6 +38,7 @@ class FakeCuda : public testing::Test {
     spaces_.clear();
     device_.reset();
     EXPECT_EQ(fake_.Violations(), std::vector<std::string>());
+    if (quarantines_) return;
     EXPECT_EQ(fake_.LeakReport(), std::vector<std::string>());
   }
 
@@ -75,6 +76,7 @@ class FakeCuda : public testing::Test {
   }
   std::shared_ptr<DeviceStream> NewStream() { return *DeviceStream::Create(device_); }
 
+  bool quarantines_ = false;  // the test leaves bytes behind that a failed device may touch
   FakeDriver fake_;
   absl::StatusOr<Driver> driver_;
   std::shared_ptr<Device> device_;
