@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <functional>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -136,6 +138,106 @@ TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
   fake_.ClearFailures();
   fake_.Release(kernels->get());
   EXPECT_OK(kernels->Synchronize());
+}
+
+// More than there are streams for what follows others; and copies that follow those.
+TEST_F(CudaCopies, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(5000);
+  const Buffer source = Filled(Space(SpaceKind::kCudaPinned), bytes);
+  fake_.Hold(kernels->get());
+  std::vector<Buffer> late, behind;
+  std::vector<Fence> copied;
+  for (int i = 0; i < 20; ++i) {
+    late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+    behind.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+    fake_.LaunchWrite(kernels->get(), *late[i].MutableDeviceAddress(), bytes.size(), 0x77);
+    absl::StatusOr<Fence> kernel = kernels->Record();
+    ASSERT_OK(kernel);
+    ASSERT_OK(late[i].RecordUse(Access::kWrite, *kernel));
+    absl::StatusOr<Fence> in = late[i].CopyFromAsync(source);
+    ASSERT_OK(in);
+    absl::StatusOr<Fence> within = behind[i].CopyFromAsync(late[i]);
+    ASSERT_OK(within);
+    copied.push_back(*in);
+    copied.push_back(*within);
+  }
+  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer third = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  for (const auto& [to, from] : {std::pair(other, source), {third, other}, {back, third}}) {
+    absl::StatusOr<Fence> done = to.CopyFromAsync(from);
+    ASSERT_OK(done);
+    EXPECT_OK(done->Wait(absl::Seconds(5)));
+  }
+  EXPECT_EQ(BytesOf(back), bytes);
+  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
+  fake_.Release(kernels->get());
+  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : late) EXPECT_EQ(BytesOf(buffer), bytes);
+  for (const Buffer& buffer : behind) EXPECT_EQ(BytesOf(buffer), bytes);
+}
+
+TEST_F(CudaCopies, EachDirectionHasItsStream) {
+  const std::vector<uint8_t> bytes = Pattern(5000);
+  const Buffer host = Filled(Space(SpaceKind::kCudaPinned), bytes);
+  const Buffer host_back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  const Buffer a = Filled(Space(SpaceKind::kCuda), bytes), b = Filled(a.allocator(), bytes);
+  const Buffer c = Make(a.allocator(), bytes.size());
+  const Buffer managed = Make(Space(SpaceKind::kCudaUnified), bytes.size());
+  fake_.HoldAll();
+  std::vector<Fence> done;
+  const auto start = [&](const Buffer& to, const Buffer& from) {
+    absl::StatusOr<Fence> fence = to.CopyFromAsync(from);
+    EXPECT_OK(fence);
+    done.push_back(*fence);
+  };
+  start(a, host);
+  start(host_back, b);
+  start(c, b);
+  start(managed, host);
+  std::vector<size_t> copies;
+  for (CUstream stream : fake_.Streams()) {
+    size_t count = 0;
+    for (const std::string& call : fake_.Queued(stream)) count += call == "cuMemcpyAsync" ? 1 : 0;
+    if (count > 0) copies.push_back(count);
+  }
+  EXPECT_EQ(copies, (std::vector<size_t>{2, 1, 1})) << "in, out, within";
+  fake_.ReleaseAll();
+  for (const Fence& fence : done) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : {a, c, host_back, managed}) EXPECT_EQ(BytesOf(buffer), bytes);
+}
+
+// ---- callers' streams
+
+TEST_F(CudaCopies, TheStreamsOfEachThreadAreRefused) {
+  EXPECT_CODE(InvalidArgument, DeviceStream::Wrap(device_, CU_STREAM_PER_THREAD));
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const std::byte zero{0};
+  const auto handle = reinterpret_cast<uint64_t>(CU_STREAM_PER_THREAD);
+  EXPECT_CODE(InvalidArgument, buffer.FillAsync({&zero, 1}, {.queue = handle}));
+  EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = handle}));
+}
+
+TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  std::vector<std::shared_ptr<DeviceStream>> streams;
+  for (int i = 0; i < 70; ++i) streams.push_back(NewStream());
+  const std::byte zero{0};
+  const auto fill = [&](int first, int last) {
+    const uint64_t before = fake_.Calls("StreamGetCtx");
+    for (int i = first; i < last; ++i) {
+      absl::StatusOr<Fence> filled = buffer.FillAsync({&zero, 1}, {.queue = streams[i]->handle()});
+      EXPECT_OK(filled);
+    }
+    return fake_.Calls("StreamGetCtx") - before;
+  };
+  EXPECT_EQ(fill(0, 70), 70u);
+  EXPECT_EQ(fill(6, 70), 0u) << "the latest 64 are known";
+  EXPECT_EQ(fill(0, 1), 1u) << "the first one was forgotten";
+  EXPECT_EQ(fill(6, 7), 1u) << "and its place was that of the one used longest ago";
+  for (const auto& stream : streams) EXPECT_OK(stream->Synchronize());
+  EXPECT_OK(Space(SpaceKind::kCuda).Synchronize());
 }
 
 // ---- threads without page-locked memory
