@@ -99,7 +99,7 @@ struct MoveIn {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyIn, *storage, {}, to);
     return fence;
   }
-  bool CanFollow(const Fence& fence) const {
+  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
     auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
     return ordering != nullptr && ordering->CanFollow(fence);
   }
@@ -115,7 +115,7 @@ struct MoveOut {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyOut, *storage, {}, from);
     return fence;
   }
-  bool CanFollow(const Fence& fence) const {
+  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
     auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
     return ordering != nullptr && ordering->CanFollow(fence);
   }
@@ -134,9 +134,9 @@ struct MoveBetween {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopy, *storage, source->id(), to);
     return fence;
   }
-  bool CanFollow(const Fence& fence) const {
+  bool CanFollow(const Fence& fence, uint64_t queue) const {
     return CopyTable::Default().CanFollow({&AllocatorOf(storage), to}, {&AllocatorOf(source), from},
-                                          fence);
+                                          fence, queue);
   }
 };
 
@@ -150,7 +150,7 @@ struct FillAll {
     if (fence.ok()) NotifyMoved(Event::Kind::kFill, *storage, {}, to);
     return fence;
   }
-  bool CanFollow(const Fence& fence) const {
+  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
     auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
     return ordering != nullptr && ordering->CanFollow(fence);
   }
@@ -216,9 +216,10 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, const Transfe
     std::vector<Fence> found = use.storage->ConflictingUses(use.begin, use.end, use.access);
     after.insert(after.end(), found.begin(), found.end());
   }
-  const bool followed =
-      deadline == absl::InfiniteFuture() &&
-      std::all_of(after.begin(), after.end(), [&](const Fence& f) { return move.CanFollow(f); });
+  const bool followed = deadline == absl::InfiniteFuture() &&
+                        std::all_of(after.begin(), after.end(), [&](const Fence& f) {
+                          return move.CanFollow(f, transfer.queue);
+                        });
   if (after.empty() || followed) {
     // Waits for nothing; tells of uses that ended with an error.
     for (const Use& use : uses) {

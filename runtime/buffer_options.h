@@ -37,9 +37,11 @@ struct TransferOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
   int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off
   // A device's queue (CUDA: the CUstream), in whose order the transfer is to be; 0: none in
-  // particular; its legacy default stream is 1 (CU_STREAM_LEGACY). Pageable host memory is copied
-  // by the driver then, which may hold the caller until it is done. Within a stream capture,
-  // asynchronous transfers become nodes of the graph.
+  // particular; its legacy default stream is 1 (CU_STREAM_LEGACY). What can't keep that order (a
+  // file, two devices that don't reach each other) is refused. Pageable host memory is copied by
+  // the driver then, and so is all that stays in host memory: the caller may be held until it is
+  // done. Within a stream capture, asynchronous transfers become nodes of the graph, but for those
+  // two, which are refused (cuda.h).
   uint64_t queue = 0;
 };
 

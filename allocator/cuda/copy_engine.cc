@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -22,22 +23,31 @@ constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
 // Copies whose ends overlap go by way of so many bytes of the device.
 constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
 
-// Whether the driver can read or write all of it in place: page-locked, managed or of a device.
-bool IsAddressable(const Device& device, const void* begin, uint64_t size) {
+enum class Memory { kPageable, kPageLocked, kOther };
+
+// What the host memory at `begin` is, all of it, or that it is a device's or managed.
+Memory MemoryAt(const Device& device, CUdeviceptr begin, uint64_t size) {
   CUmemorytype type = static_cast<CUmemorytype>(0);
+  unsigned int managed = 0;
   CUdeviceptr start = 0;
   size_t range = 0;
-  CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-                                      CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
-                                      CU_POINTER_ATTRIBUTE_RANGE_SIZE};
-  void* values[] = {&type, &start, &range};
-  const auto address = reinterpret_cast<CUdeviceptr>(begin);
-  if (device.driver()->PointerGetAttributes(3, attributes, values, address) != CUDA_SUCCESS) {
-    return false;
+  CUpointer_attribute attributes[] = {
+      CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+      CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+  void* values[] = {&type, &managed, &start, &range};
+  if (device.driver()->PointerGetAttributes(4, attributes, values, begin) != CUDA_SUCCESS) {
+    return Memory::kPageable;
   }
+  if (type == CU_MEMORYTYPE_DEVICE || managed != 0) return Memory::kOther;
   // Memory that the driver does not know has no type.
-  return static_cast<int>(type) != 0 && start <= address && size <= range &&
-         address - start <= range - size;
+  const bool all = static_cast<int>(type) != 0 && start <= begin && size <= range &&
+                   begin - start <= range - size;
+  return all ? Memory::kPageLocked : Memory::kPageable;
+}
+
+// Whether the driver can read or write all of it in place.
+bool IsAddressable(const Device& device, const void* begin, uint64_t size) {
+  return MemoryAt(device, reinterpret_cast<CUdeviceptr>(begin), size) != Memory::kPageable;
 }
 
 // The shortest pattern that repeats to the same bytes.
@@ -48,6 +58,11 @@ FillPattern Shortest(FillPattern pattern) {
     pattern.size_bytes /= 2;
   }
   return pattern;
+}
+
+// Large copies of pageable memory give a fence, whoever waits.
+absl::Status Ended(const absl::StatusOr<Fence>& copied) {
+  return copied.ok() ? copied->Wait() : copied.status();
 }
 
 struct Engines {
@@ -79,29 +94,93 @@ CopyEngine::~CopyEngine() {
 }
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Lane lane) {
+  {
+    absl::MutexLock lock(&mutex_);
+    const std::shared_ptr<DeviceStream>& stream = lanes_[static_cast<int>(lane)];
+    if (stream != nullptr) return stream;
+  }
+  absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
+  if (!made.ok()) return made.status();
   absl::MutexLock lock(&mutex_);
   std::shared_ptr<DeviceStream>& stream = lanes_[static_cast<int>(lane)];
-  if (stream == nullptr) {
-    absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
-    if (!made.ok()) return made.status();
-    stream = *std::move(made);
-  }
+  if (stream == nullptr) stream = *made;  // else another thread was faster
   return stream;
 }
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(uint64_t queue) {
-  absl::MutexLock lock(&mutex_);
-  std::shared_ptr<DeviceStream>& stream = queues_[queue];
-  if (stream == nullptr) {
-    absl::StatusOr<std::shared_ptr<DeviceStream>> made =
-        DeviceStream::Wrap(device_, reinterpret_cast<CUstream>(queue));
-    if (!made.ok()) {
-      queues_.erase(queue);
-      return made.status();
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = queues_.find(queue);
+    if (it != queues_.end()) {
+      it->second.used = ++queue_uses_;
+      return it->second.stream;
     }
-    stream = *std::move(made);
+  }
+  absl::StatusOr<std::shared_ptr<DeviceStream>> made =
+      DeviceStream::Wrap(device_, reinterpret_cast<CUstream>(queue));
+  if (!made.ok()) return made.status();
+  std::shared_ptr<DeviceStream> dropped;  // after the lock
+  absl::MutexLock lock(&mutex_);
+  Queue& slot = queues_[queue];
+  if (slot.stream == nullptr) slot.stream = *made;
+  slot.used = ++queue_uses_;
+  std::shared_ptr<DeviceStream> stream = slot.stream;
+  if (queues_.size() > kMostQueues) {
+    auto oldest = std::min_element(
+        queues_.begin(), queues_.end(),
+        [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
+    dropped = std::move(oldest->second.stream);
+    queues_.erase(oldest);
   }
   return stream;
+}
+
+bool CopyEngine::AreOthers(absl::Span<const Fence> fences) {
+  const Timeline* own[3] = {};
+  if (fences.empty()) return false;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (int i = 0; i < 3; ++i) own[i] = lanes_[i] == nullptr ? nullptr : lanes_[i]->timeline();
+  }
+  return std::any_of(fences.begin(), fences.end(), [&](const Fence& fence) {
+    return !fence.IsReached() &&
+           std::find(std::begin(own), std::end(own), fence.timeline().get()) == std::end(own);
+  });
+}
+
+absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::TakeFollower() {
+  {
+    absl::MutexLock lock(&follow_mutex_);
+    Follower* best = nullptr;
+    for (Follower& one : followers_) {
+      if (!one.taken && one.last.IsReached()) {
+        best = &one;
+        break;
+      }
+      if (best == nullptr || one.used < best->used) best = &one;
+    }
+    if (best != nullptr &&
+        ((!best->taken && best->last.IsReached()) || followers_.size() >= kMostFollowers)) {
+      best->taken = true;
+      best->used = ++follower_uses_;
+      return best->stream;
+    }
+  }
+  absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
+  if (!made.ok()) return made.status();
+  absl::MutexLock lock(&follow_mutex_);
+  followers_.push_back({*made, Fence(), ++follower_uses_, true});
+  return made;
+}
+
+void CopyEngine::GiveFollower(const DeviceStream& stream, const Fence& last) {
+  absl::MutexLock lock(&follow_mutex_);
+  for (Follower& one : followers_) {
+    if (one.stream.get() != &stream) continue;
+    one.taken = false;
+    // Two threads may have had it: the later end counts.
+    if (last.value() >= one.last.value()) one.last = last;
+  }
 }
 
 absl::StatusOr<CUstream> CopyEngine::TakeStream() {
@@ -154,7 +233,7 @@ absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].size_bytes > kPartBytes) {
       const BatchCapability::In& part = parts[next++];
-      status = In(part.to, part.from, part.size_bytes, {}).status();
+      status = Ended(In(part.to, part.from, part.size_bytes, {}));
       continue;
     }
     status = Run(Lane::kIn, {}, [&](CUstream stream) {
@@ -184,7 +263,7 @@ absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].size_bytes > kPartBytes) {
       const BatchCapability::Out& part = parts[next++];
-      status = Out(part.to, part.from, part.size_bytes, {}).status();
+      status = Ended(Out(part.to, part.from, part.size_bytes, {}));
       continue;
     }
     const size_t first = next;
@@ -211,7 +290,8 @@ absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
 }
 
 absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
-                                      absl::FunctionRef<absl::Status(CUstream)> queue_work) {
+                                      absl::FunctionRef<absl::Status(CUstream)> queue_work,
+                                      const Move* move) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   if (options.may_block && options.queue == 0) {
@@ -226,23 +306,30 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
     if (!status.ok()) return status;
     return Fence();
   }
-  absl::StatusOr<std::shared_ptr<DeviceStream>> stream =
-      options.queue != 0 ? StreamOf(options.queue) : StreamOf(lane);
+  const bool follows = options.queue == 0 && AreOthers(options.after);
+  absl::StatusOr<std::shared_ptr<DeviceStream>> stream = options.queue != 0
+                                                             ? StreamOf(options.queue)
+                                                         : follows ? TakeFollower()
+                                                                   : StreamOf(lane);
   if (!stream.ok()) return stream.status();
   bool capturing = false;
   if (options.queue != 0) {
     absl::StatusOr<bool> is = (*stream)->IsCapturing();
     if (!is.ok()) return is.status();
     capturing = *is;
+    absl::Status fits;
     if (capturing && options.may_block) {
-      return RefuseCapture(*device_, (*stream)->get(), "an end of the transfer");
+      fits = RefuseCapture(*device_, (*stream)->get(),
+                           "the end of a transfer, which the host would wait for");
     }
-    if (capturing && !options.after.empty()) {
-      return absl::FailedPreconditionError(
+    if (capturing && !std::all_of(options.after.begin(), options.after.end(),
+                                  [](const Fence& fence) { return fence.IsReached(); })) {
+      fits = absl::FailedPreconditionError(
           "the bytes are in use by work outside of the graph that is being captured, which the "
-          "graph "
-          "can't wait for; wait for that work before the capture");
+          "graph can't wait for; wait for that work before the capture");
     }
+    if (capturing && move != nullptr) fits.Update(CheckCapturable(*move));
+    if (!fits.ok()) return fits;
   }
   absl::Status status = QueueWaits(*device_, (*stream)->get(), options.after);
   if (status.ok()) status = queue_work((*stream)->get());
@@ -252,9 +339,32 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
   }
   // Even after an error something may be under way; what has no fence is waited for.
   absl::StatusOr<Fence> fence = (*stream)->Record();
-  if (status.ok() && fence.ok()) return fence;
-  (void)device_->driver()->StreamSynchronize((*stream)->get());
-  return status.ok() ? fence.status() : status;
+  if (!status.ok() || !fence.ok()) {
+    (void)device_->driver()->StreamSynchronize((*stream)->get());
+  }
+  if (follows) GiveFollower(**stream, fence.ok() ? *fence : Fence());
+  return status.ok() ? fence : status;
+}
+
+absl::Status CopyEngine::CheckCapturable(const Move& move) const {
+  const Memory to = MemoryAt(*device_, move.to, move.size_bytes);
+  const Memory from = MemoryAt(*device_, move.from, move.size_bytes);
+  if (to == Memory::kPageable || from == Memory::kPageable) {
+    return absl::FailedPreconditionError(
+        "the stream is being captured into a graph, which can't copy pageable host memory; copy "
+        "it before the capture, or use a buffer of 'cuda-pinned' or 'cuda-unified'");
+  }
+  if (to == Memory::kPageLocked && from == Memory::kPageLocked) {
+    return absl::FailedPreconditionError(
+        "the stream is being captured into a graph, which can't copy from host memory to host "
+        "memory; let the host copy, before the capture or after the graph has run");
+  }
+  if (move.by_way) {
+    return absl::FailedPreconditionError(
+        "the stream is being captured into a graph, and a copy onto itself would have to allocate "
+        "memory there to go by way of; copy by way of a buffer of your own, in two steps");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t size_bytes,
@@ -274,9 +384,13 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
                                options.max_threads);
     }
   }
-  return Run(Lane::kIn, options, [&](CUstream stream) {
-    return TENURE_CU(device_->driver(), MemcpyHtoDAsync, to, from, size_bytes, stream);
-  });
+  const Move move{to, reinterpret_cast<CUdeviceptr>(from), size_bytes};
+  return Run(
+      Lane::kIn, options,
+      [&](CUstream stream) {
+        return TENURE_CU(device_->driver(), MemcpyHtoDAsync, to, from, size_bytes, stream);
+      },
+      &move);
 }
 
 absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_bytes,
@@ -290,34 +404,42 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_
                              options.max_threads);
     }
   }
-  return Run(Lane::kOut, options, [&](CUstream stream) {
-    return TENURE_CU(device_->driver(), MemcpyDtoHAsync, to, from, size_bytes, stream);
-  });
+  const Move move{reinterpret_cast<CUdeviceptr>(to), from, size_bytes};
+  return Run(
+      Lane::kOut, options,
+      [&](CUstream stream) {
+        return TENURE_CU(device_->driver(), MemcpyDtoHAsync, to, from, size_bytes, stream);
+      },
+      &move);
 }
 
 absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
                                          StagingRing::Reader read, const CopyOptions& options) {
   if (options.queue != 0) {
     return absl::UnimplementedError(
-        "a file can't be read in the order of a device's queue; leave TransferOptions::queue at 0, "
-        "and let the queue wait for the fence");
+        "what comes through staging memory can't keep the order of a device's queue");
   }
   return staging_.ToDevice(to, size_bytes, std::move(read),
                            {options.after.begin(), options.after.end()}, options.max_threads);
 }
 
 absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                          const CopyOptions& options) {
+                                          const CopyOptions& options, Lane lane) {
   if (to == from) {
     // Nothing moves; what is waited for stays to be waited for.
     if (options.after.empty()) return Fence();
-    return Run(Lane::kWithin, options, [](CUstream) { return absl::OkStatus(); });
+    return Run(lane, options, [](CUstream) { return absl::OkStatus(); });
   }
   const uint64_t distance = to > from ? to - from : from - to;
-  return Run(Lane::kWithin, options, [&](CUstream stream) {
-    if (distance < size_bytes) return CopyOverlapping(to, from, size_bytes, stream);
-    return TENURE_CU(device_->driver(), MemcpyAsync, to, from, size_bytes, stream);
-  });
+  const bool overlap = distance < size_bytes;
+  const Move move{to, from, size_bytes, overlap && distance < kScratchBytes};
+  return Run(
+      lane, options,
+      [&](CUstream stream) {
+        if (overlap) return CopyOverlapping(to, from, size_bytes, stream);
+        return TENURE_CU(device_->driver(), MemcpyAsync, to, from, size_bytes, stream);
+      },
+      &move);
 }
 
 // In pieces that do not overlap themselves, beginning at the end that nothing is read from any
@@ -418,6 +540,10 @@ absl::Status CopyEngine::Synchronize() {
     for (const auto& lane : lanes_) {
       if (lane != nullptr) streams.push_back(lane);
     }
+  }
+  {
+    absl::MutexLock lock(&follow_mutex_);
+    for (const Follower& follower : followers_) streams.push_back(follower.stream);
   }
   for (const auto& stream : streams) {
     if (absl::Status status = stream->Synchronize(); !status.ok()) return status;

@@ -4,19 +4,25 @@
 // Addresses are unified: one number says where device, managed and page-locked memory is, of any
 // device, so these need one kind of copy. What is left is ordinary host memory:
 //
-//   up to 4 MiB     the driver's own copy of pageable memory: nothing has less overhead
-//   larger          through page-locked memory on several threads (staging.h), five times as fast
-//   page-locked     at the bus's rate, whoever has locked it
+//   page-locked                     at the bus's rate, whoever has locked it
+//   pageable, waited for, to 4 MiB  the driver's own copy: nothing has less overhead
+//   pageable, larger                through page-locked memory on several threads (staging.h), five
+//                                   times as fast
+//   pageable, not waited for        so too, lest the driver hold the caller; in, from 64 KiB on
+//   pageable, in a caller's queue   the driver's own copy, whatever the size
 //
-// Where the caller is going to wait (CopyOptions::may_block), small copies take a stream of their
-// own for the call: nobody waits behind somebody else's copy. Others go to three streams, one for
-// each direction, and give a fence; or to the caller's own stream (CopyOptions::queue), and, while
-// that is being captured, into its graph.
+// Where the caller is going to wait (CopyOptions::may_block), copies take a stream of their own for
+// the call: nobody waits behind somebody else's copy. Others give a fence, and go
+// - to three streams, one for each direction (to the device, from it, within it) ...
+// - ... but to one of 16 more where they have to follow unreached fences of others: what stands
+//   behind a late kernel holds up nothing but, when all 16 are taken, what does so too;
+// - to the caller's own stream (CopyOptions::queue), and, while that is being captured, into its
+//   graph. What the graph can't hold is refused before the driver spoils the capture.
 //
 // Cost: a copy that is waited for, 0.5 us above the driver's; a fence 0.6 us.
 // Thread safety: thread-safe. Ownership: shares the device, and is shared by its allocators; memory
-// is borrowed until the fence. Errors: the driver's; FailedPrecondition for what would have to wait
-// on the host inside a capture.
+// is borrowed until the fence. Errors: the driver's; FailedPrecondition for what has no place in a
+// capture (cuda.h).
 
 #ifndef TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
 #define TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
@@ -47,6 +53,9 @@ class CopyEngine {
 
   const std::shared_ptr<Device>& device() const { return device_; }
 
+  // To the device, from it, within it or between devices.
+  enum class Lane { kIn, kOut, kWithin };
+
   // Host memory of any kind into memory of the device or of what it can reach, and back.
   absl::StatusOr<Fence> In(CUdeviceptr to, const void* from, uint64_t size_bytes,
                            const CopyOptions& options);
@@ -54,10 +63,10 @@ class CopyEngine {
                             const CopyOptions& options);
   // Between memories with unified addresses; they may overlap.
   absl::StatusOr<Fence> Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                const CopyOptions& options);
+                                const CopyOptions& options, Lane lane = Lane::kWithin);
   absl::StatusOr<Fence> Fill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
                              const CopyOptions& options);
-  // What `read` brings, in pieces, from several threads.
+  // What `read` brings, in pieces, from several threads. Unimplemented with a caller's queue.
   absl::StatusOr<Fence> InFrom(CUdeviceptr to, uint64_t size_bytes, StagingRing::Reader read,
                                const CopyOptions& options);
 
@@ -67,17 +76,51 @@ class CopyEngine {
 
   // Puts what `queue_work` queues where the options say; what all of the above use. Exposed for
   // prefetches and the like.
-  enum class Lane { kIn, kOut, kWithin };
   absl::StatusOr<Fence> Run(Lane lane, const CopyOptions& options,
-                            absl::FunctionRef<absl::Status(CUstream)> queue_work);
+                            absl::FunctionRef<absl::Status(CUstream)> queue_work) {
+    return Run(lane, options, queue_work, nullptr);
+  }
 
   // Waits for everything that is queued on the engine's own streams.
   absl::Status Synchronize();
 
  private:
+  // Streams of callers that are remembered; of others the context is asked each time.
+  static constexpr size_t kMostQueues = 64;
+  static constexpr size_t kMostFollowers = 16;
+
+  // What a copy moves, and whether by way of memory of its own: for what a graph can't hold.
+  struct Move {
+    CUdeviceptr to = 0;
+    CUdeviceptr from = 0;
+    uint64_t size_bytes = 0;
+    bool by_way = false;
+  };
+  // A stream for copies that follow fences of others.
+  struct Follower {
+    std::shared_ptr<DeviceStream> stream;
+    Fence last;         // of what it was given
+    uint64_t used = 0;  // when
+    bool taken = false;
+  };
+  struct Queue {
+    std::shared_ptr<DeviceStream> stream;
+    uint64_t used = 0;
+  };
+
   explicit CopyEngine(std::shared_ptr<Device> device)
       : device_(std::move(device)), staging_(device_) {}
 
+  absl::StatusOr<Fence> Run(Lane lane, const CopyOptions& options,
+                            absl::FunctionRef<absl::Status(CUstream)> queue_work, const Move* move);
+  absl::Status CheckCapturable(const Move& move) const;
+  // Whether one of them is unreached and not of the three lanes, which come to their ends by
+  // themselves.
+  bool AreOthers(absl::Span<const Fence> fences) ABSL_LOCKS_EXCLUDED(mutex_);
+  // One with nothing to do, if there is one or can be.
+  absl::StatusOr<std::shared_ptr<DeviceStream>> TakeFollower() ABSL_LOCKS_EXCLUDED(follow_mutex_);
+  void GiveFollower(const DeviceStream& stream, const Fence& last)
+      ABSL_LOCKS_EXCLUDED(follow_mutex_);
   absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Lane lane) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(uint64_t queue)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -94,9 +137,13 @@ class CopyEngine {
   const std::shared_ptr<Device> device_;
   absl::Mutex mutex_;
   std::shared_ptr<DeviceStream> lanes_[3] ABSL_GUARDED_BY(mutex_);
-  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);      // for calls that wait
-  std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);  // not in use
-  absl::flat_hash_map<uint64_t, std::shared_ptr<DeviceStream>> queues_ ABSL_GUARDED_BY(mutex_);
+  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);                   // for calls that wait
+  std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);               // not in use
+  absl::flat_hash_map<uint64_t, Queue> queues_ ABSL_GUARDED_BY(mutex_);  // the latest
+  uint64_t queue_uses_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Mutex follow_mutex_;  // events are asked under it
+  std::vector<Follower> followers_ ABSL_GUARDED_BY(follow_mutex_);
+  uint64_t follower_uses_ ABSL_GUARDED_BY(follow_mutex_) = 0;
   StagingRing staging_;
 };
 

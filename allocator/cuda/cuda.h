@@ -16,9 +16,12 @@
 // The other way round, work on the stream follows a copy (or whatever has a fence) by
 // stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue.
 //
-// Inside a stream capture: copies and fills with that queue become nodes of the graph; Record, and
-// whatever else would have to wait on the host, is FailedPrecondition. Bytes that a graph uses must
-// stay where they are, and allocated, for as long as it is launched: the caller sees to that.
+// Inside a stream capture: fills and copies with that queue become nodes of the graph if they are
+// not waited for and one side is a device's or managed memory, the other one that or page-locked.
+// The rest is FailedPrecondition and leaves the capture as it was: Record, Synchronize, WaitFor
+// what is not reached, copies of pageable memory or within the host's, prefetches, copies onto
+// themselves that go by way of other memory. Bytes that a graph uses must stay where they are, and
+// allocated, for as long as it is launched: the caller sees to that.
 //
 // Cost: Record 0.4 to 0.6 us. Thread safety: thread-safe; a stream's order is that of the
 // calls. Ownership: streams share their device; fences stay good when their stream is gone.
@@ -93,7 +96,8 @@ class Stream {
  public:
   // A stream of its own, which does not wait for the legacy default stream.
   static absl::StatusOr<std::shared_ptr<Stream>> Create(uint32_t ordinal);
-  // The embedding program's, which must live as long as this; 0 is the default stream.
+  // The embedding program's, which must live as long as this; 0 is the legacy default stream. That
+  // of each thread (CU_STREAM_PER_THREAD) is InvalidArgument: it is as many streams as threads.
   static absl::StatusOr<std::shared_ptr<Stream>> Wrap(uint32_t ordinal, uint64_t handle);
   virtual ~Stream() = default;
 

@@ -9,8 +9,7 @@
 #include <system_error>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "tenure/allocator/cuda/stream.h"
+#include "absl/time/time.h"
 #include "tenure/allocator/host/workers.h"
 
 namespace tenure::cuda {
@@ -22,6 +21,14 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // Copies are cut so that each thread has several pieces: the bus begins sooner and ends evenly.
 constexpr uint64_t kPiecesEach = 4;
 constexpr uint64_t kSmallestPiece = uint64_t{256} << 10;
+// How long whoever watches the fences sleeps between two looks: short at first, as most waits are.
+constexpr absl::Duration kShortestPause = absl::Microseconds(5);
+constexpr absl::Duration kLongestPause = absl::Microseconds(200);
+
+bool IsOver(const Fence& fence) { return fence.IsReached() || fence.IsFailed(); }
+bool AreOver(const std::vector<Fence>& fences) {
+  return std::all_of(fences.begin(), fences.end(), IsOver);
+}
 
 // Memory that is written for the first time comes in pages; large ones cost a tenth of the faults.
 void AskForHugePages(void* begin, uint64_t size) {
@@ -73,9 +80,9 @@ StagingRing::~StagingRing() {
 }
 
 absl::Status StagingRing::Prepare(Worker& worker) {
-  if (worker.ready) return absl::OkStatus();
+  Device::Scope scope(*device_);
   const Driver& driver = device_->driver();
-  absl::Status status;
+  absl::Status status = scope.status();
   if (worker.stream == nullptr) {
     status = TENURE_CU(driver, StreamCreate, &worker.stream, CU_STREAM_NON_BLOCKING);
   }
@@ -128,6 +135,7 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
       std::clamp(share / kSmallestPiece * kSmallestPiece, kSmallestPiece, kSlotBytes);
   job->pieces = (job->size_bytes + job->piece_bytes - 1) / job->piece_bytes;
   job->wanted = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(most), job->pieces));
+  const bool due = AreOver(job->after);
   absl::MutexLock lock(&mutex_);
   while (static_cast<int>(workers_.size()) < job->wanted) {
     auto worker = std::make_unique<Worker>();
@@ -144,6 +152,7 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     if (!made) break;
     workers_.push_back(std::move(worker));
+    ++serving_;
   }
   if (workers_.empty()) {
     return absl::ResourceExhaustedError(
@@ -151,7 +160,12 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
         "a buffer of 'cuda-pinned'");
   }
   ++unfinished_;
-  jobs_.push_back(std::move(job));
+  ++submitted_;
+  if (due) {
+    jobs_.push_back(std::move(job));
+  } else {
+    waiting_.push_back(std::move(job));
+  }
   return done;
 }
 
@@ -161,22 +175,91 @@ void StagingRing::Drain() {
       +[](int* unfinished) { return *unfinished == 0; }, &unfinished_));
 }
 
-void StagingRing::Serve(Worker& worker) {
+std::shared_ptr<StagingRing::Job> StagingRing::Next(Worker& worker, absl::Status* able) {
+  absl::Duration pause = kShortestPause;
+  bool looked = false;
+  bool watching = false;
   while (true) {
-    std::shared_ptr<Job> job;
+    std::vector<std::shared_ptr<Job>> waiting;
     {
       absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(
-          +[](StagingRing* ring) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring->mutex_) {
-            return ring->closing_ || !ring->jobs_.empty();
-          },
-          this));
-      if (jobs_.empty()) break;  // closing, and nothing is left to do
-      job = jobs_.front();
-      ++job->working;
-      if (--job->wanted == 0) jobs_.pop_front();
+      if (jobs_.empty()) *able = absl::OkStatus();  // or tries again, for the next one
+      const auto has_job = +[](StagingRing* ring) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring->mutex_) {
+        return !ring->jobs_.empty();
+      };
+      const auto has_anything = +[](StagingRing* ring) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ring->mutex_) {
+        return !ring->jobs_.empty() || (!ring->waiting_.empty() && !ring->watched_) ||
+               (ring->closing_ && ring->waiting_.empty());
+      };
+      if (looked && jobs_.empty() && !waiting_.empty() && (watching || !watched_)) {
+        watched_ = watching = true;
+        mutex_.AwaitWithTimeout(absl::Condition(has_job, this), pause);
+        pause = std::min(2 * pause, kLongestPause);
+      } else {
+        // Not asleep as the one that watches: nobody would see what comes to wait meanwhile.
+        if (watching) watched_ = watching = false;
+        mutex_.Await(absl::Condition(has_anything, this));
+      }
+      if (watching && (!jobs_.empty() || waiting_.empty())) watched_ = watching = false;
+      if (jobs_.empty() && waiting_.empty()) {
+        if (closing_) return nullptr;
+        continue;
+      }
+      // Who waits gets a look before others go on, lest it wait for them all.
+      const bool take = !jobs_.empty() && (looked || waiting_.empty());
+      if (take && (worker.ready || !able->ok())) {
+        std::shared_ptr<Job> job = jobs_.front();
+        ++job->working;
+        if (--job->wanted == 0) jobs_.pop_front();
+        return job;
+      }
+      if (!take) waiting = waiting_;
     }
-    absl::Status status = Work(worker, *job);
+    if (!waiting.empty()) {
+      LetGo(waiting);
+      looked = true;
+      continue;
+    }
+    // Before it takes a job: another worker may do better.
+    *able = Prepare(worker);
+    if (!able->ok() && LeaveToOthers()) *able = absl::OkStatus();
+  }
+}
+
+void StagingRing::LetGo(const std::vector<std::shared_ptr<Job>>& waiting) {
+  for (const std::shared_ptr<Job>& job : waiting) {
+    if (!AreOver(job->after)) continue;
+    absl::MutexLock lock(&mutex_);
+    auto it = std::find(waiting_.begin(), waiting_.end(), job);
+    if (it == waiting_.end()) continue;  // another worker has seen it too
+    waiting_.erase(it);
+    jobs_.push_back(job);
+  }
+}
+
+bool StagingRing::LeaveToOthers() {
+  absl::MutexLock lock(&mutex_);
+  if (unable_ + 1 >= serving_) return false;
+  ++unable_;
+  const uint64_t seen = submitted_;
+  auto changed = [this, seen]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return submitted_ != seen || (closing_ && unfinished_ == 0);
+  };
+  mutex_.Await(absl::Condition(&changed));
+  --unable_;
+  return true;
+}
+
+void StagingRing::Serve(Worker& worker) {
+  while (true) {
+    absl::Status status;
+    const std::shared_ptr<Job> job = Next(worker, &status);
+    if (job == nullptr) break;
+    if (status.ok()) {
+      status = Work(worker, *job);
+    } else {
+      job->failed.store(true, std::memory_order_relaxed);
+    }
     bool last = false;
     {
       absl::MutexLock lock(&mutex_);
@@ -195,6 +278,10 @@ void StagingRing::Serve(Worker& worker) {
       --unfinished_;
     }
   }
+  {
+    absl::MutexLock lock(&mutex_);
+    --serving_;
+  }
   Device::Scope scope(*device_);
   const Driver& driver = device_->driver();
   for (CUevent event : worker.events) {
@@ -207,16 +294,15 @@ void StagingRing::Serve(Worker& worker) {
 absl::Status StagingRing::Work(Worker& worker, Job& job) {
   Device::Scope scope(*device_);
   absl::Status status = scope.status();
-  if (status.ok()) status = Prepare(worker);
-  if (status.ok()) status = QueueWaits(*device_, worker.stream, job.after);
+  // They are over, one way or the other.
+  for (const Fence& fence : job.after) {
+    if (status.ok()) status = fence.WaitUntil(absl::InfinitePast());
+  }
   if (status.ok()) status = job.in ? WorkIn(worker, job) : WorkOut(worker, job);
   if (!status.ok()) job.failed.store(true, std::memory_order_relaxed);
   // Whatever happened: nothing is under way when the job ends.
-  if (worker.stream != nullptr) {
-    absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, worker.stream);
-    if (status.ok()) status = std::move(ended);
-  }
-  return status;
+  absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, worker.stream);
+  return status.ok() ? ended : status;
 }
 
 absl::Status StagingRing::WorkIn(Worker& worker, Job& job) {

@@ -11,10 +11,17 @@
 //
 // Where the bytes come from is a function, so that files are read straight into the slots.
 //
-// Cost: waking the threads takes some tens of microseconds: for 2 MiB and more. GB/s with 1, 2, 4
-// and 8 threads on an H200: docs/cuda.md. The threads are made when first needed, and sleep in
-// between; each holds 4 MiB of page-locked memory.
-// Thread safety: thread-safe; what several callers ask for is done in turn. Ownership: shares the
+// A copy that has to follow unreached fences takes no thread before they are reached: one thread
+// with nothing else to do asks for them, so that a late kernel holds up what follows it and nothing
+// else. A thread that gets no page-locked memory leaves the work to those that have some, and tries
+// again at the next copy.
+//
+// Cost: waking the threads takes some tens of microseconds (copy_engine.h says from which size on
+// that pays); what follows a fence begins up to 0.3 ms after it. GB/s with 1, 2, 4 and 8 threads on
+// an H200: docs/cuda.md. The threads are made when first needed, and sleep in between; each holds
+// 4 MiB of page-locked memory.
+// Thread safety: thread-safe; what several callers ask for is done in turn, as it becomes ready.
+// Ownership: shares the
 // device; memory of the caller's is borrowed until the fence. Destroyed when nothing is under way:
 // it waits. Errors: ResourceExhausted (no thread, no page-locked memory); the fence gives the
 // driver's and the reader's.
@@ -66,7 +73,14 @@ class StagingRing {
   absl::StatusOr<Fence> Submit(std::shared_ptr<Job> job, int max_threads)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void Serve(Worker& worker) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The worker's part of the job: pieces until none are left.
+  // The next job that has nothing to wait for, and in `able` whether this worker can do it or only
+  // say why nobody can. Null: closing, and nothing is left.
+  std::shared_ptr<Job> Next(Worker& worker, absl::Status* able) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Lets those of these jobs go ahead whose fences are reached or never will be.
+  void LetGo(const std::vector<std::shared_ptr<Job>>& waiting) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of a worker that can't be prepared: true if others may; then there is a new job, or the end.
+  bool LeaveToOthers() ABSL_LOCKS_EXCLUDED(mutex_);
+  // A prepared worker's part of the job: pieces until none are left.
   absl::Status Work(Worker& worker, Job& job);
   absl::Status WorkIn(Worker& worker, Job& job);
   absl::Status WorkOut(Worker& worker, Job& job);
@@ -75,9 +89,14 @@ class StagingRing {
   const std::shared_ptr<Device> device_;
   absl::Mutex mutex_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
-  int unfinished_ ABSL_GUARDED_BY(mutex_) = 0;                     // jobs
-  std::deque<std::shared_ptr<Job>> jobs_ ABSL_GUARDED_BY(mutex_);  // that want more threads
+  int unfinished_ ABSL_GUARDED_BY(mutex_) = 0;                         // jobs
+  std::deque<std::shared_ptr<Job>> jobs_ ABSL_GUARDED_BY(mutex_);      // that want more threads
+  std::vector<std::shared_ptr<Job>> waiting_ ABSL_GUARDED_BY(mutex_);  // for their fences
+  bool watched_ ABSL_GUARDED_BY(mutex_) = false;  // a worker sleeps until it looks at those
+  uint64_t submitted_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::unique_ptr<Worker>> workers_ ABSL_GUARDED_BY(mutex_);
+  int serving_ ABSL_GUARDED_BY(mutex_) = 0;  // workers
+  int unable_ ABSL_GUARDED_BY(mutex_) = 0;   // those of them in LeaveToOthers
 };
 
 }  // namespace tenure::cuda

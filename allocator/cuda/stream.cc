@@ -129,7 +129,12 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Create(std::shared_p
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Wrap(std::shared_ptr<Device> device,
                                                                  CUstream stream) {
-  if (stream != nullptr && stream != CU_STREAM_LEGACY && stream != CU_STREAM_PER_THREAD) {
+  if (stream == CU_STREAM_PER_THREAD) {
+    return absl::InvalidArgumentError(
+        "CU_STREAM_PER_THREAD is another stream in each thread, and so has no one order that a "
+        "fence could be a point of; make a stream (cuStreamCreate), and give its handle");
+  }
+  if (stream != nullptr && stream != CU_STREAM_LEGACY) {
     Device::Scope scope(*device);
     if (!scope.status().ok()) return scope.status();
     CUcontext context = nullptr;
@@ -154,7 +159,7 @@ DeviceStream::~DeviceStream() {
 absl::StatusOr<Fence> DeviceStream::Record() {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
-  absl::Status status = RefuseCapture(*device_, stream_, "a fence");
+  absl::Status status = RefuseCapture(*device_, stream_, "a fence that the host could wait for");
   if (!status.ok()) return status;
   absl::StatusOr<uint64_t> value = timeline_->Record(stream_);
   if (!value.ok()) return value.status();
@@ -163,12 +168,19 @@ absl::StatusOr<Fence> DeviceStream::Record() {
 
 absl::Status DeviceStream::WaitFor(const Fence& fence) {
   if (fence.IsReached()) return absl::OkStatus();
+  Device::Scope scope(*device_);
+  if (!scope.status().ok()) return scope.status();
+  // The driver would give up the capture.
+  absl::Status status = RefuseCapture(*device_, stream_, "a wait for work outside of it");
+  if (!status.ok()) return status;
   return QueueWaits(*device_, stream_, {&fence, 1});
 }
 
 absl::Status DeviceStream::Synchronize() {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
+  absl::Status status = RefuseCapture(*device_, stream_, "a wait of the host's");
+  if (!status.ok()) return status;
   return TENURE_CU(device_->driver(), StreamSynchronize, stream_);
 }
 
@@ -213,10 +225,10 @@ absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_vi
   absl::Status status = TENURE_CU(device.driver(), StreamIsCapturing, stream, &capturing);
   if (!status.ok()) return status;
   if (capturing == CU_STREAM_CAPTURE_STATUS_NONE) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the stream is being captured into a graph, in which ", what,
-      " that the host could wait for does not exist; use asynchronous copies and fills "
-      "with TransferOptions::queue, and the graph's own order, or end the capture"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the stream is being captured into a graph, which has no place for ", what,
+                   "; use asynchronous copies and fills with TransferOptions::queue, and the "
+                   "graph's own order, or end the capture"));
 }
 
 // ------------------------------------------------------------------------------------------------

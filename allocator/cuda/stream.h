@@ -83,6 +83,7 @@ class DeviceStream final : public Stream {
   ~DeviceStream() override;
 
   CUstream get() const { return stream_; }
+  const Timeline* timeline() const { return timeline_.get(); }
   const std::shared_ptr<Device>& device() const { return device_; }
 
   uint64_t handle() const override { return reinterpret_cast<uint64_t>(stream_); }
@@ -112,7 +113,8 @@ class DeviceStream final : public Stream {
 // Makes what `stream` is given from now on wait for the fences; all must be device fences.
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences);
 
-// FailedPrecondition, if the stream is being captured, saying that `what` would wait on the host.
+// FailedPrecondition, if the stream is being captured, saying that `what` has no place there. The
+// driver would spoil the capture: to be asked before it is.
 absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what);
 
 }  // namespace tenure::cuda

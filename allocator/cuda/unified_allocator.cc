@@ -76,7 +76,9 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
     options.may_block = false;
     options.queue = queue;
     return engine().Run(to == Side::kDevice ? CopyEngine::Lane::kIn : CopyEngine::Lane::kOut,
-                        options, [&](CUstream stream) {
+                        options, [&](CUstream stream) -> absl::Status {
+                          absl::Status status = RefuseCapture(device(), stream, "a prefetch");
+                          if (!status.ok()) return status;
                           return TENURE_CU(device().driver(), MemPrefetchAsync,
                                            region.device_address(), region.size_bytes,
                                            to == Side::kDevice ? On(device()) : OnHost(), 0,

@@ -47,6 +47,35 @@ absl::Status CopyAndWait(absl::StatusOr<Fence> fence) {
   return fence.ok() ? fence->Wait() : fence.status();
 }
 
+bool KeepsOrder(const CopyEnd& end) {
+  return end.allocator->Capability<OrderingCapability>() != nullptr;
+}
+
+// Whose copy it is on this way if a device's order is to be kept: one that can. Null: the way has
+// none.
+const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const CopyEnd& from) {
+  switch (kind) {
+    case CopyTable::RouteKind::kWithin:
+    case CopyTable::RouteKind::kIn:
+      return KeepsOrder(to) ? &to : nullptr;
+    case CopyTable::RouteKind::kOut:
+      return KeepsOrder(from) ? &from : nullptr;
+    case CopyTable::RouteKind::kDirect:
+      // Memory of the host's that a device can copy too.
+      return KeepsOrder(to) ? &to : KeepsOrder(from) ? &from : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
+  return absl::UnimplementedError(absl::StrCat(
+      "can't copy ", Ends(to, from),
+      " in the order of a device's queue: the host has a part in it; leave TransferOptions::queue "
+      "at 0 and wait for the copy before the queue goes on, or copy by way of a buffer of "
+      "'cuda-pinned', which a device's queue can copy to and from"));
+}
+
 // Waits at each step: the staging memory is used again, and must be when this returns.
 absl::Status CopyStaged(const CopyEnd& to, const CopyEnd& from, const CopyOptions& options) {
   const uint64_t size = to.region.size_bytes;
@@ -130,21 +159,18 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
   return DefaultRoute(to, from);
 }
 
-bool CopyTable::CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence) const {
+bool CopyTable::CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
+                          uint64_t queue) const {
   const auto row = static_cast<size_t>(from.allocator->space().kind());
   const auto column = static_cast<size_t>(to.allocator->space().kind());
   if (const CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
     return route->CanFollow(fence);
   }
   const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
-  if (!kind.ok()) return false;
-  OrderingCapability* ordering = nullptr;
-  if (*kind == RouteKind::kWithin || *kind == RouteKind::kIn) {
-    ordering = to.allocator->Capability<OrderingCapability>();
-  } else if (*kind == RouteKind::kOut) {
-    ordering = from.allocator->Capability<OrderingCapability>();
-  }
-  return ordering != nullptr && ordering->CanFollow(fence);
+  // The host does what is direct; only in a queue's order does a device.
+  if (!kind.ok() || (*kind == RouteKind::kDirect && queue == 0)) return false;
+  const CopyEnd* keeper = KeeperOf(*kind, to, from);
+  return keeper != nullptr && keeper->allocator->Capability<OrderingCapability>()->CanFollow(fence);
 }
 
 absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
@@ -163,24 +189,39 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
   }
   absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
   if (!kind.ok()) return kind.status();
+  CopyOptions left = options;
+  const CopyEnd* keeper = KeeperOf(*kind, to, from);
+  if (options.queue != 0 && keeper == nullptr) return KeepsNoOrder(to, from);
+  if (keeper == nullptr) {
+    // A registered route could have followed them, and has not.
+    for (const Fence& fence : options.after) {
+      if (absl::Status status = fence.Wait(); !status.ok()) return status;
+    }
+    left.after = {};
+  }
   absl::StatusOr<Fence> fence = Fence();
   switch (*kind) {
     case RouteKind::kWithin:
-      fence = to.allocator->CopyWithin(to.region, from.region, options);
+      fence = to.allocator->CopyWithin(to.region, from.region, left);
       break;
     case RouteKind::kDirect:
+      if (left.queue != 0 || !left.after.empty()) {
+        fence = keeper == &to ? to.allocator->CopyIn(to.region, from.region.host(), left)
+                              : from.allocator->CopyOut(to.region.host(), from.region, left);
+        break;
+      }
       // Moved: foreign memory may be wrapped by two allocators.
       host::MoveBytes(to.region.host(), from.region.host(), to.region.size_bytes,
                       options.max_threads);
       break;
     case RouteKind::kIn:
-      fence = to.allocator->CopyIn(to.region, from.region.host(), options);
+      fence = to.allocator->CopyIn(to.region, from.region.host(), left);
       break;
     case RouteKind::kOut:
-      fence = from.allocator->CopyOut(to.region.host(), from.region, options);
+      fence = from.allocator->CopyOut(to.region.host(), from.region, left);
       break;
     default:
-      if (absl::Status status = CopyStaged(to, from, options); !status.ok()) fence = status;
+      if (absl::Status status = CopyStaged(to, from, left); !status.ok()) fence = status;
       break;
   }
   if (!fence.ok()) return Explain(fence.status(), to, from);

@@ -12,6 +12,10 @@
 // Files are read by their allocator (out), which notices when they have shrunk, and not by way of
 // the mapping.
 //
+// With CopyOptions::queue the allocator that has OrderingCapability does the copy, also between
+// host memories (pinned and other). Ways on which the host has a part keep no such order and are
+// refused: staged ones, files, spaces of which neither has that capability.
+//
 // Example, of a driver that copies between two of its own spaces:
 //   class PeerRoute : public CopyRoute { ... };
 //   CopyTable::Default().Register(SpaceKind::kCuda, SpaceKind::kCudaUnified,
@@ -20,8 +24,9 @@
 // Cost: an acquire load and some comparisons a copy; staged copies hold 4 MiB of host memory.
 // Thread safety: thread-safe. Ownership: owns the routes, and keeps replaced ones, because copies
 // may be on their way through them. Allocators and regions are borrowed until the fence.
-// Errors: Unimplemented (an allocator that can't copy that way) and FailedPrecondition (a space
-// without bytes), which name both sides and what would work, and whatever the allocators say.
+// Errors: Unimplemented (an allocator that can't copy that way, or not in a queue's order) and
+// FailedPrecondition (a space without bytes), which name both sides and what would work, and
+// whatever the allocators say.
 
 #ifndef TENURE_RUNTIME_COPY_COPY_TABLE_H_
 #define TENURE_RUNTIME_COPY_COPY_TABLE_H_
@@ -79,8 +84,10 @@ class CopyTable {
   // The way that Copy takes between these two, as far as it can be told before trying.
   absl::StatusOr<RouteKind> RouteBetween(const CopyEnd& to, const CopyEnd& from) const;
 
-  // Whether the way between these two can put a copy behind this fence (OrderingCapability).
-  bool CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence) const;
+  // Whether the way between these two can put a copy, in that queue's order if it is not 0, behind
+  // this fence (OrderingCapability).
+  bool CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
+                 uint64_t queue = 0) const;
 
   // Copies; what is still under way is guarded by the fence. Sizes must be equal and within the
   // allocations (checked by the caller: Buffer), and `to` writable.

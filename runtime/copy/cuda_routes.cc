@@ -28,16 +28,54 @@ class OrderedRoute : public CopyRoute {
   bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
 };
 
+// Whether the engine's device can touch memory of that device.
+bool Reaches(const CopyEngine& engine, const cuda::Device& other) {
+  const cuda::Device& device = *engine.device();
+  int can = 0;
+  return device.ordinal() == other.ordinal() ||
+         (device.driver()->DeviceCanAccessPeer(&can, device.handle(), other.handle()) ==
+              CUDA_SUCCESS &&
+          can != 0);
+}
+
+// Page-locked and managed memory is every device's; memory of one device is that of its peers.
 class UnifiedAddresses final : public OrderedRoute {
  public:
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
-    // Page-locked memory has no device of its own: the other side's does the work.
-    const CopyEnd& actor = to.allocator->space().kind() == SpaceKind::kCudaPinned ? from : to;
-    CopyEngine* engine = EngineOf(actor);
+    const SpaceKind target = to.allocator->space().kind(), source = from.allocator->space().kind();
+    // Who does the work: the device whose memory it is.
+    const bool by_source = target == SpaceKind::kCudaPinned ||
+                           (target == SpaceKind::kCudaUnified && source == SpaceKind::kCuda);
+    CopyEngine* engine = EngineOf(by_source ? from : to);
     if (engine == nullptr) return NotCudas();
+    CopyEngine::Lane lane = source == SpaceKind::kCudaPinned   ? CopyEngine::Lane::kIn
+                            : target == SpaceKind::kCudaPinned ? CopyEngine::Lane::kOut
+                                                               : CopyEngine::Lane::kWithin;
+    if (target == SpaceKind::kCuda && source == SpaceKind::kCuda) {
+      CopyEngine* other = EngineOf(from);
+      if (other == nullptr) return NotCudas();
+      if (!Reaches(*engine, *other->device())) {
+        if (!Reaches(*other, *engine->device())) return Staged(*engine, *other, to, from, options);
+        engine = other;
+      }
+    }
     return engine->Between(to.region.device_address(), from.region.device_address(),
-                           to.region.size_bytes, options);
+                           to.region.size_bytes, options, lane);
+  }
+
+ private:
+  // Through the page-locked memory of the target's device, into which the source's brings the
+  // bytes.
+  static absl::StatusOr<Fence> Staged(CopyEngine& to_engine, CopyEngine& from_engine,
+                                      const CopyEnd& to, const CopyEnd& from,
+                                      const CopyOptions& options) {
+    auto read = [&from_engine, begin = from.region.device_address()](
+                    uint64_t offset, void* slot, uint64_t size) -> absl::Status {
+      absl::StatusOr<Fence> done = from_engine.Out(slot, begin + offset, size, {});
+      return done.ok() ? done->Wait() : done.status();
+    };
+    return to_engine.InFrom(to.region.device_address(), to.region.size_bytes, read, options);
   }
 };
 

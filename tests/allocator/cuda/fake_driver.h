@@ -21,8 +21,10 @@
 //   pageable memory: up to 64 KiB are read before the call returns, and more are read when the
 //   stream gets there, which the call waits for. To pageable memory, and between host and host,
 //   the call waits for the copy. (Streams that are captured refuse what would wait.)
-// - A copy must lie in one allocation; a host range lies in one registration or in none, else it
-//   is CUDA_ERROR_INVALID_VALUE.
+// - A copy's stream must be of a device that mapped memory is accessible to; memory of cuMemAlloc
+// is
+//   copied between any two. A copy must lie in one allocation; a host range lies in one
+//   registration or in none, else it is CUDA_ERROR_INVALID_VALUE.
 // - cuMemFree and cuMemFreeHost wait for all work of the device (of all devices, for managed and
 //   pinned memory); see Waits().
 // - Calls that need a current context answer CUDA_ERROR_INVALID_CONTEXT without one.

@@ -38,10 +38,16 @@ CUresult Copy(State& s, const char* call, CUdeviceptr dst, Side dst_side, CUdevi
   if (stream == nullptr) return result;
   if (size == 0) return CUDA_SUCCESS;
   std::string why;
-  const Place to = s.Locate(dst, size, -1, true, &why);
+  // What was mapped must be so for the stream's device; memory of cuMemAlloc, of a device that this
+  // one does not reach, the driver copies by way of the host.
+  const auto reader = [&](CUdeviceptr address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(s.mutex) {
+    const std::shared_ptr<Region> region = s.Find(address);
+    return region != nullptr && region->kind == Region::kReserved ? stream->device : -1;
+  };
+  const Place to = s.Locate(dst, size, reader(dst), true, &why);
   result = CheckSide(s, call, dst_side, dst, to, why);
   if (result != CUDA_SUCCESS) return result;
-  const Place from = s.Locate(src, size, -1, false, &why);
+  const Place from = s.Locate(src, size, reader(src), false, &why);
   result = CheckSide(s, call, src_side, src, from, why);
   if (result != CUDA_SUCCESS) return result;
   if (dst < src ? src - dst < size : dst - src < size) {

@@ -1,0 +1,271 @@
+// What copies with devices wait for, and whom they hold up: on fake devices, whose streams are
+// held.
+
+#include <atomic>
+#include <functional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/runtime/copy_many.h"
+#include "tenure/tests/allocator/cuda/fake_cuda.h"
+
+namespace tenure::cuda {
+namespace {
+
+class CudaCopies : public FakeCuda {
+ protected:
+  // Whether `call`, which waits for held streams, comes back only after they were let go.
+  bool ComesBackAfterRelease(const std::function<absl::Status()>& call) {
+    std::atomic<bool> released{false};
+    bool after = false;
+    fake_.HoldAll();
+    std::thread thread([&] {
+      EXPECT_OK(call());
+      after = released.load();
+    });
+    EXPECT_TRUE(fake_.AwaitBlocked(1));
+    // For who comes back too early to do so.
+    absl::SleepFor(absl::Milliseconds(20));
+    released.store(true);
+    fake_.ReleaseAll();
+    thread.join();
+    return after;
+  }
+};
+
+// ---- batches
+
+TEST_F(CudaCopies, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
+  const std::vector<uint8_t> large = Pattern(6 * kMiB), small = Pattern(1000, 5);
+  const Buffer a = Make(Space(SpaceKind::kCuda), large.size());
+  const Buffer b = Make(Space(SpaceKind::kCuda), small.size());
+  const std::vector<CopyInPart> in = {{b, small.data(), small.size()},
+                                      {a, large.data(), large.size()}};
+  EXPECT_TRUE(ComesBackAfterRelease([&] {
+    // Large parts last: nothing behind them waits for them by chance.
+    return CopyInMany({in.data() + 1, 1});
+  }));
+  EXPECT_OK(CopyInMany(in));
+  std::vector<uint8_t> large_back(large.size()), small_back(small.size());
+  const std::vector<CopyOutPart> out = {{small_back.data(), b, small.size()},
+                                        {large_back.data(), a, large.size()}};
+  EXPECT_TRUE(ComesBackAfterRelease([&] { return CopyOutMany({out.data() + 1, 1}); }));
+  EXPECT_TRUE(large_back == large);
+  EXPECT_OK(CopyOutMany(out));
+  EXPECT_EQ(small_back, small);
+}
+
+// ---- behind kernels that are late
+
+// Every thread of the ring could be taken by what follows one kernel.
+TEST_F(CudaCopies, StagedCopiesBehindAKernelHoldUpNoOthers) {
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(5 * kMiB);
+  std::vector<Buffer> late;
+  for (int i = 0; i < 14; ++i) late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.Hold(kernels->get());
+  std::vector<Fence> copied;
+  for (const Buffer& buffer : late) {
+    fake_.LaunchWrite(kernels->get(), *buffer.MutableDeviceAddress(), bytes.size(), 0x77);
+    absl::StatusOr<Fence> kernel = kernels->Record();
+    ASSERT_OK(kernel);
+    ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+    absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+    ASSERT_OK(in);
+    copied.push_back(*in);
+  }
+  // In, out, and behind nothing: the kernel is let go by nobody meanwhile.
+  EXPECT_OK(other.CopyIn(bytes.data(), bytes.size(), {.timeout = absl::Seconds(5)}));
+  EXPECT_TRUE(BytesOf(other) == bytes);
+  std::vector<uint8_t> back(bytes.size());
+  absl::StatusOr<Fence> out = other.CopyOutAsync(back.data(), back.size());
+  ASSERT_OK(out);
+  EXPECT_OK(out->Wait());
+  EXPECT_TRUE(back == bytes);
+  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
+  fake_.Release(kernels->get());
+  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : late) EXPECT_TRUE(BytesOf(buffer) == bytes);
+}
+
+// Fences that are reached at any moment: while nobody looks, while one thread does, while it
+// sleeps.
+TEST_F(CudaCopies, StagedCopiesBehindManyKernelsAllEnd) {
+  const std::vector<uint8_t> bytes = Pattern(600 << 10);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back(
+        [&, t, stream = NewStream(), buffer = Make(Space(SpaceKind::kCuda), bytes.size())] {
+          std::vector<uint8_t> back(bytes.size());
+          for (int i = 0; i < 60; ++i) {
+            fake_.LaunchSleep(stream->get(), absl::Microseconds(17 * ((i * 7 + t) % 13)));
+            absl::StatusOr<Fence> kernel = stream->Record();
+            ASSERT_OK(kernel);
+            ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+            absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+            ASSERT_OK(in);
+            ASSERT_OK(in->Wait(absl::Seconds(20)));
+            ASSERT_OK(buffer.CopyOut(back.data(), back.size()));
+            ASSERT_TRUE(back == bytes);
+          }
+        });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
+  quarantines_ = true;
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.Hold(kernels->get());
+  fake_.LaunchSleep(kernels->get(), absl::ZeroDuration());
+  absl::StatusOr<Fence> kernel = kernels->Record();
+  ASSERT_OK(kernel);
+  ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
+  absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
+  ASSERT_OK(in);
+  fake_.FailCalls("EventQuery", CUDA_ERROR_UNKNOWN);
+  const absl::Status status = in->Wait();
+  EXPECT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("cuEventQuery"), std::string::npos) << status;
+  fake_.ClearFailures();
+  fake_.Release(kernels->get());
+  EXPECT_OK(kernels->Synchronize());
+}
+
+// More than there are streams for what follows others; and copies that follow those.
+TEST_F(CudaCopies, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
+  const std::shared_ptr<DeviceStream> kernels = NewStream();
+  const std::vector<uint8_t> bytes = Pattern(5000);
+  const Buffer source = Filled(Space(SpaceKind::kCudaPinned), bytes);
+  fake_.Hold(kernels->get());
+  std::vector<Buffer> late, behind;
+  std::vector<Fence> copied;
+  for (int i = 0; i < 20; ++i) {
+    late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+    behind.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
+    fake_.LaunchWrite(kernels->get(), *late[i].MutableDeviceAddress(), bytes.size(), 0x77);
+    absl::StatusOr<Fence> kernel = kernels->Record();
+    ASSERT_OK(kernel);
+    ASSERT_OK(late[i].RecordUse(Access::kWrite, *kernel));
+    absl::StatusOr<Fence> in = late[i].CopyFromAsync(source);
+    ASSERT_OK(in);
+    absl::StatusOr<Fence> within = behind[i].CopyFromAsync(late[i]);
+    ASSERT_OK(within);
+    copied.push_back(*in);
+    copied.push_back(*within);
+  }
+  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer third = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  for (const auto& [to, from] : {std::pair(other, source), {third, other}, {back, third}}) {
+    absl::StatusOr<Fence> done = to.CopyFromAsync(from);
+    ASSERT_OK(done);
+    EXPECT_OK(done->Wait(absl::Seconds(5)));
+  }
+  EXPECT_EQ(BytesOf(back), bytes);
+  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
+  fake_.Release(kernels->get());
+  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : late) EXPECT_EQ(BytesOf(buffer), bytes);
+  for (const Buffer& buffer : behind) EXPECT_EQ(BytesOf(buffer), bytes);
+}
+
+TEST_F(CudaCopies, EachDirectionHasItsStream) {
+  const std::vector<uint8_t> bytes = Pattern(5000);
+  const Buffer host = Filled(Space(SpaceKind::kCudaPinned), bytes);
+  const Buffer host_back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  const Buffer a = Filled(Space(SpaceKind::kCuda), bytes), b = Filled(a.allocator(), bytes);
+  const Buffer c = Make(a.allocator(), bytes.size());
+  const Buffer managed = Make(Space(SpaceKind::kCudaUnified), bytes.size());
+  fake_.HoldAll();
+  std::vector<Fence> done;
+  const auto start = [&](const Buffer& to, const Buffer& from) {
+    absl::StatusOr<Fence> fence = to.CopyFromAsync(from);
+    EXPECT_OK(fence);
+    done.push_back(*fence);
+  };
+  start(a, host);
+  start(host_back, b);
+  start(c, b);
+  start(managed, host);
+  std::vector<size_t> copies;
+  for (CUstream stream : fake_.Streams()) {
+    size_t count = 0;
+    for (const std::string& call : fake_.Queued(stream)) count += call == "cuMemcpyAsync" ? 1 : 0;
+    if (count > 0) copies.push_back(count);
+  }
+  EXPECT_EQ(copies, (std::vector<size_t>{2, 1, 1})) << "in, out, within";
+  fake_.ReleaseAll();
+  for (const Fence& fence : done) EXPECT_OK(fence.Wait());
+  for (const Buffer& buffer : {a, c, host_back, managed}) EXPECT_EQ(BytesOf(buffer), bytes);
+}
+
+// ---- callers' streams
+
+TEST_F(CudaCopies, TheStreamsOfEachThreadAreRefused) {
+  EXPECT_CODE(InvalidArgument, DeviceStream::Wrap(device_, CU_STREAM_PER_THREAD));
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const std::byte zero{0};
+  const auto handle = reinterpret_cast<uint64_t>(CU_STREAM_PER_THREAD);
+  EXPECT_CODE(InvalidArgument, buffer.FillAsync({&zero, 1}, {.queue = handle}));
+  EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = handle}));
+}
+
+TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  std::vector<std::shared_ptr<DeviceStream>> streams;
+  for (int i = 0; i < 70; ++i) streams.push_back(NewStream());
+  const std::byte zero{0};
+  const auto fill = [&](int first, int last) {
+    const uint64_t before = fake_.Calls("StreamGetCtx");
+    for (int i = first; i < last; ++i) {
+      absl::StatusOr<Fence> filled = buffer.FillAsync({&zero, 1}, {.queue = streams[i]->handle()});
+      EXPECT_OK(filled);
+    }
+    return fake_.Calls("StreamGetCtx") - before;
+  };
+  EXPECT_EQ(fill(0, 70), 70u);
+  EXPECT_EQ(fill(6, 70), 0u) << "the latest 64 are known";
+  EXPECT_EQ(fill(0, 1), 1u) << "the first one was forgotten";
+  EXPECT_EQ(fill(6, 7), 1u) << "and its place was that of the one used longest ago";
+  for (const auto& stream : streams) EXPECT_OK(stream->Synchronize());
+  EXPECT_OK(Space(SpaceKind::kCuda).Synchronize());
+}
+
+// ---- threads without page-locked memory
+
+TEST_F(CudaCopies, AThreadThatCannotBePreparedLeavesTheWorkToOthers) {
+  const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  fake_.FailCall("MemHostAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3}));
+  EXPECT_TRUE(BytesOf(buffer) == bytes);
+  EXPECT_GE(fake_.Calls("MemHostAlloc"), 2u);
+}
+
+TEST_F(CudaCopies, WithoutPreparedThreadsTheCopyFailsAndTheNextOneTriesAgain) {
+  const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  for (int i = 0; i < 3; ++i) {
+    fake_.FailCalls("MemHostAlloc", CUDA_ERROR_OUT_OF_MEMORY);
+    const absl::Status status = buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3});
+    EXPECT_CODE(ResourceExhausted, status);
+    EXPECT_NE(status.message().find("cuMemHostAlloc"), std::string::npos) << status;
+    fake_.ClearFailures();
+    if (i == 0) continue;
+    EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3}));
+    EXPECT_TRUE(BytesOf(buffer) == bytes);
+    break;
+  }
+}
+
+}  // namespace
+}  // namespace tenure::cuda
