@@ -90,7 +90,7 @@ class PooledAllocator : public RootAllocator {
     // max_slab_bytes). kNever: they stay until the source is exhausted.
     uint32_t joining_slack_percent = 12;
     uint32_t alone_slack_percent = kNever;
-    // The budget: no more is reserved, in use or not.
+    // The budget: no more is reserved, in use or not, in slabs or beside them.
     uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
     // Slabs that are wholly free go back while more than this is cached. Then
     // freeing may cost what giving back costs; growing and trimming only,
@@ -140,6 +140,17 @@ class PooledAllocator : public RootAllocator {
 
   SlabSource& source() { return *source_; }
 
+  // Memory that a derived class takes from the driver itself, beside the slabs and under the same
+  // budget: counted as reserved from before it is taken until after it was given back. False: it
+  // would pass the budget.
+  bool TryReserveOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Gives back what the derived class keeps of that without using it; how many bytes. Called when
+  // the budget or the source is exhausted, with no lock held.
+  virtual uint64_t GiveKeptOutside() { return 0; }
+  // Allocation::token of what is not a block; Release leaves it alone.
+  static constexpr uint64_t kNotABlock = 3;
+
  private:
   // A request in the pool's terms.
   struct Need {
@@ -186,6 +197,8 @@ class PooledAllocator : public RootAllocator {
   RangeHeap::Block DropChunk(uint64_t address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropFreeChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // What may still be taken.
+  uint64_t Headroom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t CachedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return large_.free_bytes() + small_.free_bytes();
   }
@@ -208,10 +221,12 @@ class PooledAllocator : public RootAllocator {
   RangeHeap large_ ABSL_GUARDED_BY(mutex_);                // of slabs
   RangeHeap small_ ABSL_GUARDED_BY(mutex_);                // of chunks
   absl::flat_hash_map<uint64_t, uint32_t> chunks_
-      ABSL_GUARDED_BY(mutex_);                           // address: node of large_
-  std::vector<Slab> slabs_ ABSL_GUARDED_BY(mutex_);      // in the large heap, by address
-  std::vector<Slab> leaving_ ABSL_GUARDED_BY(mutex_);    // to be given back
-  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // slabs of all kinds, leaving_ too
+      ABSL_GUARDED_BY(mutex_);                         // address: node of large_
+  std::vector<Slab> slabs_ ABSL_GUARDED_BY(mutex_);    // in the large heap, by address
+  std::vector<Slab> leaving_ ABSL_GUARDED_BY(mutex_);  // to be given back
+  // Slabs of all kinds, those that are being taken and leaving_ too.
+  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t outside_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> any_leaving_{false};
 };
 
