@@ -62,6 +62,9 @@ struct AllocationRequest {
   std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
+  // Of memory of its own kind, whose bytes are not to be given to other requests nor moved about:
+  // decorators pass it through.
+  bool apart() const { return imports() || sharing != Sharing::kNone || write_combined; }
 };
 
 struct Allocation {
@@ -78,6 +81,7 @@ struct Allocation {
   uint64_t token = 0;            // the allocator's own; means nothing to others
   bool read_only = false;        // host writes are refused
   bool imported = false;         // foreign memory or a window of a file
+  bool apart = false;            // the request was (AllocationRequest::apart)
 
   explicit operator bool() const { return static_cast<bool>(id); }
 };

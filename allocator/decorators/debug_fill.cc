@@ -54,8 +54,9 @@ absl::Status DebugFillAllocator::Paint(const Allocation& upstream, uint64_t offs
 
 absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest& request) {
   deferred_.Reap();
-  if (!applies() || request.imports()) {
+  if (!applies() || request.apart()) {
     absl::StatusOr<Allocation> made = up().Allocate(request);
+    if (made.ok()) made->apart = request.apart();
     made.ok() ? counters_.OnAllocate(request.size_bytes, 0) : counters_.OnFailure();
     return made;
   }
@@ -115,7 +116,7 @@ void DebugFillAllocator::Deallocate(const Allocation& allocation, absl::Span<con
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
   deferred_.Reap();
-  if (!applies() || allocation.imported) {
+  if (!applies() || allocation.apart) {
     up().Deallocate(allocation, users);
   } else {
     deferred_.Retire(allocation, users);
@@ -175,7 +176,7 @@ AllocatorStats DebugFillAllocator::Stats() const {
 }
 
 SubRegion DebugFillAllocator::ToUpstream(const SubRegion& region) const {
-  if (!applies() || region.allocation->imported) return region;
+  if (!applies() || region.allocation->apart) return region;
   const Record* record = RecordOf(*region.allocation);
   return {&record->upstream, record->front_bytes + region.offset_bytes, region.size_bytes};
 }

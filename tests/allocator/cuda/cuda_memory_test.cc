@@ -1,8 +1,11 @@
 // What CUDA's allocators take beside their pools and what they never take: budgets, memory of its
 // own, limits of managed and pinned memory, hints. On the fake device.
 
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +18,11 @@
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
 #include "tenure/allocator/cuda/stream.h"
+#include "tenure/allocator/decorators/caching.h"
+#include "tenure/allocator/decorators/debug_fill.h"
+#include "tenure/allocator/decorators/fault_injecting.h"
+#include "tenure/allocator/decorators/limiting.h"
+#include "tenure/allocator/decorators/recording.h"
 #include "tenure/tests/allocator/cuda/fake_driver.h"
 #include "tenure/tests/runtime/status_matchers.h"
 
@@ -221,6 +229,77 @@ TEST_F(CudaMemoryTest, WhatIsKeptGoesWhenItIsMissed) {
     space_->Deallocate(Make(waiting.request));
     EXPECT_EQ(Stats().reserved_bytes, 0u);
   }
+}
+
+// ------------------------------------------------------------------------------------------------
+// Decorators
+
+TEST_F(CudaMemoryTest, DecoratorsLeaveMemoryOfItsOwnAsItIs) {
+  const std::function<void()> decorate[] = {
+      [&] {
+        space_ = std::make_unique<CachingAllocator>(std::move(space_), CachingAllocator::Options());
+      },
+      [&] {
+        space_ =
+            std::make_unique<DebugFillAllocator>(std::move(space_), DebugFillAllocator::Options());
+      },
+      [&] { space_ = std::make_unique<LimitingAllocator>(std::move(space_), 64 * kMiB); },
+      [&] {
+        space_ =
+            std::make_unique<RecordingAllocator>(std::move(space_), RecordingAllocator::Options());
+      },
+      [&] { space_ = std::make_unique<FaultInjectingAllocator>(std::move(space_), FaultPlan()); },
+  };
+  const std::string ones(100, 1);
+  for (const auto& one : decorate) {
+    for (const Sharing sharing : {Sharing::kPosixFd, Sharing::kIpc}) {
+      Open(SpaceKind::kCuda);
+      one();
+      const Allocation shared = Make(Shared(kPage, sharing));
+      std::string seen(100, 0);
+      ASSERT_OK(space_->CopyIn({&shared, 7, 100}, ones.data(), {}));
+      ASSERT_OK(space_->CopyOut(seen.data(), {&shared, 7, 100}, {}));
+      EXPECT_EQ(seen, ones);
+      auto* share = space_->Capability<ShareCapability>();
+      if (sharing == Sharing::kIpc) {
+        EXPECT_OK(share->ExportIpc(shared));
+      } else {
+        absl::StatusOr<int> fd = share->ExportFd(shared);
+        ASSERT_OK(fd);
+        close(*fd);
+      }
+      space_->Deallocate(shared);
+      // Another process may still have it mapped.
+      const Allocation other = Make({.size_bytes = kPage});
+      EXPECT_NE(other.device_address, shared.device_address);
+      space_->Deallocate(other);
+    }
+    Open(SpaceKind::kCudaPinned);
+    one();
+    const Allocation combined = Make(WriteCombined(4096));
+    EXPECT_TRUE(fake_.HostFlags(combined.host).has_value());
+    space_->Deallocate(combined);
+    const Allocation plain = Make({.size_bytes = 4096});
+    EXPECT_NE(plain.host, combined.host);
+    space_->Deallocate(plain);
+  }
+}
+
+TEST_F(CudaMemoryTest, TheCacheMakesRoomForWhatItPassesOn) {
+  Open(SpaceKind::kCuda, {.max_reserved_bytes = 8 * kMiB});
+  space_ = std::make_unique<CachingAllocator>(std::move(space_), CachingAllocator::Options());
+  space_->Deallocate(Make({.size_bytes = 6 * kMiB}));
+  space_->Deallocate(Make(Shared(8 * kMiB)));
+}
+
+TEST_F(CudaMemoryTest, NothingAtAllIsWrappedAlignedAsAsked) {
+  Open(SpaceKind::kCuda);
+  AllocationRequest request;
+  request.alignment_bytes = 4096;
+  request.foreign = ForeignMemory();
+  const Allocation none = Make(request);
+  EXPECT_EQ(none.alignment_bytes, 4096u);
+  space_->Deallocate(none);
 }
 
 }  // namespace
