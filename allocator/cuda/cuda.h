@@ -123,14 +123,15 @@ enum class AccessHint {
   kDevicePreferred,  // stays on the device; the host reads it over the bus
   kHostPreferred,    // stays on the host; kernels read it over the bus
   kReadMostly,       // each side keeps a copy of its own until somebody writes
-  kStreaming,        // used once, from one end to the other: bytes move ahead of their use
+  kStreaming,        // used once, from one end to the other: the first 32 MiB move at once
 };
 
 class UnifiedCapability {
  public:
   static constexpr std::string_view kName = "cuda unified memory";
   virtual ~UnifiedCapability() = default;
-  // Until another hint; goes by whole pages of 64 KiB or more, so for what has pages of its own.
+  // Until another hint or until the allocation is freed; goes by whole pages of 64 KiB or more, so
+  // for what has pages of its own.
   virtual absl::Status Hint(const SubRegion& region, AccessHint hint) = 0;
   // Moves the bytes to the device or to the host, ahead of their use, on `queue` (0: the
   // allocator's own).

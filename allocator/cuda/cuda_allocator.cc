@@ -182,6 +182,7 @@ AllocatorStats CudaAllocator::Stats() const {
 }
 
 void CudaAllocator::Release(const Allocation& allocation) {
+  if (remembers_.load(std::memory_order_relaxed)) Forget(allocation);
   if (special_count_.load(std::memory_order_relaxed) != 0 && !allocation.imported) {
     std::unique_ptr<SpecialMemory> special;
     {

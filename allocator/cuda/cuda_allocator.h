@@ -85,6 +85,11 @@ class CudaAllocator : public PooledAllocator,
   // Whether foreign memory of this kind belongs here; an error says what would be right.
   virtual absl::Status CheckForeign(CUmemorytype type, bool managed) const = 0;
 
+  // Undoes what was said to the driver of bytes that somebody else may be given next; called while
+  // Remember() has said so.
+  virtual void Forget(const Allocation&) {}
+  void Remember() { remembers_.store(true, std::memory_order_relaxed); }
+
   void* FindCapability(std::string_view name) override;
   absl::Status Zero(const Allocation& allocation) override;
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) final;
@@ -105,6 +110,7 @@ class CudaAllocator : public PooledAllocator,
 
   const std::shared_ptr<CopyEngine> engine_;
   std::atomic<uint64_t> special_count_{0};
+  std::atomic<bool> remembers_{false};
   mutable absl::Mutex mutex_;
   std::vector<std::unique_ptr<SpecialMemory>> kept_ ABSL_GUARDED_BY(mutex_);  // the newest last
   uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

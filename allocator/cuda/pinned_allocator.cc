@@ -7,6 +7,7 @@
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
 #include "tenure/allocator/host/memory.h"
+#include "tenure/allocator/host/system_memory.h"
 
 namespace tenure::cuda {
 namespace {
@@ -109,6 +110,7 @@ class PinnedAllocator final : public CudaAllocator {
 absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(
     const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options) {
   SpaceTraits traits;
+  traits.max_allocation_bytes = host::ReadSystemMemory().total_bytes;
   traits.min_alignment_bytes = 256;
   traits.device_readable = true;
   traits.device_writable = true;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -300,6 +301,112 @@ TEST_F(CudaMemoryTest, NothingAtAllIsWrappedAlignedAsAsked) {
   const Allocation none = Make(request);
   EXPECT_EQ(none.alignment_bytes, 4096u);
   space_->Deallocate(none);
+}
+
+// ------------------------------------------------------------------------------------------------
+// What must not be taken
+
+TEST_F(CudaMemoryTest, ManagedMemoryFindsRoomBesideWhatOthersUse) {
+  CUdeviceptr others = 0, more = 0;
+  {
+    Device::Scope scope(*device_);
+    ASSERT_EQ(fake_.table().MemAlloc(&others, 40 * kMiB), CUDA_SUCCESS);
+  }
+  ManagedSource source(device_);
+  absl::StatusOr<Slab> first = source.Take(60 * kMiB);
+  ASSERT_OK(first);
+  // Nobody has touched it: nothing of it shows in what the device has free.
+  const absl::Status status = source.Take(60 * kMiB).status();
+  EXPECT_CODE(ResourceExhausted, status);
+  EXPECT_NE(status.message().find("others use 41943040"), std::string::npos) << status;
+  absl::StatusOr<Slab> fits = source.Take(40 * kMiB);
+  ASSERT_OK(fits);
+  source.Give(*fits);
+  {
+    // As if half of it were on the device now; then others take more.
+    Device::Scope scope(*device_);
+    ASSERT_EQ(fake_.table().MemAlloc(&more, 90 * kMiB), CUDA_SUCCESS);
+  }
+  // 130 used, of which 60 may be ours.
+  EXPECT_CODE(ResourceExhausted, source.Take(12 * kMiB));
+  fits = source.Take(10 * kMiB);
+  ASSERT_OK(fits);
+  source.Give(*fits);
+  source.Give(*first);
+  {
+    Device::Scope scope(*device_);
+    EXPECT_EQ(fake_.table().MemFree(more), CUDA_SUCCESS);
+    EXPECT_EQ(fake_.table().MemFree(others), CUDA_SUCCESS);
+  }
+  // With nothing taken, what the others use is known anew.
+  first = source.Take(140 * kMiB);
+  ASSERT_OK(first);
+  source.Give(*first);
+}
+
+TEST_F(CudaMemoryTest, PinnedMemoryLeavesTheSystemAlive) {
+  host::SystemMemory memory{.total_bytes = 64 * kMiB, .available_bytes = 9 * kMiB};
+  PinnedSource source(device_, [&] { return memory; });
+  const absl::Status status = source.Take(10 * kMiB).status();
+  EXPECT_CODE(ResourceExhausted, status);
+  for (const char* number : {"67108864", "9437184", "1048576"}) {
+    EXPECT_NE(status.message().find(number), std::string::npos) << status;
+  }
+  EXPECT_CODE(ResourceExhausted, source.Take(uint64_t{1} << 60));
+  EXPECT_EQ(fake_.Calls("MemHostRegister"), 0u);
+  absl::StatusOr<Slab> fits = source.Take(8 * kMiB);
+  ASSERT_OK(fits);
+  source.Give(*fits);
+  // Asked each time.
+  memory.available_bytes = 4 * kMiB;
+  EXPECT_CODE(ResourceExhausted, source.Take(8 * kMiB));
+  EXPECT_EQ(Open(SpaceKind::kCudaPinned).traits().max_allocation_bytes,
+            host::ReadSystemMemory().total_bytes);
+}
+
+// ------------------------------------------------------------------------------------------------
+// Hints
+
+TEST_F(CudaMemoryTest, HintsEndWithTheirBuffer) {
+  Open(SpaceKind::kCudaUnified);
+  auto* unified = space_->Capability<UnifiedCapability>();
+  const Allocation hinted = Make({.size_bytes = 4 * kMiB});
+  const Allocation other = Make({.size_bytes = 4 * kMiB});
+  ASSERT_OK(unified->Hint({&hinted, kMiB, kMiB}, AccessHint::kHostPreferred));
+  ASSERT_OK(unified->Hint({&other, 0, kMiB}, AccessHint::kReadMostly));
+  const size_t said = fake_.Advices().size();
+  space_->Deallocate(hinted);
+  const std::vector<FakeAdvice> all = fake_.Advices();
+  ASSERT_EQ(all.size(), said + 3);
+  std::set<int> unset;
+  for (size_t i = said; i < all.size(); ++i) {
+    EXPECT_EQ(all[i].address, hinted.device_address + kMiB);
+    EXPECT_EQ(all[i].size_bytes, kMiB);
+    unset.insert(all[i].advice);
+  }
+  EXPECT_EQ(unset,
+            (std::set<int>{CU_MEM_ADVISE_UNSET_READ_MOSTLY, CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION,
+                           CU_MEM_ADVISE_UNSET_ACCESSED_BY}));
+  // Once.
+  space_->Deallocate(Make({.size_bytes = 4 * kMiB}));
+  EXPECT_EQ(fake_.Advices().size(), said + 3);
+  space_->Deallocate(other);
+  EXPECT_EQ(fake_.Advices().size(), said + 6);
+}
+
+TEST_F(CudaMemoryTest, OfWhatIsStreamedTheFirstBytesGoAhead) {
+  Open(SpaceKind::kCudaUnified);
+  auto* unified = space_->Capability<UnifiedCapability>();
+  const Allocation made = Make({.size_bytes = 50 * kMiB});
+  ASSERT_OK(unified->Hint({&made, kMiB, 40 * kMiB}, AccessHint::kStreaming));
+  const FakeAdvice ahead = fake_.Advices().back();
+  EXPECT_EQ(ahead.call, "cuMemPrefetchAsync");
+  EXPECT_EQ(ahead.address, made.device_address + kMiB);
+  EXPECT_EQ(ahead.size_bytes, 32 * kMiB);
+  ASSERT_OK(unified->Hint({&made, 0, kMiB}, AccessHint::kStreaming));
+  EXPECT_EQ(fake_.Advices().back().size_bytes, kMiB);
+  ASSERT_OK(space_->Synchronize());
+  space_->Deallocate(made);
 }
 
 }  // namespace
