@@ -7,7 +7,8 @@
 //   RETURN_IF_ERROR(Registry::Default().Register(*std::move(device)));
 //
 // All three pool (offset/pooled_allocator.h): what is freed is given again at once, or as soon as
-// the fences that guard it are reached, to whoever asks. To the driver it goes back by Trim, on
+// the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
+// which comes after (AllocationRequest::queue). To the driver it goes back by Trim, on
 // exhaustion, beyond the bounds below, and, of `cuda`, when an allocation makes the pool grow while
 // much of it is free elsewhere; never from dropping the last handle (but see max_cached_bytes), as
 // cuMemFree and cuMemFreeHost wait for all queued work.
@@ -21,7 +22,8 @@
 //   cuda-pinned   host memory in huge pages, page-locked for all devices; write-combined on request
 //                 (0.5 ms each: kept when it is freed, for the next of that size)
 //
-// Cost: 0.1 us for an allocation or a free that the pool serves; docs/cuda.md.
+// Cost: 0.1 us for an allocation or a free that the pool serves (docs/cuda.md); for one of a queue
+// that is not there yet, a look at all that waits and a cuStreamWaitEvent for each fence.
 // Thread safety: thread-safe. Ownership: as any allocator's. Errors: Unavailable (no driver, no
 // such device), Unimplemented (built without the CUDA Toolkit; no managed memory),
 // ResourceExhausted.

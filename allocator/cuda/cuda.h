@@ -16,6 +16,12 @@
 // The other way round, work on the stream follows a copy (or whatever has a fence) by
 // stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue.
 //
+// Freed bytes are given again when the fences of their uses are reached. A buffer that says which
+// queue uses it first (BufferOptions::queue = stream->handle()) can have them sooner: at once where
+// the uses are that stream's own; those of other streams rather than that memory runs out, and then
+// the stream is made to wait, on the device. The old uses are uses of the new buffer: the host and
+// other queues wait for them as for any. Not for zeroed buffers, nor within a capture.
+//
 // Inside a stream capture: copies and fills with that queue become nodes of the graph; Record, and
 // whatever else would have to wait on the host, is FailedPrecondition. Bytes that a graph uses must
 // stay where they are, and allocated, for as long as it is launched: the caller sees to that.

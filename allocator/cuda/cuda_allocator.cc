@@ -202,6 +202,26 @@ void CudaAllocator::Release(const Allocation& allocation) {
   PooledAllocator::Release(allocation);
 }
 
+PooledAllocator::Order CudaAllocator::OrderAfter(uint64_t queue, const Fence& fence) const {
+  const auto* timeline = dynamic_cast<const EventTimeline*>(fence.timeline().get());
+  if (timeline == nullptr) return Order::kNone;
+  return timeline->stream() == reinterpret_cast<CUstream>(queue) ? Order::kKept : Order::kIfItWaits;
+}
+
+bool CudaAllocator::QueueCanWait(uint64_t queue) const {
+  // A graph that is being captured can't wait for what is not in it.
+  Device::Scope scope(device());
+  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  return scope.status().ok() &&
+         device().driver()->StreamIsCapturing(reinterpret_cast<CUstream>(queue), &capturing) ==
+             CUDA_SUCCESS &&
+         capturing == CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+absl::Status CudaAllocator::MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences) {
+  return QueueWaits(device(), reinterpret_cast<CUstream>(queue), fences);
+}
+
 absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {
   const auto address = reinterpret_cast<uint64_t>(request.foreign->data);
   if (request.size_bytes > 0) {

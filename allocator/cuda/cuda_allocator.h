@@ -88,6 +88,12 @@ class CudaAllocator : public PooledAllocator,
   // Undoes what was said to the driver of bytes that somebody else may be given next; called while
   // Remember() has said so.
   virtual void Forget(const Allocation&) {}
+  Order OrderAfter(uint64_t queue, const Fence& fence) const final;
+  bool QueueCanWait(uint64_t queue) const final;
+  absl::Status MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences) final;
+  void OnGivenAgain(const Allocation& allocation) final {
+    if (remembers_.load(std::memory_order_relaxed)) Forget(allocation);
+  }
   void Remember() { remembers_.store(true, std::memory_order_relaxed); }
 
   void* FindCapability(std::string_view name) override;

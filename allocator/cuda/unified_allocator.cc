@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <utility>
 #include <vector>
@@ -110,7 +111,10 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
       absl::MutexLock lock(&mutex_);
       const uint64_t begin = allocation.device_address;
       const uint64_t size = std::max(allocation.size_bytes, allocation.reserved_bytes);
-      for (auto it = hinted_.lower_bound(begin); it != hinted_.end() && it->first - begin < size;) {
+      auto it = hinted_.lower_bound(begin);
+      // One that reaches into it, if it is a part of what was freed.
+      if (it != hinted_.begin() && begin - std::prev(it)->first < std::prev(it)->second) --it;
+      for (; it != hinted_.end() && it->first < begin + size;) {
         over.push_back(*it);
         it = hinted_.erase(it);
       }

@@ -61,6 +61,7 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
     return made;
   }
   AllocationRequest padded = request;
+  padded.queue = 0;  // it is filled at once
   const uint64_t alignment = std::max(request.alignment_bytes, traits_.min_alignment_bytes);
   uint64_t front = 0;
   const bool fits = !IsPowerOfTwo(alignment) ||  // the upstream refuses it

@@ -180,6 +180,10 @@ bool PooledAllocator::FromHeap(const Need& need, Allocation& made) {
   return true;
 }
 
+uint64_t PooledAllocator::TokenOf(const RangeHeap::Block& block, bool small) const {
+  return BlockToken(small ? kSmall : kLarge, block, options_.granule_bytes);
+}
+
 void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const Need& need,
                               Allocation& made) const {
   // The slab that it begins in: the last that begins at or before it.
@@ -193,7 +197,7 @@ void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const N
   const uint64_t offset = block.address - slab.address;
   made.reserved_bytes = block.size_bytes;
   made.alignment_bytes = need.alignment_bytes;
-  made.token = BlockToken(small ? kSmall : kLarge, block, options_.granule_bytes);
+  made.token = TokenOf(block, small);
   PointInto(slab, offset, made);
   // What spans slabs has no one object.
   if (WindowFits(offset, block.size_bytes, slab.size_bytes)) NameObject(slab, offset, made);
@@ -238,6 +242,12 @@ absl::StatusOr<Allocation> PooledAllocator::MakeOwnSlab(const AllocationRequest&
 absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& request,
                                                  const Need& need) {
   absl::StatusOr<Allocation> made(absl::in_place);
+  const bool may_follow = MayFollow(request);
+  if (may_follow) {
+    const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kKept, *made);
+    if (!early.ok()) return early.status();
+    if (*early) return made;
+  }
   {
     absl::MutexLock source_lock(&source_mutex_);
     // Whoever was here before may have brought enough.
@@ -248,6 +258,14 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
   if (absl::IsResourceExhausted(made.status())) {
     tried = absl::StrCat("a new slab (", made.status().message(), ")");
     Poll();  // not under the lock: what is due may call code of the user's
+    if (may_follow) {
+      made = Allocation();
+      if (FromCache(need, *made)) return made;
+      const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kIfItWaits, *made);
+      if (!early.ok()) return early.status();
+      if (*early) return made;
+      absl::StrAppend(&tried, ", what the queue could wait for");
+    }
     const uint64_t outside = GiveKeptOutside();
     absl::MutexLock source_lock(&source_mutex_);
     made = Allocation();

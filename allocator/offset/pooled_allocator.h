@@ -7,7 +7,9 @@
 // nothing is rounded to a class.
 //
 //   Allocate -> [ free block that fits ] -> block          ~0.1 us
+//        none -> [ freed, but in use until the request's queue gets there ]
 //        none -> [ source: new slab ]                      the driver's time
+//        none -> [ freed, but in use by what that queue can wait for ]
 //        none -> [ reap what is due, give back free slabs, take exactly ]
 //        none -> ResourceExhausted, which tells all of that
 //
@@ -138,6 +140,16 @@ class PooledAllocator : public RootAllocator {
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
   void Release(const Allocation& allocation) override;
 
+  // Devices' queues, for requests that name one (AllocationRequest::queue). How what a queue is
+  // given from now on stands to a fence; called under a lock, so it must not call the driver.
+  enum class Order { kNone, kIfItWaits, kKept };
+  virtual Order OrderAfter(uint64_t, const Fence&) const { return Order::kNone; }
+  // Whether the queue can be made to wait now, and that. kKept too is made sure of by waiting.
+  virtual bool QueueCanWait(uint64_t) const { return false; }
+  virtual absl::Status MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences);
+  // A block was given again without having been released.
+  virtual void OnGivenAgain(const Allocation&) {}
+
   SlabSource& source() { return *source_; }
 
   // Memory that a derived class takes from the driver itself, beside the slabs and under the same
@@ -191,6 +203,18 @@ class PooledAllocator : public RootAllocator {
   // From the heap that is not meant for it, or `refusal`.
   absl::StatusOr<Allocation> FromOtherHeap(const Need& need, absl::Status refusal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Bytes that wait for fences which the request's queue comes after: kKept, or any that it can be
+  // made to wait for. False: there are none that do.
+  absl::StatusOr<bool> FromWaiting(const AllocationRequest& request, const Need& need, Order least,
+                                   Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool TakeWaiting(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
+                   std::vector<DeferredQueue::Entry>& more, Allocation& made,
+                   std::vector<Fence>& fences) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool MayFollow(const AllocationRequest& request) const {
+    return request.queue != 0 && request.pending != nullptr && !request.zeroed &&
+           QueueCanWait(request.queue);
+  }
+  uint64_t TokenOf(const RangeHeap::Block& block, bool small) const;
   void HandOut(const RangeHeap::Block& block, bool small, const Need& need, Allocation& made) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns a chunk without blocks to the large heap.
