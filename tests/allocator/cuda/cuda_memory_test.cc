@@ -24,6 +24,8 @@
 #include "tenure/allocator/decorators/fault_injecting.h"
 #include "tenure/allocator/decorators/limiting.h"
 #include "tenure/allocator/decorators/recording.h"
+#include "tenure/planner/planner.h"
+#include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/cuda/fake_driver.h"
 #include "tenure/tests/runtime/status_matchers.h"
 
@@ -301,6 +303,57 @@ TEST_F(CudaMemoryTest, NothingAtAllIsWrappedAlignedAsAsked) {
   const Allocation none = Make(request);
   EXPECT_EQ(none.alignment_bytes, 4096u);
   space_->Deallocate(none);
+}
+
+// A planned arena is shared as a whole, and what is placed in it is found at its offset.
+TEST_F(CudaMemoryTest, PlannedArenasCanBeExported) {
+  Open(SpaceKind::kCuda);
+  {
+    Schedule schedule;
+    std::vector<Buffer> made;
+    for (const char* name : {"a", "b"}) {
+      absl::StatusOr<Buffer> buffer =
+          Buffer::Create(*space_, DType::kUInt8, Shape::Vector(3000), {.name = name});
+      ASSERT_OK(buffer);
+      made.push_back(*std::move(buffer));
+    }
+    ASSERT_OK(schedule.AddStep({.writes = {made[0]}}));
+    ASSERT_OK(schedule.AddStep({.reads = {made[0]}, .writes = {made[1]}}));
+    ASSERT_OK(schedule.AddStep({.reads = {made[1]}}));
+    made.clear();
+    absl::StatusOr<Plan> plan = MakePlan(schedule);
+    ASSERT_OK(plan);
+    absl::StatusOr<PlacedPlan> placed = PlacePlan(*plan, schedule, {.sharing = Sharing::kPosixFd});
+    ASSERT_OK(placed);
+    ASSERT_EQ(placed->arenas.size(), 1u);
+    const Buffer& arena = placed->arenas[0];
+    const Buffer& second = schedule.steps()[2].reads[0];
+    const std::vector<uint8_t> bytes(3000, 0x5c);
+    ASSERT_OK(second.CopyIn(bytes.data(), bytes.size()));
+    auto* share = space_->Capability<ShareCapability>();
+    absl::StatusOr<int> fd = share->ExportFd(arena.storage()->root());
+    ASSERT_OK(fd);
+    absl::StatusOr<ForeignMemory> memory = share->ImportFd(*fd, arena.size());
+    close(*fd);
+    ASSERT_OK(memory);
+    absl::StatusOr<Buffer> imported =
+        Buffer::Wrap(*space_, DType::kUInt8, Shape::Vector(arena.size()), *memory, arena.size());
+    ASSERT_OK(imported);
+    const uint64_t offset = *second.DeviceAddress() - *arena.DeviceAddress();
+    EXPECT_GT(offset, 0u);
+    std::vector<uint8_t> seen(3000);
+    ASSERT_OK(imported->CopyOutAt(offset, seen.data(), seen.size()));
+    EXPECT_EQ(seen, bytes);
+  }
+  // Where nothing can be shared, nothing is placed.
+  Open(SpaceKind::kCudaPinned);
+  Schedule schedule;
+  absl::StatusOr<Buffer> pinned = Buffer::Create(*space_, DType::kUInt8, Shape::Vector(100));
+  ASSERT_OK(schedule.AddStep({.writes = {*std::exchange(pinned, Buffer())}}));
+  absl::StatusOr<Plan> plan = MakePlan(schedule);
+  ASSERT_OK(plan);
+  EXPECT_CODE(Unimplemented, PlacePlan(*plan, schedule, {.sharing = Sharing::kPosixFd}));
+  EXPECT_FALSE(schedule.steps()[0].writes[0].is_allocated());
 }
 
 // ------------------------------------------------------------------------------------------------
