@@ -18,8 +18,10 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "tenure/allocator/ids.h"
+#include "tenure/allocator/timeline/timeline.h"
 
 namespace tenure {
 
@@ -54,6 +56,13 @@ struct AllocationRequest {
                                 // in order, slow for the host to read; elsewhere without effect
   std::string_view name = {};   // for errors, logs and events; borrowed for the call
   StorageId storage = {};       // whom it is for; none for slabs and arenas' own use
+  // The device's queue (of CUDA a CUstream) that will use it first, or 0: none in particular. It
+  // may then have bytes that were freed and that work on devices still uses, which that queue
+  // comes after or is made to wait for. The fences of that work are added to `pending`, and are
+  // uses of the new allocation too: the host, and other queues, must wait for them, and Deallocate
+  // be given them while they are not reached. Null: no such bytes. Elsewhere without effect.
+  uint64_t queue = 0;
+  std::vector<Fence>* pending = nullptr;
   // Where the bytes come from, if they exist already (at most one of the two).
   // Wrapping foreign memory and opening windows of files are allocations like
   // any other, so decorators see them; those that would change the geometry
@@ -62,6 +71,9 @@ struct AllocationRequest {
   std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
+  // Of memory of its own kind, whose bytes are not to be given to other requests nor moved about:
+  // decorators pass it through.
+  bool apart() const { return imports() || sharing != Sharing::kNone || write_combined; }
 };
 
 struct Allocation {
@@ -78,6 +90,7 @@ struct Allocation {
   uint64_t token = 0;            // the allocator's own; means nothing to others
   bool read_only = false;        // host writes are refused
   bool imported = false;         // foreign memory or a window of a file
+  bool apart = false;            // the request was (AllocationRequest::apart)
 
   explicit operator bool() const { return static_cast<bool>(id); }
 };

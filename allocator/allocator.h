@@ -147,7 +147,8 @@ class BatchCapability {
 //                                                  Buffer::Wrap(cuda, dtype, shape, memory, size)
 //
 // With a descriptor the bytes live until the last process lets go of them. With an IPC handle they
-// live as long as the exporting allocation: keep it until the others have closed theirs.
+// live as long as the exporting allocation: keep it until the others have closed theirs, as the
+// same memory may be given to another allocation for Sharing::kIpc afterwards.
 class ShareCapability {
  public:
   static constexpr std::string_view kName = "sharing between processes";

@@ -32,6 +32,7 @@ absl::StatusOr<Allocation> RootAllocator::Allocate(const AllocationRequest& requ
   }
   made->id = AllocationId::Mint();
   made->size_bytes = request.size_bytes;
+  made->apart = request.apart();
   counters_.OnAllocate(made->size_bytes, made->reserved_bytes);
   return made;
 }
@@ -63,7 +64,7 @@ Allocation RootAllocator::WrapForeign(const AllocationRequest& request) const {
   const ForeignMemory& foreign = *request.foreign;
   const auto address = reinterpret_cast<uintptr_t>(foreign.data);
   Allocation made;
-  made.alignment_bytes = address == 0 ? traits_.min_alignment_bytes : address & -address;
+  made.alignment_bytes = address == 0 ? AlignmentFor(request) : address & -address;
   made.read_only = foreign.read_only;
   made.imported = true;
   if (foreign.release) {

@@ -65,6 +65,10 @@ class RootAllocator : public Allocator {
   Allocation WrapForeign(const AllocationRequest& request) const;
   static void ReleaseForeign(const Allocation& allocation);
 
+  // What was given back and waits (DeferredQueue::Revise). `reserved_bytes` of what is given again
+  // is the derived class's to count.
+  DeferredQueue& deferred() { return deferred_; }
+
   // Nothing came of the request: ExhaustedError with this allocator's state.
   absl::Status Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,
                          std::string_view tried) const;

@@ -11,16 +11,19 @@
 namespace tenure {
 namespace {
 
-absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& allocator) {
+absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& allocator,
+                                 const PlaceOptions& options) {
   const PlanArena& arena = plan.arenas[number];
   return Buffer::Create(
       allocator, DType::kUInt8, Shape::Vector(arena.size_bytes),
       {.name = absl::StrCat("arena ", number, plan.name.empty() ? "" : " of ", plan.name),
        .alignment_bytes = arena.alignment_bytes,
-       .immediate = true});
+       .immediate = true,
+       .sharing = options.sharing});
 }
 
-absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, PlacedPlan& placed) {
+absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, const PlaceOptions& options,
+                      PlacedPlan& placed) {
   auto no_such = [](auto... what) {
     return absl::FailedPreconditionError(
         absl::StrCat("the plan names ", what..., ", which the schedule or the plan does not have"));
@@ -33,7 +36,7 @@ absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, PlacedPlan& pl
     Storage& storage = *liveness.storages[p.storage].storage;
     Buffer& arena = placed.arenas[p.arena];
     if (arena.is_null()) {
-      absl::StatusOr<Buffer> made = MakeArena(plan, p.arena, storage.allocator());
+      absl::StatusOr<Buffer> made = MakeArena(plan, p.arena, storage.allocator(), options);
       if (!made.ok()) return made.status();
       arena = *std::move(made);
     }
@@ -51,9 +54,10 @@ absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, PlacedPlan& pl
   return absl::OkStatus();
 }
 
-absl::StatusOr<PlacedPlan> PlaceAllOrNothing(const Plan& plan, const Liveness& liveness) {
+absl::StatusOr<PlacedPlan> PlaceAllOrNothing(const Plan& plan, const Liveness& liveness,
+                                             const PlaceOptions& options = {}) {
   PlacedPlan placed;
-  absl::Status status = PlaceAll(plan, liveness, placed);
+  absl::Status status = PlaceAll(plan, liveness, options, placed);
   if (status.ok()) return placed;
   // What was placed a moment ago can be sealed or mapped by nobody but a racing thread: that one
   // keeps its bytes.
@@ -63,7 +67,8 @@ absl::StatusOr<PlacedPlan> PlaceAllOrNothing(const Plan& plan, const Liveness& l
 
 }  // namespace
 
-absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule) {
+absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
+                                     const PlaceOptions& options) {
   const StepOrder order(schedule);
   absl::StatusOr<Liveness> liveness = AnalyzeLiveness(schedule, order, {.fill_zeroed = true});
   if (!liveness.ok()) return liveness.status();
@@ -71,7 +76,7 @@ absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule)
       !status.ok()) {
     return status;
   }
-  return PlaceAllOrNothing(plan, *liveness);
+  return PlaceAllOrNothing(plan, *liveness, options);
 }
 
 absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Schedule& schedule) {

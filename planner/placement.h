@@ -11,7 +11,7 @@
 // Ownership: an arena lives as long as the PlacedPlan or anything placed in it.
 // Errors: FailedPrecondition when the plan is of another schedule or its storages have changed
 // since (allocated, sealed, held); Internal when it is wrong; ResourceExhausted when an arena can't
-// be allocated. Nothing is placed then.
+// be allocated; Unimplemented when it can't be shared. Nothing is placed then.
 
 #ifndef TENURE_PLANNER_PLACEMENT_H_
 #define TENURE_PLANNER_PLACEMENT_H_
@@ -41,8 +41,15 @@ struct PlacedPlan {
   std::vector<StorageKeepAlive> storages;  // what was placed, in the order of Plan::placements
 };
 
+struct PlaceOptions {
+  // How other processes can come by the arenas, and by what is placed in them, at the offsets of
+  // Plan::placements. The space must be able to share (ShareCapability).
+  Sharing sharing = Sharing::kNone;
+};
+
 // Allocates the arenas from the allocators of the storages, and places. All or nothing.
-absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule);
+absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
+                                     const PlaceOptions& options = {});
 
 // Takes everything out of the arenas again; contents are lost. Nobody may be using the storages.
 // The plan can be placed again. A storage that was sealed or is mapped for writing stays where it

@@ -45,6 +45,7 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
                                                .zeroed = options.zeroed,
                                                .sharing = options.sharing,
                                                .write_combined = options.write_combined,
+                                               .queue = options.queue,
                                                .name = options.name}),
                                 uint64_t{0}, size, dtype, shape);
 }

@@ -24,6 +24,9 @@ struct BufferOptions {
   bool immediate = false;            // allocate now
   Sharing sharing = Sharing::kNone;  // with other processes (cuda.h)
   bool write_combined = false;       // of pinned memory: for the host to write only
+  // The device's queue (CUDA: the CUstream) that uses it first, if that is known: it may have bytes
+  // then that other work uses until that queue gets to it (cuda.h). 0: none in particular.
+  uint64_t queue = 0;
 };
 
 struct BufferSpec {

@@ -28,6 +28,7 @@ Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& optio
       allocator_(&allocator),
       size_bytes_(size_bytes),
       alignment_bytes_(options.alignment_bytes),
+      queue_(options.queue),
       zeroed_(options.zeroed),
       sharing_(options.sharing),
       write_combined_(options.write_combined),
@@ -92,11 +93,18 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     state_.store(kBusy, std::memory_order_relaxed);
   }
   // No lock here: the others wait on mutex_ without one, and allocators may take their time.
+  std::vector<Fence> pending;
+  if (queue_ != 0) {
+    request.queue = queue_;
+    request.pending = &pending;
+  }
   absl::StatusOr<Allocation> made = allocator_->Allocate(request);
   if (made.ok()) {
     allocation_ = *made;
     root_ = &allocation_;
     root_offset_ = 0;
+    // Of those who had the bytes before: the host waits for them as for any other use.
+    for (const Fence& fence : pending) RecordUse(0, size_bytes_, Access::kWrite, fence);
   }
   Notify({.kind = made.ok() ? Event::Kind::kAllocate : Event::Kind::kAllocateFailed,
           .space = &allocator_->space(),

@@ -5,10 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <limits>
 #include <utility>
 

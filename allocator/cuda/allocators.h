@@ -7,18 +7,23 @@
 //   RETURN_IF_ERROR(Registry::Default().Register(*std::move(device)));
 //
 // All three pool (offset/pooled_allocator.h): what is freed is given again at once, or as soon as
-// the fences that guard it are reached, to whoever asks; nothing goes back to the driver, whose
-// cuMemFree waits for all queued work, but by Trim, on exhaustion, and beyond the bounds below.
+// the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
+// which comes after (AllocationRequest::queue). To the driver it goes back by Trim, on
+// exhaustion, beyond the bounds below, and, of `cuda`, when an allocation makes the pool grow while
+// much of it is free elsewhere; never from dropping the last handle (but see max_cached_bytes), as
+// cuMemFree and cuMemFreeHost wait for all queued work.
 //
 //   cuda          pages of 2 MiB mapped into one range of addresses: grows without copying and
-//                 without holes between what was taken when. Sharing (ShareCapability): memory of
-//                 its own for each such allocation
+//                 without holes between what was taken when. Sharing (ShareCapability): whole pages
+//                 of its own for each such allocation; those of kIpc are kept when they are freed,
+//                 for the next of that size
 //   cuda-unified  managed memory; UnifiedCapability says where it should be. Never more than the
 //                 device has free: beyond that, devices have been seen to hang
 //   cuda-pinned   host memory in huge pages, page-locked for all devices; write-combined on request
-//                 (not pooled: 0.5 ms each)
+//                 (0.5 ms each: kept when it is freed, for the next of that size)
 //
-// Cost: 0.1 us for an allocation or a free that the pool serves; docs/cuda.md.
+// Cost: 0.1 us for an allocation or a free that the pool serves (docs/cuda.md); for one of a queue
+// that is not there yet, a look at all that waits and a cuStreamWaitEvent for each fence.
 // Thread safety: thread-safe. Ownership: as any allocator's. Errors: Unavailable (no driver, no
 // such device), Unimplemented (built without the CUDA Toolkit; no managed memory),
 // ResourceExhausted.
@@ -36,10 +41,10 @@
 namespace tenure::cuda {
 
 struct AllocatorOptions {
-  // The budget: no more is taken from the driver, in use or not. (What is shared or write-combined
-  // counts when it is asked for, not when the pool grows afterwards.)
+  // The budget: no more is taken from the driver, in use or not, whatever it is for.
   uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
-  // Wholly free slabs beyond this go back to the driver as they are freed.
+  // Wholly free slabs beyond this go back to the driver as they are freed, which may wait for the
+  // device then.
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
 };
 

@@ -16,6 +16,12 @@
 // The other way round, work on the stream follows a copy (or whatever has a fence) by
 // stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue.
 //
+// Freed bytes are given again when the fences of their uses are reached. A buffer that says which
+// queue uses it first (BufferOptions::queue = stream->handle()) can have them sooner: at once where
+// the uses are that stream's own; those of other streams rather than that memory runs out, and then
+// the stream is made to wait, on the device. The old uses are uses of the new buffer: the host and
+// other queues wait for them as for any. Not for zeroed buffers, nor within a capture.
+//
 // Inside a stream capture: fills and copies with that queue become nodes of the graph if they are
 // not waited for and one side is a device's or managed memory, the other one that or page-locked.
 // The rest is FailedPrecondition and leaves the capture as it was: Record, Synchronize, WaitFor
@@ -127,14 +133,15 @@ enum class AccessHint {
   kDevicePreferred,  // stays on the device; the host reads it over the bus
   kHostPreferred,    // stays on the host; kernels read it over the bus
   kReadMostly,       // each side keeps a copy of its own until somebody writes
-  kStreaming,        // used once, from one end to the other: bytes move ahead of their use
+  kStreaming,        // used once, from one end to the other: the first 32 MiB move at once
 };
 
 class UnifiedCapability {
  public:
   static constexpr std::string_view kName = "cuda unified memory";
   virtual ~UnifiedCapability() = default;
-  // Until another hint; goes by whole pages of 64 KiB or more, so for what has pages of its own.
+  // Until another hint or until the allocation is freed; goes by whole pages of 64 KiB or more, so
+  // for what has pages of its own.
   virtual absl::Status Hint(const SubRegion& region, AccessHint hint) = 0;
   // Moves the bytes to the device or to the host, ahead of their use, on `queue` (0: the
   // allocator's own).

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/errors.h"
 
 namespace tenure::cuda {
@@ -37,9 +36,11 @@ void* CudaAllocator::FindCapability(std::string_view name) {
   return nullptr;
 }
 
+absl::StatusOr<uint64_t> CudaAllocator::SpecialBytes(const AllocationRequest&) const { return 0; }
+
 absl::StatusOr<std::unique_ptr<CudaAllocator::SpecialMemory>> CudaAllocator::MakeSpecial(
-    const AllocationRequest&) {
-  return nullptr;
+    const AllocationRequest&, uint64_t) {
+  return absl::UnimplementedError("there is no memory but the pool's");
 }
 
 const CudaAllocator::SpecialMemory* CudaAllocator::FindSpecial(uint64_t address) const {
@@ -53,34 +54,19 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
       (request.sharing == Sharing::kNone && !request.write_combined)) {
     return PooledAllocator::Make(request);
   }
-  // Beside the pool, under the same budget.
-  const uint64_t limit = Stats().limit_bytes;
-  if (request.size_bytes > limit - std::min(limit, Stats().reserved_bytes)) Trim(0);
-  if (request.size_bytes > limit - std::min(limit, Stats().reserved_bytes)) {
-    return Exhausted(request, request.size_bytes,
-                     "nothing: memory of its own would exceed the budget");
-  }
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> special = MakeSpecial(request);
-  if (absl::IsResourceExhausted(special.status())) {
-    // What the pool does not use may be what is missing.
-    const uint64_t trimmed = Trim(0);
-    special = MakeSpecial(request);
-    if (absl::IsResourceExhausted(special.status())) {
-      return Exhausted(
-          request, request.size_bytes,
-          absl::StrCat("memory of its own, twice, with ", trimmed,
-                       " cached bytes given back between: ", special.status().message()));
-    }
-  }
+  absl::StatusOr<uint64_t> size = SpecialBytes(request);
+  if (!size.ok()) return size.status();
+  if (*size == 0) return PooledAllocator::Make(request);
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> special = TakeSpecial(request, *size);
   if (!special.ok()) return special.status();
-  if (*special == nullptr) return PooledAllocator::Make(request);
   Allocation made;
+  made.token = kNotABlock;
   made.reserved_bytes = (*special)->reserved_bytes;
   made.device_address = (*special)->address;
   if ((*special)->host) made.host = reinterpret_cast<void*>(made.device_address);
   made.alignment_bytes = uint64_t{1} << std::countr_zero(made.device_address);
   if (made.alignment_bytes < AlignmentFor(request)) {
-    ((*special)->release)().IgnoreError();
+    LetGo(*std::move(special));
     return absl::InvalidArgumentError(absl::StrCat("memory of its own is aligned to ",
                                                    made.alignment_bytes, " bytes, not to ",
                                                    AlignmentFor(request), "; ask for less"));
@@ -88,7 +74,6 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   {
     absl::MutexLock lock(&mutex_);
     special_[made.device_address] = *std::move(special);
-    special_bytes_.fetch_add(made.reserved_bytes, std::memory_order_relaxed);
     special_count_.fetch_add(1, std::memory_order_relaxed);
   }
   if (request.zeroed) {
@@ -101,13 +86,103 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   return made;
 }
 
+absl::StatusOr<std::unique_ptr<CudaAllocator::SpecialMemory>> CudaAllocator::TakeSpecial(
+    const AllocationRequest& request, uint64_t size_bytes) {
+  if (std::unique_ptr<SpecialMemory> kept = TakeKept(request.sharing, size_bytes)) return kept;
+  uint64_t trimmed = 0;
+  if (!TryReserveOutside(size_bytes)) {
+    if (size_bytes <= Stats().limit_bytes) trimmed = Trim(0);
+    if (!TryReserveOutside(size_bytes)) {
+      return Exhausted(request, size_bytes,
+                       absl::StrCat("giving back ", trimmed,
+                                    " cached bytes: memory of its own would pass the limit"));
+    }
+  }
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> special = MakeSpecial(request, size_bytes);
+  if (absl::IsResourceExhausted(special.status())) {
+    // What is cached may be what is missing.
+    trimmed += Trim(0);
+    special = MakeSpecial(request, size_bytes);
+  }
+  if (special.ok()) return special;
+  ReleaseOutside(size_bytes);
+  if (!absl::IsResourceExhausted(special.status())) return special.status();
+  return Exhausted(request, size_bytes,
+                   absl::StrCat("memory of its own, twice, with ", trimmed,
+                                " cached bytes given back between: ", special.status().message()));
+}
+
+std::unique_ptr<CudaAllocator::SpecialMemory> CudaAllocator::TakeKept(Sharing sharing,
+                                                                      uint64_t size_bytes) {
+  absl::MutexLock lock(&mutex_);
+  for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
+    if ((*it)->sharing != sharing || (*it)->reserved_bytes != size_bytes) continue;
+    std::unique_ptr<SpecialMemory> kept = std::move(*it);
+    kept_.erase(std::next(it).base());
+    kept_bytes_ -= size_bytes;
+    return kept;
+  }
+  return nullptr;
+}
+
+void CudaAllocator::LetGo(std::unique_ptr<SpecialMemory> special) {
+  if (!special->waits) {
+    GiveBack(*special);
+    return;
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    kept_bytes_ += special->reserved_bytes;
+    kept_.push_back(std::move(special));
+  }
+  if (Stats().cached_bytes > pool_options().max_cached_bytes) GiveKeptOutside();
+}
+
+bool CudaAllocator::GiveBack(const SpecialMemory& special) {
+  if (absl::Status status = special.release(); !status.ok()) {
+    // Still counted: the driver has it.
+    ReportToStderr(
+        absl::StrCat(special.reserved_bytes, " bytes could not be given back: ", status.message()));
+    return false;
+  }
+  ReleaseOutside(special.reserved_bytes);
+  return true;
+}
+
+uint64_t CudaAllocator::GiveKeptOutside() {
+  std::vector<std::unique_ptr<SpecialMemory>> kept;
+  {
+    absl::MutexLock lock(&mutex_);
+    kept.swap(kept_);
+    kept_bytes_ = 0;
+  }
+  uint64_t given = 0;
+  for (const std::unique_ptr<SpecialMemory>& special : kept) {
+    if (GiveBack(*special)) given += special->reserved_bytes;
+  }
+  return given;
+}
+
+uint64_t CudaAllocator::Trim(uint64_t keep_bytes) {
+  Poll();
+  const uint64_t given = Stats().cached_bytes > keep_bytes ? GiveKeptOutside() : 0;
+  uint64_t kept;
+  {
+    absl::MutexLock lock(&mutex_);
+    kept = kept_bytes_;
+  }
+  return given + PooledAllocator::Trim(keep_bytes - std::min(keep_bytes, kept));
+}
+
 AllocatorStats CudaAllocator::Stats() const {
   AllocatorStats stats = PooledAllocator::Stats();
-  stats.reserved_bytes += special_bytes_.load(std::memory_order_relaxed);
+  absl::MutexLock lock(&mutex_);
+  stats.cached_bytes += kept_bytes_;
   return stats;
 }
 
 void CudaAllocator::Release(const Allocation& allocation) {
+  if (remembers_.load(std::memory_order_relaxed)) Forget(allocation);
   if (special_count_.load(std::memory_order_relaxed) != 0 && !allocation.imported) {
     std::unique_ptr<SpecialMemory> special;
     {
@@ -120,15 +195,31 @@ void CudaAllocator::Release(const Allocation& allocation) {
     }
     if (special != nullptr) {
       special_count_.fetch_sub(1, std::memory_order_relaxed);
-      special_bytes_.fetch_sub(allocation.reserved_bytes, std::memory_order_relaxed);
-      if (absl::Status status = special->release(); !status.ok()) {
-        ReportToStderr(absl::StrCat(allocation.reserved_bytes,
-                                    " bytes could not be given back: ", status.message()));
-      }
+      LetGo(std::move(special));
       return;
     }
   }
   PooledAllocator::Release(allocation);
+}
+
+PooledAllocator::Order CudaAllocator::OrderAfter(uint64_t queue, const Fence& fence) const {
+  const auto* timeline = dynamic_cast<const EventTimeline*>(fence.timeline().get());
+  if (timeline == nullptr) return Order::kNone;
+  return timeline->stream() == reinterpret_cast<CUstream>(queue) ? Order::kKept : Order::kIfItWaits;
+}
+
+bool CudaAllocator::QueueCanWait(uint64_t queue) const {
+  // A graph that is being captured can't wait for what is not in it.
+  Device::Scope scope(device());
+  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+  return scope.status().ok() &&
+         device().driver()->StreamIsCapturing(reinterpret_cast<CUstream>(queue), &capturing) ==
+             CUDA_SUCCESS &&
+         capturing == CU_STREAM_CAPTURE_STATUS_NONE;
+}
+
+absl::Status CudaAllocator::MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences) {
+  return QueueWaits(device(), reinterpret_cast<CUstream>(queue), fences);
 }
 
 absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {

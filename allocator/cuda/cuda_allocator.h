@@ -2,7 +2,9 @@
 // source of slabs, copies by the device's engine, and memory of others.
 //
 // The spaces differ in where slabs come from (slab_sources.h) and in what a request may ask for
-// beyond bytes; those parts are SpecialMemory, beside the pool and told by their address.
+// beyond bytes; those parts are SpecialMemory, beside the pool and told by their address. Where
+// giving such memory back would wait for the device's queued work, it is kept when it is freed: for
+// the next request of its kind, or until it is trimmed or missed.
 //
 // Thread safety: thread-safe. Ownership: shares the device's engine. Errors: allocators.h.
 
@@ -14,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -47,8 +50,9 @@ class CudaAllocator : public PooledAllocator,
                                    const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions& options) override;
-  // Memory beside the pool included.
+  // What is kept beside the pool is cached.
   AllocatorStats Stats() const override;
+  uint64_t Trim(uint64_t keep_bytes) override;
   absl::Status Synchronize() override { return engine_->Synchronize(); }
 
   bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
@@ -65,19 +69,32 @@ class CudaAllocator : public PooledAllocator,
   // Memory that is not of the pool: its address, and what gives it back.
   struct SpecialMemory {
     uint64_t address = 0;
-    uint64_t reserved_bytes = 0;
-    bool host = false;    // readable at the same address
-    uint64_t handle = 0;  // the derived class's own
+    uint64_t reserved_bytes = 0;  // as SpecialBytes said
+    bool host = false;            // readable at the same address
+    uint64_t handle = 0;          // the derived class's own
     Sharing sharing = Sharing::kNone;
+    bool waits = false;  // giving it back waits for the device: it is kept for another request
     std::function<absl::Status()> release;
   };
-  // Null: the request is for the pool.
+  // What memory of its own the request needs, as the driver counts it; 0: it is for the pool.
+  virtual absl::StatusOr<uint64_t> SpecialBytes(const AllocationRequest& request) const;
   virtual absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
-      const AllocationRequest& request);
+      const AllocationRequest& request, uint64_t reserved_bytes);
   // What was made for the allocation that begins there; null if it is the pool's.
   const SpecialMemory* FindSpecial(uint64_t address) const ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether foreign memory of this kind belongs here; an error says what would be right.
   virtual absl::Status CheckForeign(CUmemorytype type, bool managed) const = 0;
+
+  // Undoes what was said to the driver of bytes that somebody else may be given next; called while
+  // Remember() has said so.
+  virtual void Forget(const Allocation&) {}
+  Order OrderAfter(uint64_t queue, const Fence& fence) const final;
+  bool QueueCanWait(uint64_t queue) const final;
+  absl::Status MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences) final;
+  void OnGivenAgain(const Allocation& allocation) final {
+    if (remembers_.load(std::memory_order_relaxed)) Forget(allocation);
+  }
+  void Remember() { remembers_.store(true, std::memory_order_relaxed); }
 
   void* FindCapability(std::string_view name) override;
   absl::Status Zero(const Allocation& allocation) override;
@@ -85,12 +102,24 @@ class CudaAllocator : public PooledAllocator,
   void Release(const Allocation& allocation) final;
   absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request) final;
   void ReleaseImport(const Allocation& allocation) final;
+  uint64_t GiveKeptOutside() final;
 
  private:
+  // Of its own, from what is kept or from the driver, counted as reserved.
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> TakeSpecial(const AllocationRequest& request,
+                                                             uint64_t size_bytes);
+  std::unique_ptr<SpecialMemory> TakeKept(Sharing sharing, uint64_t size_bytes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // To the driver, or to what is kept.
+  void LetGo(std::unique_ptr<SpecialMemory> special);
+  bool GiveBack(const SpecialMemory& special);
+
   const std::shared_ptr<CopyEngine> engine_;
   std::atomic<uint64_t> special_count_{0};
-  std::atomic<uint64_t> special_bytes_{0};
+  std::atomic<bool> remembers_{false};
   mutable absl::Mutex mutex_;
+  std::vector<std::unique_ptr<SpecialMemory>> kept_ ABSL_GUARDED_BY(mutex_);  // the newest last
+  uint64_t kept_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<uint64_t, std::unique_ptr<SpecialMemory>> special_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -13,6 +13,9 @@
 namespace tenure::cuda {
 namespace {
 
+// What cuMemAlloc makes of one piece.
+constexpr uint64_t kIpcPiece = uint64_t{2} << 20;
+
 // A range of addresses of its own with one piece of memory behind it.
 struct MappedMemory {
   CUdeviceptr address = 0;
@@ -149,13 +152,29 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
                 : "it is not memory of a device; wrap it in 'cpu' or 'cuda-pinned'");
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
-      const AllocationRequest& request) override {
-    if (request.sharing == Sharing::kNone) return nullptr;
+  absl::StatusOr<uint64_t> SpecialBytes(const AllocationRequest& request) const override {
+    switch (request.sharing) {
+      case Sharing::kNone:
+        break;
+      case Sharing::kPosixFd:
+        return RoundedToPages(request.size_bytes);
+      case Sharing::kIpc: {
+        // Less would lie in one piece with memory of others, which a handle would show too.
+        uint64_t rounded;
+        if (!CheckedRoundUp(request.size_bytes, kIpcPiece, &rounded))
+          return NotSharable(request.size_bytes);
+        return rounded;
+      }
+    }
+    return 0;
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(const AllocationRequest& request,
+                                                             uint64_t reserved_bytes) override {
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
-    return request.sharing == Sharing::kIpc ? MakeForIpc(request.size_bytes)
-                                            : MakeForFd(request.size_bytes);
+    return request.sharing == Sharing::kIpc ? MakeForIpc(reserved_bytes)
+                                            : MakeForFd(reserved_bytes);
   }
 
  private:
@@ -165,7 +184,12 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
         " when it is made (BufferOptions::sharing); it has no memory of its own otherwise"));
   }
 
-  absl::StatusOr<uint64_t> RoundedToPages(uint64_t size_bytes) {
+  static absl::Status NotSharable(uint64_t size_bytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(size_bytes, " bytes can't be shared; between 1 and what the device has can"));
+  }
+
+  absl::StatusOr<uint64_t> RoundedToPages(uint64_t size_bytes) const {
     if (!device().info().virtual_memory) {
       return absl::UnimplementedError("this device has no virtual memory management; share by IPC");
     }
@@ -180,28 +204,25 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     if (!status.ok()) return status;
     uint64_t rounded = 0;
     if (!CheckedRoundUp(size_bytes, page, &rounded) || rounded == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          size_bytes, " bytes can't be shared; between 1 and what the device has can"));
+      return NotSharable(size_bytes);
     }
     return rounded;
   }
 
   absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeForFd(uint64_t size_bytes) {
-    absl::StatusOr<uint64_t> rounded = RoundedToPages(size_bytes);
-    if (!rounded.ok()) return rounded.status();
     const Driver& driver = device().driver();
     const CUmemAllocationProp properties = PhysicalMemory(device(), true);
     CUmemGenericAllocationHandle memory = 0;
-    absl::Status status = TENURE_CU(driver, MemCreate, &memory, *rounded, &properties, 0);
+    absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
     if (!status.ok()) return status;
-    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, *rounded);
+    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, size_bytes);
     if (!mapped.ok()) {
       (void)driver->MemRelease(memory);
       return mapped.status();
     }
     auto special = std::make_unique<SpecialMemory>();
     special->address = mapped->address;
-    special->reserved_bytes = *rounded;
+    special->reserved_bytes = size_bytes;
     special->handle = memory;
     special->sharing = Sharing::kPosixFd;
     special->release = [this, m = *mapped, memory]() -> absl::Status {
@@ -221,6 +242,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     special->address = address;
     special->reserved_bytes = size_bytes;
     special->sharing = Sharing::kIpc;
+    special->waits = true;
     special->release = [this, address]() -> absl::Status {
       Device::Scope scope(device());
       return TENURE_CU(device().driver(), MemFree, address);

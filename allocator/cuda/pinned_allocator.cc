@@ -3,12 +3,16 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/allocator/checked.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
 #include "tenure/allocator/host/memory.h"
+#include "tenure/allocator/host/system_memory.h"
 
 namespace tenure::cuda {
 namespace {
+
+constexpr uint64_t kPage = 4096;
 
 class PinnedAllocator final : public CudaAllocator {
  public:
@@ -66,19 +70,28 @@ class PinnedAllocator final : public CudaAllocator {
             : "it is not page-locked; wrap it in 'cpu', or register it with the driver first");
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(
-      const AllocationRequest& request) override {
-    if (!request.write_combined) return nullptr;
+  absl::StatusOr<uint64_t> SpecialBytes(const AllocationRequest& request) const override {
+    if (!request.write_combined) return 0;
+    uint64_t rounded;
+    if (!CheckedRoundUp(request.size_bytes, kPage, &rounded)) {
+      return Exhausted(request, request.size_bytes, "nothing: no memory is that large");
+    }
+    return rounded;
+  }
+
+  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(const AllocationRequest&,
+                                                             uint64_t reserved_bytes) override {
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
     void* memory = nullptr;
-    absl::Status status = TENURE_CU(device().driver(), MemHostAlloc, &memory, request.size_bytes,
+    absl::Status status = TENURE_CU(device().driver(), MemHostAlloc, &memory, reserved_bytes,
                                     CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED);
     if (!status.ok()) return status;
     auto special = std::make_unique<SpecialMemory>();
     special->address = reinterpret_cast<uint64_t>(memory);
-    special->reserved_bytes = request.size_bytes;
+    special->reserved_bytes = reserved_bytes;
     special->host = true;
+    special->waits = true;
     special->release = [this, memory]() -> absl::Status {
       Device::Scope freeing(device());
       return TENURE_CU(device().driver(), MemFreeHost, memory);
@@ -97,6 +110,7 @@ class PinnedAllocator final : public CudaAllocator {
 absl::StatusOr<std::unique_ptr<Allocator>> MakePinnedAllocator(
     const std::shared_ptr<CopyEngine>& engine, const AllocatorOptions& options) {
   SpaceTraits traits;
+  traits.max_allocation_bytes = host::ReadSystemMemory().total_bytes;
   traits.min_alignment_bytes = 256;
   traits.device_readable = true;
   traits.device_writable = true;

@@ -18,6 +18,8 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kSmallPage = 4096;
 // Addresses cost nothing: enough for the device's memory to come and go many times.
 constexpr uint64_t kReservedBytes = uint64_t{1} << 42;
+// Of what the host has available so much at most is not taken.
+constexpr uint64_t kMostSpared = uint64_t{256} << 20;
 // Pages are brought in by pieces of this size.
 constexpr uint64_t kTouchBytes = uint64_t{16} << 20;
 
@@ -190,12 +192,17 @@ absl::StatusOr<Slab> ManagedSource::Take(uint64_t size_bytes) {
   size_t free = 0, total = 0;
   absl::Status status = TENURE_CU(device_->driver(), MemGetInfo, &free, &total);
   if (!status.ok()) return status;
-  // What was taken may be on the device or not; all of it must find room there.
-  if (size_bytes > free || taken_bytes_ > total - std::min<uint64_t>(size_bytes, total)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("the device has ", free, " of ", total, " bytes free, and ", taken_bytes_,
-                     " bytes of managed memory are taken: more than fits is not taken, since "
-                     "devices hang then"));
+  // What was taken may be on the device or not; all of it must find room there, beside what others
+  // have. What is used beyond what was taken is theirs; while nothing is taken, all of it is.
+  const uint64_t used = total - std::min(free, total);
+  const uint64_t others = used - std::min(used, taken_bytes_);
+  others_bytes_ = taken_bytes_ == 0 ? others : std::max(others_bytes_, others);
+  const uint64_t room = total - std::min<uint64_t>(total, others_bytes_);
+  if (size_bytes > room - std::min(room, taken_bytes_)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "of the device's ", total, " bytes others use ", others_bytes_, ", and ", taken_bytes_,
+        " bytes of managed memory are taken: more than fits beside "
+        "them is not taken, since devices hang then"));
   }
   CUdeviceptr address = 0;
   status =
@@ -222,12 +229,20 @@ void ManagedSource::Give(const Slab& slab) {
 absl::StatusOr<Slab> PinnedSource::Take(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
+  const host::SystemMemory memory = ask_();
+  const uint64_t spare = std::min(memory.total_bytes / 64, kMostSpared);
+  if (size_bytes > memory.available_bytes - std::min(memory.available_bytes, spare)) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("of ", memory.total_bytes, " bytes of host memory ", memory.available_bytes,
+                     " are available, of which ", spare,
+                     " are left to others: page-locking more would have somebody killed"));
+  }
   uint64_t span;
   if (!CheckedAdd(size_bytes, kHugePage, &span)) {
     return absl::ResourceExhaustedError("more than there are addresses");
   }
-  void* mapped = mmap(nullptr, span, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  // Reserved, so that the system may refuse here too.
+  void* mapped = mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the system has no ", span, " bytes of addresses: ", std::strerror(errno)));
@@ -253,7 +268,7 @@ absl::StatusOr<Slab> PinnedSource::Take(uint64_t size_bytes) {
     munmap(begin, size_bytes);
     if (absl::IsResourceExhausted(status)) return status;
     return absl::ResourceExhaustedError(
-        absl::StrCat("host memory could not be page-locked (see 'ulimit -l'): ", status.message()));
+        absl::StrCat("host memory could not be page-locked: ", status.message()));
   }
   Slab slab;
   slab.address = reinterpret_cast<uint64_t>(begin);

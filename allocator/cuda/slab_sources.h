@@ -2,8 +2,9 @@
 //
 //   VirtualMemorySource   device memory, mapped page by page into reserved addresses: slabs join
 //   DeviceSource          device memory by cuMemAlloc, where the former is not supported
-//   ManagedSource         cuMemAllocManaged, at most what the device has free
-//   PinnedSource          the host's huge pages, brought in by several threads, then page-locked
+//   ManagedSource         cuMemAllocManaged, at most what the device has beside what others use
+//   PinnedSource          the host's huge pages, brought in by several threads, then page-locked;
+//                         at most what the system has available: more would have somebody killed
 //
 // Thread safety, ownership and errors: slab_source.h. ResourceExhausted carries the driver's text.
 
@@ -11,6 +12,7 @@
 #define TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -18,6 +20,7 @@
 
 #include "absl/status/statusor.h"
 #include "tenure/allocator/cuda/device.h"
+#include "tenure/allocator/host/system_memory.h"
 #include "tenure/allocator/offset/slab_source.h"
 
 namespace tenure::cuda {
@@ -75,17 +78,22 @@ class ManagedSource final : public SlabSource {
  private:
   const std::shared_ptr<Device> device_;
   uint64_t taken_bytes_ = 0;
+  uint64_t others_bytes_ = 0;  // the most that the device held for others while some were taken
 };
 
 class PinnedSource final : public SlabSource {
  public:
-  explicit PinnedSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  using AskSystem = std::function<host::SystemMemory()>;
+  explicit PinnedSource(
+      std::shared_ptr<Device> device, AskSystem ask = [] { return host::ReadSystemMemory(); })
+      : device_(std::move(device)), ask_(std::move(ask)) {}
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
   absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
   void Give(const Slab& slab) override;
 
  private:
   const std::shared_ptr<Device> device_;
+  const AskSystem ask_;
 };
 
 }  // namespace tenure::cuda

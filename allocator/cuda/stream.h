@@ -48,7 +48,10 @@ class PooledEvent {
 
 class EventTimeline final : public Timeline {
  public:
-  explicit EventTimeline(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  // `stream`: that of all records, if there is one; it may be gone, and its handle another's.
+  explicit EventTimeline(std::shared_ptr<Device> device, CUstream stream = nullptr)
+      : device_(std::move(device)), stream_(stream) {}
+  CUstream stream() const { return stream_; }
 
   // The next value, reached when what `stream` holds now is done.
   absl::StatusOr<uint64_t> Record(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -68,6 +71,7 @@ class EventTimeline final : public Timeline {
   void Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<Device> device_;
+  const CUstream stream_;
   std::atomic<uint64_t> issued_{0};           // written under mutex_
   mutable std::atomic<uint64_t> reached_{0};  // written under mutex_
   mutable absl::Mutex mutex_;
@@ -102,7 +106,7 @@ class DeviceStream final : public Stream {
       : device_(std::move(device)),
         stream_(stream),
         owned_(owned),
-        timeline_(std::make_shared<EventTimeline>(device_)) {}
+        timeline_(std::make_shared<EventTimeline>(device_, stream_)) {}
 
   const std::shared_ptr<Device> device_;
   CUstream stream_;

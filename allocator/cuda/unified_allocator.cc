@@ -1,14 +1,23 @@
 // cuda-unified:N.
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <map>
 #include <utility>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
 
 namespace tenure::cuda {
 namespace {
+
+// How much of what is streamed goes ahead: half a millisecond's worth.
+constexpr uint64_t kAheadBytes = uint64_t{32} << 20;
 
 CUmemLocation On(const Device& device) {
   CUmemLocation location;
@@ -35,35 +44,40 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
 
   absl::Status Hint(const SubRegion& region, AccessHint hint) override {
     if (region.size_bytes == 0) return absl::OkStatus();
+    const uint64_t address = region.device_address();
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
-    auto advise = [&](CUmem_advise advice, CUmemLocation where) {
-      return TENURE_CU(device().driver(), MemAdvise, region.device_address(), region.size_bytes,
-                       advice, where);
-    };
-    const CUmemLocation on_device = On(device());
     // What was said before is taken back first.
-    absl::Status status = advise(CU_MEM_ADVISE_UNSET_READ_MOSTLY, on_device);
-    if (status.ok()) status = advise(CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION, on_device);
-    if (status.ok()) status = advise(CU_MEM_ADVISE_UNSET_ACCESSED_BY, on_device);
-    if (!status.ok()) return status;
+    absl::Status status = Unset(address, region.size_bytes);
+    if (!status.ok() || hint == AccessHint::kNone) return status;
+    {
+      // Before it is said: half of it may be when the rest fails.
+      absl::MutexLock lock(&mutex_);
+      uint64_t& size = hinted_[address];
+      size = std::max(size, region.size_bytes);
+      Remember();
+    }
+    auto advise = [&](CUmem_advise advice, CUmemLocation where) {
+      return Advise(address, region.size_bytes, advice, where);
+    };
     switch (hint) {
       case AccessHint::kNone:
-        return absl::OkStatus();
+        break;
       case AccessHint::kDevicePreferred:
-        return advise(CU_MEM_ADVISE_SET_PREFERRED_LOCATION, on_device);
+        return advise(CU_MEM_ADVISE_SET_PREFERRED_LOCATION, On(device()));
       case AccessHint::kHostPreferred:
         status = advise(CU_MEM_ADVISE_SET_PREFERRED_LOCATION, OnHost());
-        return status.ok() ? advise(CU_MEM_ADVISE_SET_ACCESSED_BY, on_device) : status;
+        return status.ok() ? advise(CU_MEM_ADVISE_SET_ACCESSED_BY, On(device())) : status;
       case AccessHint::kReadMostly:
-        return advise(CU_MEM_ADVISE_SET_READ_MOSTLY, on_device);
+        return advise(CU_MEM_ADVISE_SET_READ_MOSTLY, On(device()));
       case AccessHint::kStreaming: {
         // The device is where it is used; the first bytes are brought at once, the others follow
         // page by page.
-        status = advise(CU_MEM_ADVISE_SET_ACCESSED_BY, on_device);
+        status = advise(CU_MEM_ADVISE_SET_ACCESSED_BY, On(device()));
         if (!status.ok()) return status;
-        absl::StatusOr<Fence> ahead = Prefetch(region, Side::kDevice, 0);
-        return ahead.status();
+        SubRegion first = region;
+        first.size_bytes = std::min(first.size_bytes, kAheadBytes);
+        return Prefetch(first, Side::kDevice, 0).status();
       }
     }
     return absl::InvalidArgumentError(
@@ -92,11 +106,52 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
     return CudaAllocator::FindCapability(name);
   }
 
+  // Hints are of a buffer, and go with it.
+  void Forget(const Allocation& allocation) override {
+    std::vector<std::pair<uint64_t, uint64_t>> over;
+    {
+      absl::MutexLock lock(&mutex_);
+      const uint64_t begin = allocation.device_address;
+      const uint64_t size = std::max(allocation.size_bytes, allocation.reserved_bytes);
+      auto it = hinted_.lower_bound(begin);
+      // One that reaches into it, if it is a part of what was freed.
+      if (it != hinted_.begin() && begin - std::prev(it)->first < std::prev(it)->second) --it;
+      for (; it != hinted_.end() && it->first < begin + size;) {
+        over.push_back(*it);
+        it = hinted_.erase(it);
+      }
+    }
+    if (over.empty()) return;
+    Device::Scope scope(device());
+    if (!scope.status().ok()) return;
+    // A hint that stays costs time and nothing else.
+    for (const auto& [address, bytes] : over) Unset(address, bytes).IgnoreError();
+  }
+
   absl::Status CheckForeign(CUmemorytype, bool managed) const override {
     if (managed) return absl::OkStatus();
     return absl::InvalidArgumentError(
         "it is not managed memory; wrap it in 'cuda', 'cuda-pinned' or 'cpu'");
   }
+
+ private:
+  absl::Status Advise(uint64_t address, uint64_t size_bytes, CUmem_advise advice,
+                      CUmemLocation where) {
+    return TENURE_CU(device().driver(), MemAdvise, address, size_bytes, advice, where);
+  }
+  absl::Status Unset(uint64_t address, uint64_t size_bytes) {
+    absl::Status status;
+    for (const CUmem_advise advice :
+         {CU_MEM_ADVISE_UNSET_READ_MOSTLY, CU_MEM_ADVISE_UNSET_PREFERRED_LOCATION,
+          CU_MEM_ADVISE_UNSET_ACCESSED_BY}) {
+      status.Update(Advise(address, size_bytes, advice, On(device())));
+    }
+    return status;
+  }
+
+  absl::Mutex mutex_;
+  // What hints were given for: sizes by address. Regions of one allocation may overlap.
+  std::map<uint64_t, uint64_t> hinted_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace

@@ -175,9 +175,15 @@ Allocation CachingAllocator::HandOut(Block* block, uint64_t size_bytes) {
 
 absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& request) {
   deferred_.Reap();
-  if (request.imports()) {
+  if (request.apart()) {
     absl::StatusOr<Allocation> made = up().Allocate(request);
+    if (absl::IsResourceExhausted(made.status())) {
+      Evict(0);
+      up().Trim(0);
+      made = up().Allocate(request);
+    }
     if (made.ok()) {
+      made->apart = true;
       counters_.OnAllocate(request.size_bytes, 0);
     } else {
       counters_.OnFailure();
@@ -215,7 +221,7 @@ void CachingAllocator::Deallocate(const Allocation& allocation, absl::Span<const
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
   deferred_.Reap();
-  if (allocation.imported) {
+  if (allocation.apart) {
     up().Deallocate(allocation, users);
   } else {
     deferred_.Retire(allocation, users);
@@ -325,7 +331,7 @@ uint64_t CachingAllocator::hits() const {
 }
 
 SubRegion CachingAllocator::ToUpstream(const SubRegion& region) const {
-  if (region.allocation->imported) return region;
+  if (region.allocation->apart) return region;
   return {&BlockOf(*region.allocation)->upstream, region.offset_bytes, region.size_bytes};
 }
 

@@ -15,7 +15,8 @@
 //
 // A block freed with fences is kept apart until they are reached; then it is
 // cached as any other. A zeroed allocation of a cached block fills it. Imports,
-// empty allocations and what is larger than the bound are not cached.
+// what is shared with other processes or write-combined, empty allocations and
+// what is larger than the bound are not cached.
 //
 // Example:
 //   CachingAllocator cache(std::make_unique<CpuAllocator>(),

@@ -9,8 +9,10 @@
 //   filled         fb fb fb fb fb fb fb fb fb | a5 a5 a5 a5 a5 | fb fb
 //
 // Where the host can't reach the bytes, the space's own Fill and CopyOut do the
-// work. Where there are none (`null`), and for imports, whose bytes belong to
-// others, there is nothing to do, and applies() says so.
+// work. Where there are none (`null`) there is nothing to do, and applies() says
+// so. Imports, whose bytes belong to others, and what is shared with other
+// processes or write-combined, which begins where its memory does, are left as
+// they are.
 //
 // Example:
 //   DebugFillAllocator checked(std::make_unique<CpuAllocator>(), {});

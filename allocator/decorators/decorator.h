@@ -14,7 +14,8 @@
 // One that hands out something else than its upstream gave (a part of it, under
 // another id) keeps what it got, and overrides ToUpstream, through which every
 // region on its way down goes; so do its allocations' tokens mean something to
-// it alone. Imports (Allocation::imported) should be passed through as they are.
+// it alone. What is Allocation::apart (imports and memory of its own kind) should
+// be passed through as it is.
 //
 // Cost: a virtual call each. Thread safety: thread-safe; so must be what is
 // derived from it. Ownership: owns its upstream (never null), which is

@@ -17,7 +17,7 @@ constexpr uint64_t kMost = SpaceTraits::kUnlimited;
 
 // Allocation::token of what is not imported. Blocks: kind, node, and bits of the
 // address, which tell a second free of a block from the first of another.
-enum Kind : uint64_t { kLarge = 0, kSmall = 1, kOwnSlab = 2, kNoBytes = 3 };
+enum Kind : uint64_t { kLarge = 0, kSmall = 1, kOwnSlab = 2, kNone = 3 };
 constexpr uint64_t kKindMask = 3;
 constexpr int kCheckShift = 34;
 
@@ -89,10 +89,27 @@ AllocatorStats PooledAllocator::Stats() const {
   AllocatorStats stats = RootAllocator::Stats();
   stats.limit_bytes = max_reserved_bytes_.load(std::memory_order_relaxed);
   absl::MutexLock lock(&mutex_);
-  stats.reserved_bytes = reserved_bytes_;
+  stats.reserved_bytes = reserved_bytes_ + outside_bytes_;
   stats.cached_bytes = CachedBytes();
   stats.largest_free_bytes = std::max(large_.largest_free_bytes(), small_.largest_free_bytes());
   return stats;
+}
+
+uint64_t PooledAllocator::Headroom() const {
+  const uint64_t limit = max_reserved_bytes_.load(std::memory_order_relaxed);
+  return limit - std::min(limit, Sum(reserved_bytes_, outside_bytes_));
+}
+
+bool PooledAllocator::TryReserveOutside(uint64_t size_bytes) {
+  absl::MutexLock lock(&mutex_);
+  if (size_bytes > Headroom()) return false;
+  outside_bytes_ += size_bytes;
+  return true;
+}
+
+void PooledAllocator::ReleaseOutside(uint64_t size_bytes) {
+  absl::MutexLock lock(&mutex_);
+  outside_bytes_ -= size_bytes;
 }
 
 uint64_t PooledAllocator::slab_count() const {
@@ -113,7 +130,7 @@ absl::StatusOr<Allocation> PooledAllocator::Make(const AllocationRequest& reques
   if (request.size_bytes == 0) {
     Allocation none;
     none.alignment_bytes = alignment;
-    none.token = kNoBytes;
+    none.token = kNotABlock;
     return none;
   }
   Need need;
@@ -163,6 +180,10 @@ bool PooledAllocator::FromHeap(const Need& need, Allocation& made) {
   return true;
 }
 
+uint64_t PooledAllocator::TokenOf(const RangeHeap::Block& block, bool small) const {
+  return BlockToken(small ? kSmall : kLarge, block, options_.granule_bytes);
+}
+
 void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const Need& need,
                               Allocation& made) const {
   // The slab that it begins in: the last that begins at or before it.
@@ -176,7 +197,7 @@ void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const N
   const uint64_t offset = block.address - slab.address;
   made.reserved_bytes = block.size_bytes;
   made.alignment_bytes = need.alignment_bytes;
-  made.token = BlockToken(small ? kSmall : kLarge, block, options_.granule_bytes);
+  made.token = TokenOf(block, small);
   PointInto(slab, offset, made);
   // What spans slabs has no one object.
   if (WindowFits(offset, block.size_bytes, slab.size_bytes)) NameObject(slab, offset, made);
@@ -194,6 +215,7 @@ absl::StatusOr<Allocation> PooledAllocator::MakeOwnSlab(const AllocationRequest&
   absl::StatusOr<Slab> slab = take();
   if (absl::IsResourceExhausted(slab.status())) {
     Poll();
+    GiveKeptOutside();
     Trim(0);
     slab = take();
   }
@@ -220,6 +242,12 @@ absl::StatusOr<Allocation> PooledAllocator::MakeOwnSlab(const AllocationRequest&
 absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& request,
                                                  const Need& need) {
   absl::StatusOr<Allocation> made(absl::in_place);
+  const bool may_follow = MayFollow(request);
+  if (may_follow) {
+    const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kKept, *made);
+    if (!early.ok()) return early.status();
+    if (*early) return made;
+  }
   {
     absl::MutexLock source_lock(&source_mutex_);
     // Whoever was here before may have brought enough.
@@ -230,6 +258,15 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
   if (absl::IsResourceExhausted(made.status())) {
     tried = absl::StrCat("a new slab (", made.status().message(), ")");
     Poll();  // not under the lock: what is due may call code of the user's
+    if (may_follow) {
+      made = Allocation();
+      if (FromCache(need, *made)) return made;
+      const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kIfItWaits, *made);
+      if (!early.ok()) return early.status();
+      if (*early) return made;
+      absl::StrAppend(&tried, ", what the queue could wait for");
+    }
+    const uint64_t outside = GiveKeptOutside();
     absl::MutexLock source_lock(&source_mutex_);
     made = Allocation();
     if (FromCache(need, *made)) return made;
@@ -237,7 +274,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
       absl::MutexLock lock(&mutex_);
       Retire(/*keep_bytes=*/0, /*enough_bytes=*/kMost, /*except_before=*/0);
     }
-    const uint64_t given = GiveLeavingNow();
+    const uint64_t given = GiveLeavingNow() + outside;
     made = TakeSlabFor(need, Growth::kExactly);
     if (absl::IsResourceExhausted(made.status())) {
       made = FromOtherHeap(need, made.status());
@@ -320,15 +357,18 @@ void PooledAllocator::MoveSlabs(const Need& need) {
 absl::StatusOr<Slab> PooledAllocator::Take(uint64_t size_bytes) {
   {
     absl::MutexLock lock(&mutex_);
-    const uint64_t limit = max_reserved_bytes_.load(std::memory_order_relaxed);
-    if (size_bytes == kMost || size_bytes > limit - std::min(limit, reserved_bytes_)) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          size_bytes, " bytes more than the ", reserved_bytes_, " reserved would pass the limit"));
+    if (size_bytes == kMost || size_bytes > Headroom()) {
+      return absl::ResourceExhaustedError(absl::StrCat(size_bytes, " bytes more than the ",
+                                                       Sum(reserved_bytes_, outside_bytes_),
+                                                       " reserved would pass the limit"));
     }
+    // At once: what is taken beside the slabs does not wait for the source.
+    reserved_bytes_ += size_bytes;
   }
   absl::StatusOr<Slab> slab = source_->Take(size_bytes);
-  if (!slab.ok()) return slab;
   absl::MutexLock lock(&mutex_);
+  reserved_bytes_ -= size_bytes;
+  if (!slab.ok()) return slab;
   reserved_bytes_ += slab->size_bytes;
   if (slab->size_bytes < size_bytes) {
     return Misfit(*slab, absl::StrCat("where ", size_bytes, " were asked for"));
@@ -385,7 +425,7 @@ void PooledAllocator::Release(const Allocation& allocation) {
     return;
   }
   const auto kind = static_cast<Kind>(allocation.token & kKindMask);
-  if (kind == kNoBytes) return;
+  if (kind == kNone) return;
   if (kind == kOwnSlab) {
     auto* slab = reinterpret_cast<Slab*>(allocation.token - kOwnSlab);
     {

@@ -7,7 +7,9 @@
 // nothing is rounded to a class.
 //
 //   Allocate -> [ free block that fits ] -> block          ~0.1 us
+//        none -> [ freed, but in use until the request's queue gets there ]
 //        none -> [ source: new slab ]                      the driver's time
+//        none -> [ freed, but in use by what that queue can wait for ]
 //        none -> [ reap what is due, give back free slabs, take exactly ]
 //        none -> ResourceExhausted, which tells all of that
 //
@@ -90,7 +92,7 @@ class PooledAllocator : public RootAllocator {
     // max_slab_bytes). kNever: they stay until the source is exhausted.
     uint32_t joining_slack_percent = 12;
     uint32_t alone_slack_percent = kNever;
-    // The budget: no more is reserved, in use or not.
+    // The budget: no more is reserved, in use or not, in slabs or beside them.
     uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
     // Slabs that are wholly free go back while more than this is cached. Then
     // freeing may cost what giving back costs; growing and trimming only,
@@ -138,7 +140,28 @@ class PooledAllocator : public RootAllocator {
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
   void Release(const Allocation& allocation) override;
 
+  // Devices' queues, for requests that name one (AllocationRequest::queue). How what a queue is
+  // given from now on stands to a fence; called under a lock, so it must not call the driver.
+  enum class Order { kNone, kIfItWaits, kKept };
+  virtual Order OrderAfter(uint64_t, const Fence&) const { return Order::kNone; }
+  // Whether the queue can be made to wait now, and that. kKept too is made sure of by waiting.
+  virtual bool QueueCanWait(uint64_t) const { return false; }
+  virtual absl::Status MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences);
+  // A block was given again without having been released.
+  virtual void OnGivenAgain(const Allocation&) {}
+
   SlabSource& source() { return *source_; }
+
+  // Memory that a derived class takes from the driver itself, beside the slabs and under the same
+  // budget: counted as reserved from before it is taken until after it was given back. False: it
+  // would pass the budget.
+  bool TryReserveOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Gives back what the derived class keeps of that without using it; how many bytes. Called when
+  // the budget or the source is exhausted, with no lock held.
+  virtual uint64_t GiveKeptOutside() { return 0; }
+  // Allocation::token of what is not a block; Release leaves it alone.
+  static constexpr uint64_t kNotABlock = 3;
 
  private:
   // A request in the pool's terms.
@@ -180,12 +203,26 @@ class PooledAllocator : public RootAllocator {
   // From the heap that is not meant for it, or `refusal`.
   absl::StatusOr<Allocation> FromOtherHeap(const Need& need, absl::Status refusal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Bytes that wait for fences which the request's queue comes after: kKept, or any that it can be
+  // made to wait for. False: there are none that do.
+  absl::StatusOr<bool> FromWaiting(const AllocationRequest& request, const Need& need, Order least,
+                                   Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool TakeWaiting(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
+                   std::vector<DeferredQueue::Entry>& more, Allocation& made,
+                   std::vector<Fence>& fences) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool MayFollow(const AllocationRequest& request) const {
+    return request.queue != 0 && request.pending != nullptr && !request.zeroed &&
+           QueueCanWait(request.queue);
+  }
+  uint64_t TokenOf(const RangeHeap::Block& block, bool small) const;
   void HandOut(const RangeHeap::Block& block, bool small, const Need& need, Allocation& made) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Returns a chunk without blocks to the large heap.
   RangeHeap::Block DropChunk(uint64_t address) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropFreeChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // What may still be taken.
+  uint64_t Headroom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   uint64_t CachedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return large_.free_bytes() + small_.free_bytes();
   }
@@ -208,10 +245,12 @@ class PooledAllocator : public RootAllocator {
   RangeHeap large_ ABSL_GUARDED_BY(mutex_);                // of slabs
   RangeHeap small_ ABSL_GUARDED_BY(mutex_);                // of chunks
   absl::flat_hash_map<uint64_t, uint32_t> chunks_
-      ABSL_GUARDED_BY(mutex_);                           // address: node of large_
-  std::vector<Slab> slabs_ ABSL_GUARDED_BY(mutex_);      // in the large heap, by address
-  std::vector<Slab> leaving_ ABSL_GUARDED_BY(mutex_);    // to be given back
-  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // slabs of all kinds, leaving_ too
+      ABSL_GUARDED_BY(mutex_);                         // address: node of large_
+  std::vector<Slab> slabs_ ABSL_GUARDED_BY(mutex_);    // in the large heap, by address
+  std::vector<Slab> leaving_ ABSL_GUARDED_BY(mutex_);  // to be given back
+  // Slabs of all kinds, those that are being taken and leaving_ too.
+  uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t outside_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::atomic<bool> any_leaving_{false};
 };
 

@@ -197,6 +197,109 @@ RangeHeap::Block RangeHeap::Free(uint32_t node) {
   return {nodes_[node].address, nodes_[node].size, node};
 }
 
+std::optional<RangeHeap::Block> RangeHeap::AllocateOver(absl::Span<const uint32_t> yielding,
+                                                        uint64_t size_bytes,
+                                                        uint64_t alignment_bytes,
+                                                        std::vector<Cut>& cuts) {
+  uint64_t size;
+  const uint64_t alignment = std::max(alignment_bytes, granule_bytes());
+  if (size_bytes == 0 || !IsPowerOfTwo(alignment) ||
+      !CheckedRoundUp(size_bytes, granule_bytes(), &size)) {
+    return std::nullopt;
+  }
+  for (size_t i = 0; i < yielding.size(); ++i) {
+    if (BlockAt(yielding[i]).size_bytes == 0) continue;
+    Node& node = nodes_[yielding[i]];
+    node.bin = kYields;
+    node.bin_before = static_cast<uint32_t>(i);  // it is in no bin
+  }
+  uint32_t best = kNone;
+  uint64_t best_begin = 0;
+  uint64_t best_size = ~uint64_t{0};
+  for (const uint32_t one : yielding) {
+    if (one >= nodes_.size() || nodes_[one].bin != kYields) continue;
+    // Each stretch is looked at from the first that yields in it. Free blocks are no neighbours.
+    uint32_t first = one;
+    uint32_t before = nodes_[one].before;
+    if (before != kNone && nodes_[before].free()) {
+      first = before;
+      before = nodes_[before].before;
+    }
+    if (before != kNone && nodes_[before].bin == kYields) continue;
+    uint64_t length = 0;
+    for (uint32_t i = first; nodes_[i].open(); i = nodes_[i].after) length += nodes_[i].size;
+    const uint64_t pad = -nodes_[first].address & (alignment - 1);
+    if (length < best_size && WindowFits(pad, size, length)) {
+      best = first;
+      best_begin = nodes_[first].address + pad;
+      best_size = length;
+    }
+  }
+  std::optional<Block> block;
+  if (best != kNone) block = CutOut(best, best_begin, size, cuts);
+  for (const uint32_t one : yielding) {
+    if (one < nodes_.size() && nodes_[one].bin == kYields) nodes_[one].bin = kUsed;
+  }
+  return block;
+}
+
+RangeHeap::Block RangeHeap::CutOut(uint32_t first, uint64_t begin, uint64_t size,
+                                   std::vector<Cut>& cuts) {
+  const uint64_t end = begin + size;
+  uint32_t block = kNone;
+  uint32_t next = first;
+  while (nodes_[next].address < end) {
+    uint32_t node = next;
+    next = nodes_[node].after;
+    const uint64_t node_end = nodes_[node].address + nodes_[node].size;
+    if (node_end <= begin) continue;
+    const bool was_free = nodes_[node].free();
+    Cut cut;
+    if (was_free) {
+      Remove(node);
+    } else {
+      cut.index = nodes_[node].bin_before;
+    }
+    nodes_[node].bin = kUsed;
+    if (nodes_[node].address < begin) {
+      const uint32_t rest = Split(node, begin - nodes_[node].address);
+      if (was_free) {
+        Insert(node);
+      } else {
+        cut.front = {nodes_[node].address, nodes_[node].size, node};
+        ++used_count_;
+      }
+      node = rest;
+    }
+    if (node_end > end) {
+      const uint32_t rest = Split(node, end - nodes_[node].address);
+      if (was_free) {
+        Insert(rest);
+      } else {
+        cut.back = {nodes_[rest].address, nodes_[rest].size, rest};
+        ++used_count_;
+      }
+    }
+    const uint64_t taken = nodes_[node].size;
+    if (was_free) {
+      free_bytes_ -= taken;
+    } else {
+      --used_count_;
+      cut.taken_bytes = taken;
+      cuts.push_back(cut);
+    }
+    if (block == kNone) {
+      block = node;
+    } else {
+      nodes_[block].size += taken;
+      Link(block, nodes_[node].after);
+      DropNode(node);
+    }
+  }
+  ++used_count_;
+  return {begin, size, block};
+}
+
 uint64_t RangeHeap::largest_free_bytes() const {
   if (filled_words_ == 0) return 0;
   const auto word = static_cast<size_t>(std::bit_width(filled_words_) - 1);

@@ -39,6 +39,8 @@
 #include <optional>
 #include <vector>
 
+#include "absl/types/span.h"
+
 namespace tenure {
 
 class RangeHeap {
@@ -68,6 +70,19 @@ class RangeHeap {
   // None: no free block can hold that many bytes so aligned, or size_bytes is
   // 0, or the alignment is not a power of two (0 is taken for 1).
   std::optional<Block> Allocate(uint64_t size_bytes, uint64_t alignment_bytes);
+
+  // What is left of a yielding block that gave up some of its bytes.
+  struct Cut {
+    size_t index = 0;  // of the block in `yielding`
+    uint64_t taken_bytes = 0;
+    Block front, back;  // in use as before; of size 0: none
+  };
+  // A block that may lie over free bytes and over blocks in use that yield, by their nodes, where
+  // these are next to each other: in the tightest such stretch. `cuts`: of those that it took
+  // bytes of; their nodes are no longer good. None: no such stretch, and nothing has changed. Cost:
+  // linear in the yielding blocks.
+  std::optional<Block> AllocateOver(absl::Span<const uint32_t> yielding, uint64_t size_bytes,
+                                    uint64_t alignment_bytes, std::vector<Cut>& cuts);
 
   // Takes a block back. The free block that it is part of now; of size 0 if
   // `node` is not in use, in which case nothing has changed.
@@ -102,6 +117,7 @@ class RangeHeap {
   static constexpr uint16_t kUsed = 0xffff;    // Node::bin of a block in use
   static constexpr uint16_t kEnd = 0xfffe;     // of the end of a chain of joined ranges
   static constexpr uint16_t kUnused = 0xfffd;  // of a node that is no block
+  static constexpr uint16_t kYields = 0xfffc;  // of a block in use, within AllocateOver
   static_assert(kWords <= 64);
 
   struct Node {
@@ -111,6 +127,7 @@ class RangeHeap {
     uint32_t bin_before, bin_after;  // in the bin
     uint16_t bin;
     bool free() const { return bin < kBins; }
+    bool open() const { return free() || bin == kYields; }
   };
   // Ranges that blocks may span, one after the other. `end`: a node without
   // bytes behind the last block.
@@ -137,6 +154,8 @@ class RangeHeap {
   uint32_t NewNode(uint64_t address, uint64_t size, uint16_t bin);
   void DropNode(uint32_t node);
   void Link(uint32_t before, uint32_t after);
+  // Makes one block of [begin, begin + size), which open nodes from `first` on cover.
+  Block CutOut(uint32_t first, uint64_t begin, uint64_t size, std::vector<Cut>& cuts);
   // To and from the bin of its size.
   void Insert(uint32_t node);
   void Remove(uint32_t node);

@@ -1,6 +1,7 @@
 #include "tenure/allocator/timeline/deferred.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/base/const_init.h"
@@ -78,8 +79,12 @@ void DeferredQueue::Settle(Entry entry) {
 }
 
 void DeferredQueue::File(Entry entry) {
-  const std::shared_ptr<Timeline>& timeline = entry.users.back().timeline();
   absl::MutexLock lock(&mutex_);
+  FileLocked(std::move(entry));
+}
+
+void DeferredQueue::FileLocked(Entry entry) {
+  const std::shared_ptr<Timeline>& timeline = entry.users.back().timeline();
   Line& line = lines_[timeline.get()];
   if (line.timeline == nullptr) line.timeline = timeline;
   line.heap.push_back(std::move(entry));
@@ -119,6 +124,57 @@ void DeferredQueue::ReapWaiting() {
     }
   }
   for (Entry& entry : moving) Settle(std::move(entry));
+}
+
+void DeferredQueue::Revise(
+    absl::FunctionRef<bool(const Fence&)> wanted,
+    absl::FunctionRef<void(absl::Span<Entry* const>, std::vector<Entry>&)> revise) {
+  std::vector<Entry> more;
+  std::vector<Entry> gone;  // what it shares with timelines is let go of without the lock
+  absl::MutexLock lock(&mutex_);
+  std::vector<Entry*> found;
+  uint64_t bytes = 0;
+  for (auto& [timeline, line] : lines_) {
+    if (!wanted(line.heap.front().users.back())) continue;
+    for (Entry& entry : line.heap) {
+      if (!std::all_of(entry.users.begin(), entry.users.end() - 1, wanted)) continue;
+      found.push_back(&entry);
+      bytes += entry.allocation.reserved_bytes;
+    }
+  }
+  if (found.empty()) return;
+  revise(found, more);
+  const uint64_t count = found.size();
+  uint64_t left_count = more.size();
+  uint64_t left_bytes = 0;
+  for (const Entry& entry : more) left_bytes += entry.allocation.reserved_bytes;
+  for (const Entry* entry : found) {
+    if (!entry->allocation) continue;
+    ++left_count;
+    left_bytes += entry->allocation.reserved_bytes;
+  }
+  waiting_count_.fetch_add(left_count - count, std::memory_order_relaxed);
+  waiting_bytes_.fetch_add(left_bytes - bytes, std::memory_order_relaxed);
+  if (left_count - more.size() < count) {
+    for (auto it = lines_.begin(); it != lines_.end();) {
+      std::vector<Entry>& heap = it->second.heap;
+      const auto end = std::partition(heap.begin(), heap.end(), [](const Entry& entry) {
+        return static_cast<bool>(entry.allocation);
+      });
+      if (end != heap.end()) {
+        gone.insert(gone.end(), std::make_move_iterator(end), std::make_move_iterator(heap.end()));
+        heap.erase(end, heap.end());
+        std::make_heap(heap.begin(), heap.end(), kLater);
+      }
+      // The timeline outlives this: what is gone holds it.
+      if (heap.empty()) {
+        lines_.erase(it++);
+      } else {
+        ++it;
+      }
+    }
+  }
+  for (Entry& entry : more) FileLocked(std::move(entry));
 }
 
 bool DeferredQueue::Drain(absl::Time deadline) {

@@ -42,6 +42,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "tenure/allocator/allocation.h"
@@ -81,12 +82,21 @@ class DeferredQueue {
   uint64_t quarantined_count() const { return quarantined_count_.load(std::memory_order_relaxed); }
   uint64_t quarantined_bytes() const { return quarantined_bytes_.load(std::memory_order_relaxed); }
 
- private:
   struct Entry {
     Allocation allocation;
     absl::InlinedVector<Fence, 2> users;  // not reached when last looked at; the last is waited for
     uint64_t value() const { return users.back().value(); }
   };
+  // For who can give bytes again before their fences are reached, because whoever gets them comes
+  // after: lets `revise` have what waits for `wanted` fences alone (which must depend on a fence's
+  // timeline only). It may make an entry's allocation a part of it or none, which then waits no
+  // more, and add others with the same users to `more`. Both are called under the lock: they must
+  // not call the timelines or the queue. Cost: linear in what waits.
+  void Revise(absl::FunctionRef<bool(const Fence&)> wanted,
+              absl::FunctionRef<void(absl::Span<Entry* const>, std::vector<Entry>& more)> revise)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
   // A heap by value, the smallest first.
   struct Line {
     std::shared_ptr<Timeline> timeline;
@@ -98,6 +108,7 @@ class DeferredQueue {
   // not.
   void Settle(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
   void File(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
+  void FileLocked(Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Release release_;
   const GiveUp give_up_;

@@ -170,8 +170,12 @@ class HostPool : public PooledAllocator, public ForeignMemoryCapability {
     return Fence();
   }
 
+  using PooledAllocator::ReleaseOutside;
+  using PooledAllocator::TryReserveOutside;
+
   std::atomic<bool> fail_zero{false};
-  std::atomic<bool> own_slabs{false};  // for requests called "own"
+  std::atomic<bool> own_slabs{false};     // for requests called "own"
+  std::atomic<uint64_t> kept_outside{0};  // what GiveKeptOutside has to give
 
  protected:
   void* FindCapability(std::string_view name) override {
@@ -182,6 +186,11 @@ class HostPool : public PooledAllocator, public ForeignMemoryCapability {
     if (fail_zero) return absl::UnavailableError("no engine to write zeroes with");
     host::FillBytes(allocation.host, allocation.size_bytes, FillPattern(), 1);
     return absl::OkStatus();
+  }
+  uint64_t GiveKeptOutside() override {
+    const uint64_t kept = kept_outside.exchange(0);
+    ReleaseOutside(kept);
+    return kept;
   }
   bool WantsOwnSlab(const AllocationRequest& request) const override {
     return own_slabs && request.name == "own";

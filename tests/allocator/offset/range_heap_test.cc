@@ -280,6 +280,63 @@ class Model {
   std::vector<Cell> cells_ = std::vector<Cell>(kCells + 1);
 };
 
+// Lets some of the used blocks yield to a new one.
+void AllocateOverSome(std::mt19937& random, uint64_t base, RangeHeap& heap, Model& model,
+                      std::vector<RangeHeap::Block>& used) {
+  auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+  auto cell = [&](uint64_t address) { return static_cast<int>((address - base) / kGranule); };
+  auto cells = [](uint64_t bytes) { return static_cast<int>(bytes / kGranule); };
+  std::vector<RangeHeap::Block> yielding, staying;
+  const int rate = 1 + upto(4);
+  for (const RangeHeap::Block& block : used) (upto(4) < rate ? yielding : staying).push_back(block);
+  Model opened = model;
+  std::vector<uint32_t> nodes;
+  for (const RangeHeap::Block& block : yielding) {
+    nodes.push_back(block.node);
+    opened.Free(cell(block.address), cells(block.size_bytes));
+  }
+  const int size = 1 + upto(120);
+  const int alignment = upto(3) > 0 ? 1 : 1 << upto(7);
+  bool fits = false;
+  for (const auto& [begin, length] : opened.Extents()) {
+    const int start = (begin + alignment - 1) / alignment * alignment;
+    const bool yields = std::any_of(yielding.begin(), yielding.end(), [&](const auto& block) {
+      return cell(block.address) >= begin && cell(block.address) < begin + length;
+    });
+    fits = fits || (yields && start + size <= begin + length);
+  }
+  std::vector<RangeHeap::Cut> cuts;
+  const auto block = heap.AllocateOver(nodes, static_cast<uint64_t>(size) * kGranule,
+                                       static_cast<uint64_t>(alignment) * kGranule, cuts);
+  ASSERT_EQ(block.has_value(), fits);
+  if (!fits) {
+    ASSERT_TRUE(cuts.empty());
+    return;
+  }
+  ASSERT_EQ(block->address % (static_cast<uint64_t>(alignment) * kGranule), 0u);
+  used = staying;
+  used.push_back(*block);
+  std::set<size_t> cut_ones;
+  for (const RangeHeap::Cut& cut : cuts) {
+    cut_ones.insert(cut.index);
+    const RangeHeap::Block& whole = yielding[cut.index];
+    ASSERT_EQ(cut.front.size_bytes + cut.taken_bytes + cut.back.size_bytes, whole.size_bytes);
+    ASSERT_GT(cut.taken_bytes, 0u);
+    model.Free(cell(whole.address), cells(whole.size_bytes));
+    for (const RangeHeap::Block& piece : {cut.front, cut.back}) {
+      if (piece.size_bytes == 0) continue;
+      ASSERT_TRUE(model.Use(cell(piece.address), cells(piece.size_bytes)));
+      ASSERT_EQ(heap.BlockAt(piece.node).address, piece.address);
+      ASSERT_EQ(heap.BlockAt(piece.node).size_bytes, piece.size_bytes);
+      used.push_back(piece);
+    }
+  }
+  for (size_t i = 0; i < yielding.size(); ++i) {
+    if (!cut_ones.contains(i)) used.push_back(yielding[i]);
+  }
+  ASSERT_TRUE(model.Use(cell(block->address), size));
+}
+
 void CompareWithModel(unsigned seed) {
   std::mt19937 random(seed);
   auto upto = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
@@ -310,6 +367,8 @@ void CompareWithModel(unsigned seed) {
       ASSERT_EQ(block->size_bytes, bytes(size));
       ASSERT_TRUE(model.Use(static_cast<int>((block->address - base) / kGranule), size));
       used.push_back(*block);
+    } else if (what < 70) {
+      ASSERT_NO_FATAL_FAILURE(AllocateOverSome(random, base, heap, model, used));
     } else {
       std::swap(used[static_cast<size_t>(upto(static_cast<int>(used.size())))], used.back());
       const RangeHeap::Block block = used.back();

@@ -1,5 +1,6 @@
 #include "tenure/allocator/timeline/deferred.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -111,6 +112,58 @@ TEST(DeferredQueue, WhatNeverBecomesDueIsGivenUpWithItsFences) {
   }
   EXPECT_EQ(released, (std::vector<uint64_t>{1}));
   EXPECT_EQ(given_up, (std::vector<std::pair<uint64_t, uint64_t>>{{2, 7}, {3, 2}}));
+}
+
+TEST(DeferredQueue, WhatWaitsCanBeGivenInParts) {
+  Freed freed;
+  auto t = std::make_shared<HostTimeline>();
+  auto u = std::make_shared<HostTimeline>();
+  auto block = [](uint64_t token) {
+    Allocation made = Block(token);
+    made.id = AllocationId::Mint();
+    return made;
+  };
+  const Fence one[] = {Fence(t, 1)};
+  const Fence two[] = {Fence(t, 2)};
+  const Fence other[] = {Fence(u, 1)};
+  const Fence mixed[] = {Fence(u, 1), Fence(t, 3)};
+  freed.queue.Retire(block(1), two);
+  freed.queue.Retire(block(2), one);
+  freed.queue.Retire(block(3), other);
+  freed.queue.Retire(block(4), mixed);
+  auto of_t = [&](const Fence& fence) { return fence.timeline() == t; };
+  std::vector<uint64_t> seen;
+  freed.queue.Revise(of_t, [&](absl::Span<DeferredQueue::Entry* const> waiting,
+                               std::vector<DeferredQueue::Entry>& more) {
+    for (DeferredQueue::Entry* entry : waiting) {
+      seen.push_back(entry->allocation.token);
+      if (entry->allocation.token == 2) {
+        entry->allocation = Allocation();  // taken
+        continue;
+      }
+      // Its middle is taken.
+      entry->allocation.reserved_bytes = 3;
+      more.push_back(*entry);
+      more.back().allocation.token = 10;
+      more.back().allocation.reserved_bytes = 4;
+    }
+  });
+  std::sort(seen.begin(), seen.end());
+  EXPECT_EQ(seen, (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(freed.queue.waiting_count(), 4u);
+  EXPECT_EQ(freed.queue.waiting_bytes(), 3u + 4 + 10 + 10);
+  t->Signal(1);
+  freed.queue.Reap();
+  EXPECT_TRUE(freed.tokens.empty());
+  t->Signal(2);
+  freed.queue.Reap();
+  std::sort(freed.tokens.begin(), freed.tokens.end());
+  EXPECT_EQ(freed.tokens, (std::vector<uint64_t>{1, 10}));
+  t->Signal(3);
+  u->Signal(1);
+  freed.queue.Reap();
+  EXPECT_EQ(freed.tokens.size(), 4u);
+  EXPECT_EQ(freed.queue.waiting_bytes(), 0u);
 }
 
 TEST(DeferredQueue, DrainWaits) {
