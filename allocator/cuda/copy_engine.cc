@@ -88,6 +88,7 @@ absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Devic
 
 CopyEngine::~CopyEngine() {
   Device::Scope scope(*device_);
+  if (!scope.status().ok()) return;  // lost
   absl::MutexLock lock(&mutex_);
   for (CUstream stream : idle_) (void)device_->driver()->StreamDestroy(stream);
   for (std::byte* memory : gather_) (void)device_->driver()->MemFreeHost(memory);
@@ -300,7 +301,7 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
     absl::Status status = QueueWaits(*device_, *stream, options.after);
     if (status.ok()) status = queue_work(*stream);
     // Even after an error: something may be under way.
-    absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, *stream);
+    absl::Status ended = EndWork(*device_, *stream);
     GiveStream(*stream);
     if (status.ok()) status = std::move(ended);
     if (!status.ok()) return status;
@@ -339,9 +340,7 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
   }
   // Even after an error something may be under way; what has no fence is waited for.
   absl::StatusOr<Fence> fence = (*stream)->Record();
-  if (!status.ok() || !fence.ok()) {
-    (void)device_->driver()->StreamSynchronize((*stream)->get());
-  }
+  if (!status.ok() || !fence.ok()) EndWork(*device_, (*stream)->get()).IgnoreError();
   if (follows) GiveFollower(**stream, fence.ok() ? *fence : Fence());
   return status.ok() ? fence : status;
 }

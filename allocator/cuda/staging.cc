@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "tenure/allocator/cuda/stream.h"
 #include "tenure/allocator/host/workers.h"
 
 namespace tenure::cuda {
@@ -283,6 +284,7 @@ void StagingRing::Serve(Worker& worker) {
     --serving_;
   }
   Device::Scope scope(*device_);
+  if (!scope.status().ok()) return;  // lost
   const Driver& driver = device_->driver();
   for (CUevent event : worker.events) {
     if (event != nullptr) (void)driver->EventDestroy(event);
@@ -294,6 +296,10 @@ void StagingRing::Serve(Worker& worker) {
 absl::Status StagingRing::Work(Worker& worker, Job& job) {
   Device::Scope scope(*device_);
   absl::Status status = scope.status();
+  if (!status.ok()) {
+    job.failed.store(true, std::memory_order_relaxed);
+    return status;
+  }
   // They are over, one way or the other.
   for (const Fence& fence : job.after) {
     if (status.ok()) status = fence.WaitUntil(absl::InfinitePast());
@@ -301,7 +307,7 @@ absl::Status StagingRing::Work(Worker& worker, Job& job) {
   if (status.ok()) status = job.in ? WorkIn(worker, job) : WorkOut(worker, job);
   if (!status.ok()) job.failed.store(true, std::memory_order_relaxed);
   // Whatever happened: nothing is under way when the job ends.
-  absl::Status ended = TENURE_CU(device_->driver(), StreamSynchronize, worker.stream);
+  absl::Status ended = EndWork(*device_, worker.stream);
   return status.ok() ? ended : status;
 }
 

@@ -152,6 +152,7 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Wrap(std::shared_ptr
 DeviceStream::~DeviceStream() {
   if (!owned_) return;
   Device::Scope scope(*device_);
+  if (!scope.status().ok()) return;  // lost
   // What is queued is still done.
   (void)device_->driver()->StreamDestroy(stream_);
 }
@@ -220,6 +221,13 @@ absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const 
   return absl::OkStatus();
 }
 
+absl::Status EndWork(const Device& device, CUstream stream) {
+  absl::Status status = TENURE_CU(device.driver(), StreamSynchronize, stream);
+  // A device that has failed does so again, and does nothing any more.
+  if (!status.ok()) (void)device.driver()->StreamSynchronize(stream);
+  return status;
+}
+
 absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what) {
   CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   absl::Status status = TENURE_CU(device.driver(), StreamIsCapturing, stream, &capturing);
@@ -240,7 +248,7 @@ struct Timestamp::Recorded {
   Recorded(std::shared_ptr<Device> d, CUevent e) : device(std::move(d)), event(e) {}
   ~Recorded() {
     Device::Scope scope(*device);
-    (void)device->driver()->EventDestroy(event);
+    if (scope.status().ok()) (void)device->driver()->EventDestroy(event);
   }
 };
 

@@ -117,6 +117,10 @@ class DeviceStream final : public Stream {
 // Makes what `stream` is given from now on wait for the fences; all must be device fences.
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences);
 
+// Waits until nothing is under way on the stream; for who gives back memory or the stream then, and
+// so asks again where the driver could not tell. The error is the first one.
+absl::Status EndWork(const Device& device, CUstream stream);
+
 // FailedPrecondition, if the stream is being captured, saying that `what` has no place there. The
 // driver would spoil the capture: to be asked before it is.
 absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what);

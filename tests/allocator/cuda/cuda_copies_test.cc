@@ -240,6 +240,24 @@ TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
   EXPECT_OK(Space(SpaceKind::kCuda).Synchronize());
 }
 
+// ---- what the driver can't tell
+
+TEST_F(CudaCopies, NothingIsUnderWayWhenTheEndCouldNotBeWaitedFor) {
+  std::vector<uint8_t> bytes = Pattern(6 * kMiB);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  for (const uint64_t size : {uint64_t{1000}, bytes.size()}) {
+    const Buffer part = *buffer.View(0, size);
+    fake_.FailCall("StreamSynchronize", 1, CUDA_ERROR_UNKNOWN);
+    EXPECT_TRUE(ComesBackAfterRelease([&] {
+      const absl::Status status = part.CopyIn(bytes.data(), size, {.max_threads = 1});
+      EXPECT_NE(status.message().find("cuStreamSynchronize"), std::string::npos) << status;
+      return absl::OkStatus();
+    }));
+    EXPECT_TRUE(BytesOf(part) ==
+                std::vector<uint8_t>(bytes.begin(), bytes.begin() + static_cast<int64_t>(size)));
+  }
+}
+
 // ---- threads without page-locked memory
 
 TEST_F(CudaCopies, AThreadThatCannotBePreparedLeavesTheWorkToOthers) {

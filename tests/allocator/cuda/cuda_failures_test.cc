@@ -1,5 +1,7 @@
-// Every call of the driver fails once, at every place where it is made: what comes of it is an
-// error that names the call, and never a crash, a hang or misused memory. On the fake device.
+// Every entry point of the driver that the spaces use fails once, at the 1st, 2nd, 5th, 13th and
+// 34th call of it, for want of memory and for no known reason: what comes of it is an error that
+// names the call, or what was asked for all the same, and never a crash, a hang or misused memory.
+// On the fake device.
 
 #include <unistd.h>
 
@@ -20,7 +22,8 @@
 namespace tenure::cuda {
 namespace {
 
-constexpr uint64_t kLarge = 200017;  // by several threads where it is not waited for
+constexpr uint64_t kLarge = 200017;  // through staging memory where it is not waited for
+constexpr uint64_t kHuge = (uint64_t{4} << 20) + 300017;  // and where it is, by several threads
 
 // Does a bit of everything, and goes on after errors, as far as it makes sense. Returns the errors.
 class Scenario {
@@ -36,6 +39,7 @@ class Scenario {
       if (Note(made.status())) spaces.push_back(*std::move(made));
     }
     Streams(*device, spaces);
+    if (!spaces.empty()) Staged(*spaces.front());
     for (const auto& from : spaces) {
       for (const auto& to : spaces) Copies(*from, *to);
       Special(*from);
@@ -84,6 +88,20 @@ class Scenario {
     }
   }
 
+  void Staged(Allocator& space) {
+    static const std::vector<uint8_t> bytes = [] {
+      std::vector<uint8_t> made(kHuge);
+      for (uint64_t i = 0; i < kHuge; ++i) made[i] = static_cast<uint8_t>(i / 4099);
+      return made;
+    }();
+    std::vector<uint8_t> back(kHuge);
+    absl::StatusOr<Buffer> buffer = Make(space, kHuge);
+    if (!buffer->is_allocated() || !Note(buffer->CopyIn(bytes.data(), kHuge))) return;
+    if (Note(buffer->CopyOut(back.data(), kHuge))) {
+      EXPECT_TRUE(back == bytes);
+    }
+  }
+
   void Streams(const std::shared_ptr<Device>& device,
                const std::vector<std::unique_ptr<Allocator>>& spaces) {
     absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(device);
@@ -118,7 +136,14 @@ class Scenario {
         }
       }
       absl::StatusOr<Buffer> ipc = Make(space, 5000, {.sharing = Sharing::kIpc});
-      if (ipc->is_allocated()) Note(share->ExportIpc(ipc->storage()->root()).status());
+      if (ipc->is_allocated()) {
+        absl::StatusOr<std::string> handle = share->ExportIpc(ipc->storage()->root());
+        if (!Note(handle.status())) return;
+        absl::StatusOr<ForeignMemory> memory = share->ImportIpc(*handle, 5000);
+        if (Note(memory.status())) {
+          Note(Buffer::Wrap(space, DType::kUInt8, Shape::Vector(5000), *memory, 5000).status());
+        }
+      }
     }
     if (auto* unified = space.Capability<UnifiedCapability>()) {
       absl::StatusOr<Buffer> buffer = Make(space, 5000);
@@ -138,7 +163,7 @@ class Scenario {
 };
 
 TEST(CudaFailures, WithoutAnyTheScenarioSucceedsAndCallsEverything) {
-  FakeDriver fake;
+  FakeDriver fake({.ipc_within_process = true});
   {
     absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
     ASSERT_OK(driver);
@@ -146,12 +171,11 @@ TEST(CudaFailures, WithoutAnyTheScenarioSucceedsAndCallsEverything) {
   }
   EXPECT_EQ(fake.Violations(), std::vector<std::string>());
   EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
-  // Not by this scenario: errors' texts, kernels, device memory without virtual memory, and what
-  // only another process can open.
+  // Not by this scenario: errors' texts, kernels, a pattern of two bytes, a second device.
   const std::set<std::string> elsewhere = {
-      "GetErrorName",      "GetErrorString",     "MemcpyDtoDAsync", "ModuleLoadData",
-      "ModuleUnload",      "ModuleGetFunction",  "LaunchKernel",    "IpcOpenMemHandle",
-      "IpcCloseMemHandle", "MemGetAddressRange", "MemsetD16Async",  "DeviceCanAccessPeer"};
+      "GetErrorName",        "GetErrorString",   "MemcpyDtoDAsync",    "ModuleLoadData",
+      "ModuleUnload",        "LaunchKernel",     "MemGetAddressRange", "MemsetD16Async",
+      "DeviceCanAccessPeer", "ModuleGetFunction"};
   for (const std::string& name : FakeDriver::EntryPoints()) {
     if (elsewhere.contains(name)) continue;
     EXPECT_GT(fake.Calls(name), 0u) << name;
@@ -167,10 +191,10 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
   // Freeing can fail too; then what was to be freed is lost, and nobody is there to be told. What
   // an event that can't be asked guards is kept for good.
   const std::set<std::string> losing = {
-      "MemFree",          "MemFreeHost",   "MemHostUnregister",       "MemUnmap",
-      "MemAddressFree",   "MemRelease",    "StreamDestroy",           "EventDestroy",
-      "MemFreeAsync",     "CtxPopCurrent", "DevicePrimaryCtxRelease", "EventQuery",
-      "EventSynchronize", "CtxPushCurrent"};
+      "MemFree",          "MemFreeHost",    "MemHostUnregister",       "MemUnmap",
+      "MemAddressFree",   "MemRelease",     "StreamDestroy",           "EventDestroy",
+      "MemFreeAsync",     "CtxPopCurrent",  "DevicePrimaryCtxRelease", "EventQuery",
+      "EventSynchronize", "CtxPushCurrent", "IpcCloseMemHandle"};
   // Asked by the way: whoever asks does without the answer.
   const std::set<std::string> optional = {"CtxGetCurrent",
                                           "ThreadExchangeStreamCaptureMode",
@@ -181,15 +205,24 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
                                           "GetErrorName",
                                           "GetErrorString",
                                           "MemGetInfo"};
-  for (const uint64_t nth : {1, 2, 5, 13, 34}) {
-    FakeDriver fake;
+  // Made by threads of the staging ring, of which others may do the work.
+  const std::set<std::string> shared = {"StreamCreate", "EventCreate", "MemHostAlloc"};
+  // Tried again when there is no memory, after giving back what is not used.
+  const std::set<std::string> retried = {
+      "MemCreate", "MemMap",          "MemSetAccess", "MemAddressReserve",
+      "MemAlloc",  "MemAllocManaged", "MemHostAlloc", "MemGetAllocationGranularity"};
+  for (uint64_t i = 0; i < 10; ++i) {
+    const uint64_t nth = std::vector<uint64_t>{1, 2, 5, 13, 34}[i / 2];
+    const CUresult result = i % 2 == 0 ? CUDA_ERROR_UNKNOWN : CUDA_ERROR_OUT_OF_MEMORY;
+    SCOPED_TRACE(result);
+    FakeDriver fake({.ipc_within_process = true});
     std::vector<absl::Status> errors;
     uint64_t calls = 0;
     {
       absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
       ASSERT_OK(driver);
       calls = fake.Calls(name);
-      fake.FailCall(name, nth, CUDA_ERROR_UNKNOWN);
+      fake.FailCall(name, nth, result);
       errors = Scenario().Run(*driver);
       calls = fake.Calls(name) - calls;
     }
@@ -201,6 +234,10 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
     if (losing.contains(name)) continue;
     EXPECT_EQ(fake.LeakReport(), std::vector<std::string>()) << "failure " << nth;
     if (optional.contains(name)) continue;
+    if (errors.empty() &&
+        (shared.contains(name) || (result == CUDA_ERROR_OUT_OF_MEMORY && retried.contains(name)))) {
+      continue;
+    }
     EXPECT_FALSE(errors.empty()) << "failure " << nth << " of " << name << " was lost";
     bool named = false;
     for (const absl::Status& error : errors) {
@@ -227,18 +264,20 @@ TEST(CudaFailures, AFailedDeviceKeepsWhatItMayStillTouch) {
     absl::StatusOr<Buffer> buffer =
         Buffer::Create(**space, DType::kUInt8, Shape::Vector(1 << 20), {.immediate = true});
     ASSERT_OK(buffer);
+    // Held, so that the fence is recorded before the device fails.
+    fake.Hold((*stream)->get());
     fake.LaunchFault((*stream)->get());
     absl::StatusOr<Fence> done = (*stream)->Record();
-    if (done.ok()) {
-      ASSERT_OK(buffer->RecordUse(Access::kWrite, *done));
-      const absl::Status status = done->Wait();
-      EXPECT_FALSE(status.ok());
-      EXPECT_NE(status.message().find("CUDA_ERROR_ILLEGAL_ADDRESS"), std::string::npos) << status;
-      EXPECT_TRUE(done->IsFailed());
-      *buffer = Buffer();
-      (*space)->Poll();
-      EXPECT_GE((*space)->Stats().quarantined_bytes, 1u << 20);
-    }
+    ASSERT_OK(done);
+    ASSERT_OK(buffer->RecordUse(Access::kWrite, *done));
+    fake.Release((*stream)->get());
+    const absl::Status status = done->Wait();
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(status.message().find("CUDA_ERROR_ILLEGAL_ADDRESS"), std::string::npos) << status;
+    EXPECT_TRUE(done->IsFailed());
+    *buffer = Buffer();
+    (*space)->Poll();
+    EXPECT_GE((*space)->Stats().quarantined_bytes, 1u << 20);
     absl::StatusOr<Buffer> next =
         Buffer::Create(**space, DType::kUInt8, Shape::Vector(100), {.immediate = true});
     EXPECT_FALSE(next.ok() && next->FillWith<uint8_t>(1).ok());

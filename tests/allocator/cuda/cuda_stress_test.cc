@@ -150,7 +150,7 @@ constexpr uint64_t kSharedBytes = (uint64_t{5} << 20) + 100;
 TEST(CudaSharing, ChildChangesWhatItIsGiven) {
   const char* fd = std::getenv(kFdVariable);
   const char* ipc = std::getenv(kIpcVariable);
-  if (fd == nullptr && ipc == nullptr) return;  // not the other process
+  if (fd == nullptr && ipc == nullptr) GTEST_SKIP() << "not the other process";
   std::unique_ptr<TestGpu> gpu = TestGpu::Make("Real");
   std::unique_ptr<Allocator> space = gpu->Make(SpaceKind::kCuda);
   auto* share = space->Capability<ShareCapability>();
@@ -188,7 +188,7 @@ int RunChild(const std::string& setting) {
 
 TEST_P(CudaStress, AnotherProcessSeesSharedBytes) {
   std::unique_ptr<TestGpu> gpu = TestGpu::Make(GetParam());
-  if (!gpu->real()) return;  // the fake lives in one process
+  if (!gpu->real()) GTEST_SKIP() << "the fake lives in one process";
   std::unique_ptr<Allocator> space = gpu->Make(SpaceKind::kCuda);
   auto* share = space->Capability<ShareCapability>();
   for (const Sharing kind : {Sharing::kPosixFd, Sharing::kIpc}) {
