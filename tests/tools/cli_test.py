@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -127,7 +128,7 @@ class CliTest(unittest.TestCase):
             "pack": self.json("pack", "--input=" + problem, "--capacity=64", "--compare"),
             "devices": self.json("devices"),
         }
-        only_sometimes = {"mismatch", "kept", "status", "explanation"}
+        only_sometimes = {"mismatch", "kept", "status", "explanation", "interrupted"}
         for command, found in objects.items():
             section = self.tenure(command, "--help").split("Keys of the JSON object:\n")[1].split("\n\n")[0]
             keys = set()
@@ -780,6 +781,17 @@ class CliTest(unittest.TestCase):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
         last = done.stderr.decode().splitlines()[-1]
         self.assertRegex(last, r"\Atenure pack: packing: \d+\.\d s, best \d+, lower bound 1048576\Z")
+
+    def test_an_interrupt_ends_the_work_and_not_the_answer(self):
+        hard = self.write("hard.csv", self.puzzle(3000))
+        for args in [["--effort=optimal"], ["--effort=optimal", "--capacity=1M"]]:
+            with subprocess.Popen([TENURE, "pack", "--input=" + hard, "--json", "--progress", *args],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                self.assertIn(b"packing: ", process.stderr.readline())  # after a second
+                process.send_signal(signal.SIGINT)
+                out = json.loads(process.communicate(timeout=120)[0])
+            self.assertEqual((out["deadline_hit"], out["interrupted"]), (True, True))
+            self.assertEqual((out["status"], process.returncode), ("none", 4) if args[1:] else ("feasible", 0))
 
     def test_short_work_shows_no_progress(self):
         self.assertEqual(self.run_on_a_terminal("devices"), b"")

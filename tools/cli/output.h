@@ -40,6 +40,11 @@ inline constexpr std::string_view kExitStatusHelp =
 int Fail(std::string_view command, const absl::Status& status);
 int FailUsage(std::string_view command, std::string_view message);
 
+// What made work end before it was done, for text.
+inline std::string_view CutShortBy(bool interrupted) {
+  return interrupted ? "cut short by SIGINT" : "cut short by the deadline";
+}
+
 // Writes to stdout and returns `code`, or kFailed when that fails (a full disk, a closed pipe).
 int Print(std::string_view command, std::string_view text, int code = kDone);
 

@@ -18,6 +18,7 @@
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/explanation.h"
+#include "tenure/tools/cli/interrupt.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
@@ -88,7 +89,8 @@ void AddKeysTo(FlagSet& set) {
       {"status",
        "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven not to "
        "fit; none: neither found nor refuted"},
-      {"deadline_hit", "whether the deadline cut it short"},
+      {"deadline_hit", "whether the deadline or SIGINT cut it short"},
+      {"interrupted", "true, and only there, if it was SIGINT"},
       {"height, heights",
        "bytes that the packing takes, and those of each arena; null, [] if none"},
       {"lower_bound", "proven: no packing takes less"},
@@ -141,11 +143,20 @@ Others PackAsOthersDo(const packing::Problem& problem) {
   return others;
 }
 
-// Where the answer is no packing: why not. `deadline` is the command's.
+// The answer, and how it came about.
+struct Packed {
+  packing::Packing packing;
+  double seconds = 0;
+  bool interrupted = false;
+  std::optional<packing::Explanation> why;
+};
+
+// Where the answer is no packing: why not. `solve` is what it was looked for with.
 std::optional<packing::Explanation> WhyNot(const PackFlags& flags, const packing::Problem& problem,
-                                           const packing::Packing& packing, absl::Time deadline) {
+                                           const packing::Packing& packing,
+                                           const packing::SolveOptions& solve) {
   if (packing.has_offsets()) return std::nullopt;
-  packing::SolveOptions options = ExplainOptions(flags.explain, deadline);
+  packing::SolveOptions options = ExplainOptions(flags.explain, solve.deadline, solve.cancel);
   options.max_threads = flags.threads;
   if (flags.capacity) options.capacity = flags.capacity->value;
   if (packing.outcome == packing::Outcome::kInfeasible) {
@@ -165,20 +176,20 @@ double GapPercent(const packing::Packing& packing) {
          static_cast<double>(packing.lower_bound);
 }
 
-std::string JsonReport(const PackFlags& flags, const ProblemFile& file,
-                       const packing::Packing& packing, double seconds,
-                       const std::optional<packing::Explanation>& why) {
+std::string JsonReport(const PackFlags& flags, const ProblemFile& file, const Packed& packed) {
+  const packing::Packing& packing = packed.packing;
   nlohmann::ordered_json out;
   out["input"] = flags.input;
   out["status"] = packing::OutcomeName(packing.outcome);
   out["deadline_hit"] = packing.deadline_hit;
+  if (packing.deadline_hit && packed.interrupted) out["interrupted"] = true;
   const bool any = packing.has_offsets();
   out["height"] = OrNull(any ? std::optional<uint64_t>(packing.height) : std::nullopt);
   out["heights"] = packing.heights;
   out["lower_bound"] = packing.lower_bound;
   out["gap_percent"] = any ? nlohmann::ordered_json(GapPercent(packing)) : nlohmann::ordered_json();
   out["items"] = file.problem().items.size();
-  out["seconds"] = seconds;
+  out["seconds"] = packed.seconds;
   out["effort"] = flags.effort;
   if (flags.capacity.has_value()) out["capacity"] = flags.capacity->value;
   out["constructions"] = packing.statistics.constructions;
@@ -195,13 +206,12 @@ std::string JsonReport(const PackFlags& flags, const ProblemFile& file,
     out["tlsf_height"] = OrNull(others.tlsf);
     out["greedy_by_size_height"] = OrNull(others.greedy_by_size);
   }
-  if (why) out["explanation"] = ExplanationJson(file, *why);
+  if (packed.why) out["explanation"] = ExplanationJson(file, *packed.why);
   return JsonLine(out);
 }
 
-std::string TextReport(const PackFlags& flags, const ProblemFile& file,
-                       const packing::Packing& packing, double seconds,
-                       const std::optional<packing::Explanation>& why) {
+std::string TextReport(const PackFlags& flags, const ProblemFile& file, const Packed& packed) {
+  const packing::Packing& packing = packed.packing;
   const packing::Problem& problem = file.problem();
   std::string text =
       absl::StrFormat("%d items: %s", problem.items.size(), packing::OutcomeName(packing.outcome));
@@ -216,8 +226,9 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file,
   } else {
     absl::StrAppend(&text, ", lower bound ", packing.lower_bound);
   }
-  absl::StrAppendFormat(&text, ", in %.3f ms%s\n", seconds * 1e3,
-                        packing.deadline_hit ? ", cut short by the deadline" : "");
+  absl::StrAppendFormat(&text, ", in %.3f ms%s%s\n", packed.seconds * 1e3,
+                        packing.deadline_hit ? ", " : "",
+                        packing.deadline_hit ? CutShortBy(packed.interrupted) : "");
   auto line = [&text](std::string_view what, const std::string& value) {
     absl::StrAppendFormat(&text, "  %-30s %s\n", what, value);
   };
@@ -241,9 +252,10 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file,
     line("nodes of search",
          absl::StrCat(packing.statistics.nodes, ", ", packing.statistics.rounds, " rounds"));
   }
-  if (!why) return text;
-  return absl::StrCat(text, packing::ExplanationText(
-                                problem, *why, {.item = [&](uint32_t i) { return file.Id(i); }}));
+  if (!packed.why) return text;
+  return absl::StrCat(text,
+                      packing::ExplanationText(problem, *packed.why,
+                                               {.item = [&](uint32_t i) { return file.Id(i); }}));
 }
 
 }  // namespace
@@ -281,28 +293,30 @@ int PackCommand(Args args) {
   options.rules = *rules;
   if (flags.capacity) options.capacity = flags.capacity->value;
   if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
-  double seconds = 0;
-  absl::StatusOr<packing::Packing> packing = packing::Packing();
-  std::optional<packing::Explanation> why;
+  Packed packed;
   {
+    const Interrupt interrupt;
+    options.cancel = interrupt.flag();
     Ticker ticker("pack", "packing", flags.progress);
     options.progress = [&ticker](uint64_t height, uint64_t bound) {
       ticker.Say(absl::StrCat("best ", height, ", lower bound ", bound));
     };
     const absl::Time start = absl::Now();
     if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
-    packing = packing::Solve(file->problem(), options);
-    seconds = absl::ToDoubleSeconds(absl::Now() - start);
-    if (packing.ok()) why = WhyNot(flags, file->problem(), *packing, options.deadline);
+    absl::StatusOr<packing::Packing> packing = packing::Solve(file->problem(), options);
+    packed.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    packed.interrupted = interrupt.happened();
+    if (!packing.ok()) return Fail("pack", packing.status());
+    packed.packing = *std::move(packing);
+    packed.why = WhyNot(flags, file->problem(), packed.packing, options);
   }
-  if (!packing.ok()) return Fail("pack", packing.status());
-  if (!flags.output.empty() && packing->has_offsets()) {
-    if (absl::Status status = file->Write(*packing, flags.output); !status.ok()) {
+  if (!flags.output.empty() && packed.packing.has_offsets()) {
+    if (absl::Status status = file->Write(packed.packing, flags.output); !status.ok()) {
       return Fail("pack", status);
     }
   }
-  return Print("pack", (flags.json ? JsonReport : TextReport)(flags, *file, *packing, seconds, why),
-               ExitCodeOf(packing->outcome));
+  return Print("pack", (flags.json ? JsonReport : TextReport)(flags, *file, packed),
+               ExitCodeOf(packed.packing.outcome));
 }
 
 }  // namespace tenure::cli

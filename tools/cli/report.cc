@@ -142,8 +142,9 @@ absl::Status PlanFlags::Check(const FlagSet& set) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
+absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic<bool>* cancel) {
   PlanOptions options;
+  options.cancel = cancel;
   options.fill_zeroed = true;
   options.alignment_bytes = flags.alignment.value;
   options.max_threads = flags.threads;
@@ -191,10 +192,11 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
                                   ? MakePlan(planned.job.schedule, options, &planned.shortage)
                                   : LoadPlan(stored, planned.job.schedule);
   planned.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  planned.interrupted = cancel != nullptr && cancel->load(std::memory_order_relaxed);
   if (planned.shortage.happened()) {
     if (planned.shortage.proven) {
-      const absl::Status found =
-          FindConflict(ExplainOptions(flags.explain, options.deadline), planned.shortage);
+      const absl::Status found = FindConflict(
+          ExplainOptions(flags.explain, options.deadline, options.cancel), planned.shortage);
       if (!found.ok()) return InFile(flags.trace, found);
     }
     return planned;
@@ -255,6 +257,7 @@ void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::or
                                  static_cast<double>(plan.lower_bound_bytes);
   out["optimal"] = plan.optimal;
   out["deadline_hit"] = plan.deadline_hit;
+  if (plan.deadline_hit && planned.interrupted) out["interrupted"] = true;
   out["tlsf_bytes"] = rivals.tlsf_bytes;
   out["greedy_by_size_bytes"] = rivals.greedy_by_size_bytes;
   out["reuse_edges"] = plan.reuse_edges.size();
@@ -273,7 +276,9 @@ void AddPlanKeysTo(FlagSet& set) {
       {"arenas, arena_bytes", "bytes of each arena, and their sum"},
       {"lower_bound_bytes", "proven: no plan of this mode takes less"},
       {"gap_percent", "how far the arenas are above that"},
-      {"optimal, deadline_hit", "whether it is that small; whether the deadline cut it short"},
+      {"optimal", "whether it is that small"},
+      {"deadline_hit", "whether the deadline or SIGINT cut it short"},
+      {"interrupted", "true, and only there, if it was SIGINT"},
       {"tlsf_bytes", "what a TLSF allocator takes, called in the order of the ops"},
       {"greedy_by_size_bytes", "what placing the largest first takes; 0: not tried, too many"},
       {"reuse_edges", "edges that an executor of concurrent steps has to add"},
@@ -309,7 +314,7 @@ std::string PlanText(const PlannedTrace& planned) {
            plan.arenas.size() == 1 ? "" : absl::StrCat(", ", plan.arenas.size(), " arenas")),
        plan.arena_bytes,
        plan.optimal        ? "proven optimal"
-       : plan.deadline_hit ? "cut short by the deadline"
+       : plan.deadline_hit ? CutShortBy(planned.interrupted)
                            : "");
   line("lower bound", plan.lower_bound_bytes, "");
   return text;
