@@ -66,6 +66,16 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"GapOutside", "id,lower,upper,size,gaps\na,0,9,2,1-10\n",
             "f.csv: line 2, column 5 (gaps): '1-10' has a part '1-10' that is empty or outside the "
             "life"},
+        Bad{"NoOffset", "id,lower,upper,size,offset\na,0,1,2,18446744073709551615\n",
+            "f.csv: line 2, column 5 (offset): '18446744073709551615' is no offset (2^64 - 1 "
+            "stands for none); leave it empty for none"},
+        Bad{"NoHint", "id,lower,upper,size,hint\na,0,1,2,18446744073709551615\n",
+            "f.csv: line 2, column 5 (hint): '18446744073709551615' is no offset (2^64 - 1 "
+            "stands for none); leave it empty for none"},
+        Bad{"Arenas", "id,lower,upper,size,arena\na,0,1,2,4095\nb,0,1,2,4096\n",
+            "f.csv: line 3, column 5 (arena): '4096' is beyond the largest arena number, 4095"},
+        Bad{"OldMac", "id,lower,upper,size\ra,0,1,2\r",
+            "f.csv: line 1: lines end with CR alone, as on old Macs; end them with LF or CRLF"},
         Bad{"Sum", "id,lower,upper,size\na,0,1,4611686018427387904\nb,0,1,1\n",
             "f.csv: item 1: the sizes of the items up to this one, rounded up to their alignment, "
             "exceed 2^62 bytes"}),
@@ -110,6 +120,26 @@ TEST(Csv, AppendsTheOffsetWhereThereIsNoSuchColumn) {
             "id,lower,upper,size,extra,offset,arena\nb1,0,3,4,?,0,0\nb2,3,9,4,!,12,1\n");
   packing.offsets.pop_back();
   EXPECT_FALSE(FormatCsv(*table, packing).ok());
+}
+
+TEST(Csv, CarriedColumnsAreListedAndLookedAt) {
+  const auto table =
+      ParseCsv("id,Lower,lower,aligment,upper,size,note,hnit,gap,area,kind,ofset\n", "f");
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(table->carried_columns, (std::vector<std::string>{"Lower", "aligment", "note", "hnit",
+                                                              "gap", "area", "kind", "ofset"}));
+  std::string meant;
+  for (const std::string& name : table->carried_columns) {
+    meant += MeantColumn(*table, name).value_or("-") + " ";
+  }
+  EXPECT_EQ(meant, "- alignment - hint gaps arena - offset ");
+  const auto both = ParseCsv("start,end,size,hint,hnit,ID,GAPS,algnmnt,alignm\n", "f");
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(MeantColumn(*both, "hnit"), std::nullopt);
+  EXPECT_EQ(MeantColumn(*both, "ID"), "id");
+  EXPECT_EQ(MeantColumn(*both, "GAPS"), "gaps");
+  EXPECT_EQ(MeantColumn(*both, "algnmnt"), "alignment");
+  EXPECT_EQ(MeantColumn(*both, "alignm"), std::nullopt);
 }
 
 TEST(Csv, WritesWhatItReads) {
@@ -317,6 +347,26 @@ INSTANTIATE_TEST_SUITE_P(
             "f.json: items[0].size: is not a whole number"},
         Bad{"Reversed", "{\"items\": [{\"first\": 1, \"last\": 1, \"size\": 1}]}",
             "f.json: item 0: its life [1, 1) is empty"},
+        Bad{"Typo", R"({"items": [{"first": 0, "last": 1, "size": 1, "algnment": 64}]})",
+            "f.json: items[0].algnment: is not known; there are first, last, size, alignment, "
+            "fixed, hint"},
+        Bad{"TypoAtTheTop", R"({"items": [], "gapz\n": []})",
+            "f.json: gapz : is not known; there are items, gaps, arenas, bindings, adjacent, "
+            "order, capacity"},
+        Bad{"TypoInAGap",
+            R"({"items": [], "gaps": [{"item": 0, "first": 0, "last": 1, "windows": [0, 1]}]})",
+            "f.json: gaps[0].windows: is not known; there are item, first, last, window"},
+        Bad{"TypoInAnArena", R"({"items": [], "arenas": [{}, {"limits": 1}]})",
+            "f.json: arenas[1].limits: is not known; there are limit"},
+        Bad{"TypoInTheOrder", R"({"items": [], "order": {"steps": 1, "edge": []}})",
+            "f.json: order.edge: is not known; there are steps, edges, uses"},
+        Bad{"NoOffset",
+            R"({"items": [{"first": 0, "last": 1, "size": 1, "fixed": 18446744073709551615}]})",
+            "f.json: items[0].fixed: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"NoLimit", R"({"items": [], "arenas": [{"limit": 18446744073709551615}]})",
+            "f.json: arenas[0].limit: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"NoCapacity", R"({"items": [], "capacity": 18446744073709551615})",
+            "f.json: problem.capacity: is 2^64 - 1, which stands for none; leave it out"},
         Bad{"Pair", "{\"items\": [], \"bindings\": [[1]]}", "f.json: bindings[0]: is not a pair"},
         Bad{"Cycle", "{\"items\": [], \"order\": {\"steps\": 2, \"edges\": [[0,1],[1,0]]}}",
             "f.json: partial order: its edges form a cycle"}),
