@@ -89,7 +89,17 @@ int PlanCommand(Args args) {
     planned = PlanTrace(flags, interrupt.flag());
   }
   if (!planned.ok()) return Fail("plan", planned.status());
-  if (planned->shortage.happened()) return ReportShortage(flags, *planned, json);
+  if (planned->shortage.happened()) {
+    if (!output.empty()) {
+      Warn("plan", absl::StrCat("there is no plan, so ", output, " was not written"));
+    }
+    return ReportShortage(flags, *planned, json);
+  }
+  if (planned->kept && 2 * planned->alike < planned->plan.placements.size()) {
+    Warn("plan", absl::StrCat("of the storages planned, only ", planned->alike, " of ",
+                              planned->plan.placements.size(), " live during the steps that ",
+                              flags.keep, " has for them; is it the plan of another schedule?"));
+  }
   if (!output.empty()) {
     const absl::Status written = packing::WriteFile(output, PlanToJson(planned->plan) + "\n");
     if (!written.ok()) return Fail("plan", written);
@@ -98,7 +108,14 @@ int PlanCommand(Args args) {
     std::string text = PlanText(*planned);
     if (planned->kept) {
       absl::StrAppend(&text, "  kept where they were: ", *planned->kept, " of ",
-                      planned->plan.placements.size(), " storages\n");
+                      planned->plan.placements.size(), " storages");
+      const Plan& plan = planned->plan;
+      if (plan.lower_bound_bytes > 0 && !plan.optimal) {
+        absl::StrAppendFormat(
+            &text, ", at %.3f of the lower bound; without --keep it may be less",
+            static_cast<double>(plan.arena_bytes) / static_cast<double>(plan.lower_bound_bytes));
+      }
+      text += "\n";
     }
     return Print("plan", text);
   }

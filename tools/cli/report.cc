@@ -40,16 +40,19 @@ absl::Status InFile(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
 }
 
-// Storages that lie where they lay.
-size_t CountKept(const Plan& before, const Plan& after) {
-  std::map<uint32_t, std::pair<uint32_t, uint64_t>> place;
-  for (const Placement& p : before.placements) place[p.storage] = {p.arena, p.offset_bytes};
-  size_t kept = 0;
-  for (const Placement& p : after.placements) {
-    const auto at = place.find(p.storage);
-    kept += at != place.end() && at->second == std::pair(p.arena, p.offset_bytes) ? 1 : 0;
+// Storages that lie where they lay, and those that live as they lived.
+void CountKept(const Plan& before, PlannedTrace& planned) {
+  std::map<uint32_t, const Placement*> old;
+  for (const Placement& p : before.placements) old[p.storage] = &p;
+  planned.kept = 0;
+  planned.alike = 0;
+  for (const Placement& p : planned.plan.placements) {
+    const auto at = old.find(p.storage);
+    if (at == old.end()) continue;
+    const Placement& was = *at->second;
+    *planned.kept += was.arena == p.arena && was.offset_bytes == p.offset_bytes ? 1 : 0;
+    planned.alike += was.first_step == p.first_step && was.last_step == p.last_step ? 1 : 0;
   }
-  return kept;
 }
 
 // An allocator that planning may use for `space`: what the space can do, where it is to be had
@@ -113,8 +116,8 @@ void PlanFlags::AddPlannerTo(FlagSet& set) {
           "or 4 (none was found)",
           &capacity);
   set.Add("explain", "TIME",
-          "where it needs more: how long to look for the fewest buffers that cannot be packed "
-          "together, within the deadline; 0s: the peak only",
+          "where it needs more: how long to look for buffers that cannot be packed together, a set "
+          "from which none can be left out, within the deadline; 0s: the peak only",
           &explain);
   set.Add("max-nodes", "N",
           "with --effort=optimal: end with the best so far after so many nodes of search",
@@ -205,7 +208,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
     return InFile(flags.plan_file.empty() ? flags.trace : flags.plan_file, plan.status());
   }
   planned.plan = *std::move(plan);
-  if (!flags.keep.empty()) planned.kept = CountKept(keep, planned.plan);
+  if (!flags.keep.empty()) CountKept(keep, planned);
   return planned;
 }
 

@@ -72,6 +72,9 @@ struct PlannedTrace {
   bool interrupted = false;  // `cancel` became true meanwhile
   // With --keep: storages that lie where they lay.
   std::optional<size_t> kept;
+  // Also: those whose first and last steps are what they were. Few, if it is the plan of another
+  // schedule; all, if only sizes changed.
+  size_t alike = 0;
   // Only with --capacity: it happened, and there is no plan.
   Shortage shortage;
 };
