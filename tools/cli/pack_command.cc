@@ -28,6 +28,9 @@
 namespace tenure::cli {
 namespace {
 
+// As text; JSON has all.
+constexpr size_t kMostHeights = 16;
+
 struct PackFlags {
   std::string input;
   std::optional<Bytes> capacity;
@@ -72,14 +75,17 @@ void PackFlags::AddTo(FlagSet& set) {
                        RuleNames()),
           &rules);
   set.Add("explain", "TIME",
-          "where it does not fit: how long to look for the fewest buffers that cannot be packed "
-          "together, within the deadline; 0s: the peak only",
+          "where it does not fit: how long to look for buffers that cannot be packed together, a "
+          "set from which none can be left out, within the deadline; 0s: the peak only",
           &explain);
   set.Add("compare", "", "say what the planners of other runtimes would need, too", &compare);
   set.Add("output", "FILE",
           "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
           &output);
-  set.Add("progress", "", "say on stderr how far it is, even if that is no terminal", &progress);
+  set.Add("progress", "",
+          "say on stderr how far it is, even if that is no terminal: the time, and without "
+          "--capacity the best height and the bound so far",
+          &progress);
   set.Add("json", "", "print one JSON object instead of text", &json);
 }
 
@@ -232,8 +238,15 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file, const Pa
   auto line = [&text](std::string_view what, const std::string& value) {
     absl::StrAppendFormat(&text, "  %-30s %s\n", what, value);
   };
-  if (packing.heights.size() > 1)
-    line("heights of the arenas", absl::StrJoin(packing.heights, ", "));
+  if (const size_t arenas = packing.heights.size(); arenas > 1) {
+    const auto end =
+        packing.heights.begin() + static_cast<ptrdiff_t>(std::min(arenas, kMostHeights));
+    line("heights of the arenas",
+         absl::StrCat(absl::StrJoin(packing.heights.begin(), end, ", "),
+                      arenas > kMostHeights
+                          ? absl::StrCat(", and ", arenas - kMostHeights, " more (--json: all)")
+                          : ""));
+  }
   if (const HintCount hints = CountHints(problem, packing); hints.given > 0) {
     line("hints honoured", absl::StrCat(hints.honoured, " of ", hints.given));
   }
@@ -284,6 +297,9 @@ int PackCommand(Args args) {
   const absl::Time entry = absl::Now();
   absl::StatusOr<ProblemFile> file = ProblemFile::Read(flags.input);
   if (!file.ok()) return Fail("pack", file.status());
+  for (const std::string& doubt : file->Doubts()) {
+    Warn("pack", absl::StrCat(flags.input, ": ", doubt));
+  }
   packing::SolveOptions options;
   options.effort = *packing::ParseEffort(flags.effort);
   options.max_threads = flags.threads;
@@ -299,7 +315,8 @@ int PackCommand(Args args) {
     options.cancel = interrupt.flag();
     Ticker ticker("pack", "packing", flags.progress);
     options.progress = [&ticker](uint64_t height, uint64_t bound) {
-      ticker.Say(absl::StrCat("best ", height, ", lower bound ", bound));
+      ticker.Say(height > 0 ? absl::StrCat("best ", height, ", lower bound ", bound)
+                            : absl::StrCat("nothing found, lower bound ", bound));
     };
     const absl::Time start = absl::Now();
     if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
@@ -310,7 +327,9 @@ int PackCommand(Args args) {
     packed.packing = *std::move(packing);
     packed.why = WhyNot(flags, file->problem(), packed.packing, options);
   }
-  if (!flags.output.empty() && packed.packing.has_offsets()) {
+  if (!flags.output.empty() && !packed.packing.has_offsets()) {
+    Warn("pack", absl::StrCat("there is no packing, so ", flags.output, " was not written"));
+  } else if (!flags.output.empty()) {
     if (absl::Status status = file->Write(packed.packing, flags.output); !status.ok()) {
       return Fail("pack", status);
     }
