@@ -60,9 +60,10 @@ void ArenaPacker::AddHints(const std::vector<uint32_t>& members, packing::Proble
 }
 
 absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& problem,
-                                                    uint64_t capacity_bytes) const {
+                                                    uint64_t capacity_bytes,
+                                                    packing::Effort effort) const {
   packing::SolveOptions solve;
-  solve.effort = options_.effort;
+  solve.effort = effort;
   solve.deadline = options_.deadline;
   solve.cancel = options_.cancel;
   solve.max_threads = options_.max_threads;
@@ -70,6 +71,39 @@ absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& prob
   solve.capacity = capacity_bytes;
   solve.hints = packing::HintPolicy::kKeep;
   return packing::Solve(problem, solve);
+}
+
+// Whether it fits is an easier question than how low it gets: it comes before what may take all the
+// time. Above the capacity if it was not found to fit.
+absl::StatusOr<packing::Packing> ArenaPacker::SolveWithin(const packing::Problem& problem,
+                                                          uint64_t capacity_bytes) const {
+  const bool optimal = options_.effort == packing::Effort::kOptimal;
+  if (capacity_bytes == packing::kUnlimited) {
+    return Solve(problem, packing::kUnlimited, options_.effort);
+  }
+  absl::StatusOr<packing::Packing> first =
+      Solve(problem, packing::kUnlimited, optimal ? packing::Effort::kBalanced : options_.effort);
+  if (!first.ok() || first->deadline_hit || first->outcome == packing::Outcome::kInfeasible ||
+      first->outcome == packing::Outcome::kOptimal || first->lower_bound > capacity_bytes) {
+    return first;
+  }
+  const bool fits = first->has_offsets() && first->height <= capacity_bytes;
+  if (fits && !optimal) return first;
+  absl::StatusOr<packing::Packing> second =
+      Solve(problem, fits ? packing::kUnlimited : capacity_bytes, options_.effort);
+  if (!second.ok()) return second;
+  uint64_t bound = std::max(first->lower_bound, fits ? second->lower_bound : 0);
+  // More arenas may do where these, or their limit, do not.
+  const bool whole = problem.arenas.empty() ||
+                     (problem.arenas.size() == 1 && problem.arenas[0].limit >= capacity_bytes);
+  if (!fits && second->outcome == packing::Outcome::kInfeasible && whole) {
+    bound = std::max(bound, capacity_bytes + 1);
+  }
+  const bool deadline_hit = second->deadline_hit;
+  if (second->has_offsets() && (!fits || second->height <= first->height)) first = second;
+  first->lower_bound = bound;
+  first->deadline_hit = deadline_hit;
+  return first;
 }
 
 absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& members,
@@ -85,23 +119,12 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
     if (result.arenas.empty()) result.arenas.assign(members.size(), 0);
   };
   if (order_.total()) {
-    absl::StatusOr<packing::Packing> solved = Solve(problem, packing::kUnlimited);
+    absl::StatusOr<packing::Packing> solved = SolveWithin(problem, capacity_bytes);
     if (!solved.ok()) return solved.status();
     result.lower_bound_bytes = solved->lower_bound;
     result.deadline_hit = solved->deadline_hit;
     if (solved->has_offsets() && solved->height <= limit_bytes) {
       take(*solved);
-      if (result.height_bytes <= capacity_bytes || result.lower_bound_bytes > capacity_bytes) {
-        return result;
-      }
-      // Whether it fits is an easier question than how low it gets.
-      solved = Solve(problem, capacity_bytes);
-      if (!solved.ok()) return solved.status();
-      result.deadline_hit = result.deadline_hit || solved->deadline_hit;
-      if (solved->has_offsets()) take(*solved);
-      if (solved->outcome == packing::Outcome::kInfeasible) {
-        result.lower_bound_bytes = std::max(result.lower_bound_bytes, capacity_bytes + 1);
-      }
       return result;
     }
   } else {
@@ -126,7 +149,7 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
   const uint64_t fewest = std::max<uint64_t>(1, bound / limit_bytes + (bound % limit_bytes != 0));
   for (uint64_t arenas = fewest; arenas <= most && !result.deadline_hit; ++arenas) {
     problem.arenas.assign(arenas, packing::Arena{.limit = limit_bytes});
-    absl::StatusOr<packing::Packing> solved = Solve(problem, packing::kUnlimited);
+    absl::StatusOr<packing::Packing> solved = SolveWithin(problem, capacity_bytes);
     if (!solved.ok()) return solved.status();
     result.deadline_hit = solved->deadline_hit;
     result.lower_bound_bytes =

@@ -47,8 +47,10 @@ class ArenaPacker {
  private:
   void AddHints(const std::vector<uint32_t>& members, packing::Problem& problem) const;
   void AddOrder(const std::vector<uint32_t>& members, packing::Problem& problem) const;
-  absl::StatusOr<packing::Packing> Solve(const packing::Problem& problem,
-                                         uint64_t capacity_bytes) const;
+  absl::StatusOr<packing::Packing> Solve(const packing::Problem& problem, uint64_t capacity_bytes,
+                                         packing::Effort effort) const;
+  absl::StatusOr<packing::Packing> SolveWithin(const packing::Problem& problem,
+                                               uint64_t capacity_bytes) const;
 
   const Schedule& schedule_;
   const PlanOptions& options_;

@@ -11,6 +11,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -77,21 +78,22 @@ class CliTest(unittest.TestCase):
         with open(self.path(name), encoding="utf-8") as f:
             return f.read()
 
-    def tenure(self, *args, status=0, stdout=subprocess.PIPE, env=None):
+    def tenure(self, *args, status=0, stdout=subprocess.PIPE, env=None, warns=False):
         """Runs the command and returns its stdout; checks the status and that stderr fits to it."""
         done = subprocess.run([TENURE, *args], stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE,
                               env=dict(os.environ, **(env or {})))
         self.stderr = done.stderr.decode("utf-8", "replace")
         self.assertEqual(done.returncode, status, "tenure %s: %s" % (" ".join(args), self.stderr))
         if status in (0, 3, 4):
-            self.assertEqual(self.stderr, "", args)
+            self.assertRegex(self.stderr, r"\A(tenure[^\n]*: warning: [^\n]{10,}\n)*\Z", args)
+            self.assertEqual(self.stderr != "", warns, self.stderr)
         else:
             self.assertRegex(self.stderr, r"\Atenure[^\n]*: [^\n]{10,}\n\Z", args)
         return None if done.stdout is None else done.stdout.decode("utf-8")
 
-    def json(self, *args, status=0):
+    def json(self, *args, status=0, warns=False):
         """The one JSON object that stdout is."""
-        out = self.tenure(*args, "--json", status=status)
+        out = self.tenure(*args, "--json", status=status, warns=warns)
         self.assertEqual(out.count("\n"), 1)
         return json.loads(out)
 
@@ -127,7 +129,7 @@ class CliTest(unittest.TestCase):
             "pack": self.json("pack", "--input=" + problem, "--capacity=64", "--compare"),
             "devices": self.json("devices"),
         }
-        only_sometimes = {"mismatch", "kept", "status", "explanation"}
+        only_sometimes = {"mismatch", "kept", "status", "explanation", "interrupted"}
         for command, found in objects.items():
             section = self.tenure(command, "--help").split("Keys of the JSON object:\n")[1].split("\n\n")[0]
             keys = set()
@@ -149,6 +151,7 @@ class CliTest(unittest.TestCase):
                      ["run", trace, "--plan=p", "--alignment=64"], ["plan"], ["plan", trace, "--deadline=1"],
                      ["plan", trace, "--deadline=-1s"], ["plan", trace, "--effort=9"], ["plan", trace, "--plan=p"],
                      ["pack"], ["pack", problem, "--capacity=much"], ["pack", problem, "--capacity=17179869184G"],
+                     ["pack", problem, "--capacity=18446744073709551615"],
                      ["pack", problem, "--hints=maybe"], ["pack", problem, "--rules=-magic"],
                      ["pack", problem, "--max-nodes=-1"], ["pack", problem, "--explain=soon"],
                      ["plan", trace, "--order=none"], ["plan", trace, "--max-nodes=1.5"],
@@ -306,7 +309,9 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.json("plan", trace, "--capacity=%d" % needs)["arena_bytes"], needs)
         ops = load_demo("tiny_transformer")["ops"]
         for capacity in [needs - 1, needs // 2, 0]:
-            out = self.json("plan", trace, "--capacity=%d" % capacity, "--output=" + self.path("p.json"), status=3)
+            out = self.json("plan", trace, "--capacity=%d" % capacity, "--output=" + self.path("p.json"), status=3,
+                            warns=True)
+            self.assertIn("p.json was not written", self.stderr)
             self.assertFalse(os.path.exists(self.path("p.json")))
             self.assertEqual((out["status"], out["capacity"], out["lower_bound_bytes"]), ("infeasible", capacity, needs))
             why = out["explanation"]
@@ -395,6 +400,15 @@ class CliTest(unittest.TestCase):
         kept = self.json("plan", path, "--keep=" + plan)["kept"]
         self.assertGreater(kept, made["planned"] * 3 // 4)
         self.assertIn("kept where they were: %d of" % kept, self.tenure("plan", path, "--keep=" + plan))
+        # Every size is another one, and the plan is still of use; of another model it is not.
+        for b in grown["buffers"]:
+            b.update(bytes=b["bytes"] * 2, offset_bytes=b["offset_bytes"] * 2, dtype="uint8", shape=[b["bytes"] * 2])
+            b.pop("strides", None)
+        self.json("plan", "--trace=" + self.write("twice.json", json.dumps(grown)), "--keep=" + plan)
+        other = ["plan", "--trace=" + demo("tiny_convnet_train"), "--keep=" + plan]
+        self.json(*other, warns=True)
+        self.assertRegex(self.stderr, r"only \d+ of \d+ live during the steps that .*plan.json has for them")
+        self.assertRegex(self.tenure(*other, warns=True), r"kept where they were: .*, at \d+\.\d+ of the lower bound")
         self.fails("plan", trace, "--keep=" + self.write("bad.json", "{}"), naming=["bad.json"])
         self.fails("plan", trace, "--keep=" + self.path("none"), naming=["none"])
 
@@ -431,7 +445,9 @@ class CliTest(unittest.TestCase):
         out = self.json("pack", "--input=" + problem, "--capacity=12")
         self.assertIn(out["status"], ("optimal", "feasible"))
         self.assertEqual(out["capacity"], 12)
-        out = self.json("pack", "--input=" + problem, "--capacity=11", "--output=" + self.path("o.csv"), status=3)
+        out = self.json("pack", "--input=" + problem, "--capacity=11", "--output=" + self.path("o.csv"), status=3,
+                        warns=True)
+        self.assertIn("o.csv was not written", self.stderr)
         self.assertEqual((out["status"], out["height"], out["lower_bound"]), ("infeasible", None, 12))
         self.assertFalse(os.path.exists(self.path("o.csv")))
         self.assertIn("infeasible", self.tenure("pack", "--input=" + problem, "--capacity=0", status=3))
@@ -572,6 +588,18 @@ class CliTest(unittest.TestCase):
             self.assertIn("offset", written.lstrip().splitlines()[0], name)
             again = self.json("pack", "--input=" + self.path("o.csv"))
             self.assertEqual(again["height"], out["height"], name)
+
+    def test_columns_that_are_nearly_known_are_doubted(self):
+        path = self.write("p.csv", "id,lower,upper,size,aligment,note\na,0,1,8,64,x\n")
+        self.tenure("pack", "--input=" + path, warns=True)
+        self.assertIn("p.csv: the column 'aligment' means nothing", self.stderr)
+        self.assertIn("'alignment' meant?", self.stderr)
+        self.assertNotIn("note", self.stderr)
+
+    def test_many_arenas_are_not_all_printed(self):
+        path = self.write("p.csv", "id,lower,upper,size,arena\na,0,1,8,4095\n")
+        self.assertIn(", 0, and 4080 more (--json: all)\n", self.tenure("pack", "--input=" + path))
+        self.assertEqual(len(self.json("pack", "--input=" + path)["heights"]), 4096)
 
     def test_bad_problems(self):
         head = "id,lower,upper,size\n"
@@ -780,6 +808,21 @@ class CliTest(unittest.TestCase):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
         last = done.stderr.decode().splitlines()[-1]
         self.assertRegex(last, r"\Atenure pack: packing: \d+\.\d s, best \d+, lower bound 1048576\Z")
+        done = subprocess.run([TENURE, "pack", "--input=" + hard, "--effort=fast", "--capacity=1M", "--progress"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        last = done.stderr.decode().splitlines()[-1]
+        self.assertRegex(last, r"\Atenure pack: packing: \d+\.\d s, nothing found, lower bound 1048576\Z")
+
+    def test_an_interrupt_ends_the_work_and_not_the_answer(self):
+        hard = self.write("hard.csv", self.puzzle(3000))
+        for args in [["--effort=optimal"], ["--effort=optimal", "--capacity=1M"]]:
+            with subprocess.Popen([TENURE, "pack", "--input=" + hard, "--json", "--progress", *args],
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+                self.assertIn(b"packing: ", process.stderr.readline())  # after a second
+                process.send_signal(signal.SIGINT)
+                out = json.loads(process.communicate(timeout=120)[0])
+            self.assertEqual((out["deadline_hit"], out["interrupted"]), (True, True))
+            self.assertEqual((out["status"], process.returncode), ("none", 4) if args[1:] else ("feasible", 0))
 
     def test_short_work_shows_no_progress(self):
         self.assertEqual(self.run_on_a_terminal("devices"), b"")

@@ -38,11 +38,13 @@ Json ObjectOf(const packing::Explanation& why, Json peak,
 
 }  // namespace
 
-packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline) {
+packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline,
+                                     const std::atomic<bool>* cancel) {
   packing::SolveOptions options;
   options.effort = packing::Effort::kOptimal;
   options.deadline = std::min(deadline, absl::Now() + time);
   options.max_nodes = kNodesEach;
+  options.cancel = cancel;
   return options;
 }
 

@@ -10,6 +10,8 @@
 #ifndef TENURE_TOOLS_CLI_EXPLANATION_H_
 #define TENURE_TOOLS_CLI_EXPLANATION_H_
 
+#include <atomic>
+
 #include "absl/time/time.h"
 #include "nlohmann/json_fwd.hpp"
 #include "tenure/planner/packing/explain.h"
@@ -23,8 +25,10 @@ namespace tenure::cli {
 // How long a conflict is looked for, unless --explain says otherwise.
 inline constexpr absl::Duration kExplainTime = absl::Seconds(2);
 
-// What bounds the search for a conflict that begins now: `time`, and the deadline of the command.
-packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline);
+// What bounds the search for a conflict that begins now: `time`, and the deadline and the cancel
+// flag of the command.
+packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline,
+                                     const std::atomic<bool>* cancel);
 
 nlohmann::ordered_json ExplanationJson(const ProblemFile& file, const packing::Explanation& why);
 nlohmann::ordered_json ExplanationJson(const Shortage& shortage, const Schedule& schedule);

@@ -79,8 +79,12 @@ absl::Status Read(const std::string& text, int* out) {
 }
 absl::Status Read(const std::string& text, Bytes* out) {
   absl::StatusOr<uint64_t> bytes = ParseBytes(text);
-  if (bytes.ok()) out->value = *bytes;
-  return bytes.status();
+  if (!bytes.ok()) return bytes.status();
+  if (*bytes == ~uint64_t{0}) {
+    return absl::InvalidArgumentError("2^64 - 1 stands for no limit; leave the flag out for none");
+  }
+  out->value = *bytes;
+  return absl::OkStatus();
 }
 absl::Status Read(const std::string& text, Count* out) {
   return absl::SimpleAtoi(text, &out->value)

@@ -38,6 +38,10 @@ int FailUsage(std::string_view command, std::string_view message) {
   return Say(command, message, kUsage);
 }
 
+void Warn(std::string_view command, std::string_view message) {
+  Say(command, absl::StrCat("warning: ", message), kDone);
+}
+
 int Print(std::string_view command, std::string_view text, int code) {
   const size_t put = std::fwrite(text.data(), 1, text.size(), stdout);
   if (put == text.size() && std::fflush(stdout) == 0) return code;

@@ -39,6 +39,13 @@ inline constexpr std::string_view kExitStatusHelp =
 // Says on stderr, in one line, what went wrong, and returns the exit status for it.
 int Fail(std::string_view command, const absl::Status& status);
 int FailUsage(std::string_view command, std::string_view message);
+// Says on stderr, in one line, what is probably not meant; the work goes on.
+void Warn(std::string_view command, std::string_view message);
+
+// What made work end before it was done, for text.
+inline std::string_view CutShortBy(bool interrupted) {
+  return interrupted ? "cut short by SIGINT" : "cut short by the deadline";
+}
 
 // Writes to stdout and returns `code`, or kFailed when that fails (a full disk, a closed pipe).
 int Print(std::string_view command, std::string_view text, int code = kDone);

@@ -18,6 +18,7 @@
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/explanation.h"
+#include "tenure/tools/cli/interrupt.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/packing_file.h"
 #include "tenure/tools/cli/report.h"
@@ -26,6 +27,9 @@
 
 namespace tenure::cli {
 namespace {
+
+// As text; JSON has all.
+constexpr size_t kMostHeights = 16;
 
 struct PackFlags {
   std::string input;
@@ -71,14 +75,17 @@ void PackFlags::AddTo(FlagSet& set) {
                        RuleNames()),
           &rules);
   set.Add("explain", "TIME",
-          "where it does not fit: how long to look for the fewest buffers that cannot be packed "
-          "together, within the deadline; 0s: the peak only",
+          "where it does not fit: how long to look for buffers that cannot be packed together, a "
+          "set from which none can be left out, within the deadline; 0s: the peak only",
           &explain);
   set.Add("compare", "", "say what the planners of other runtimes would need, too", &compare);
   set.Add("output", "FILE",
           "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
           &output);
-  set.Add("progress", "", "say on stderr how far it is, even if that is no terminal", &progress);
+  set.Add("progress", "",
+          "say on stderr how far it is, even if that is no terminal: the time, and without "
+          "--capacity the best height and the bound so far",
+          &progress);
   set.Add("json", "", "print one JSON object instead of text", &json);
 }
 
@@ -88,7 +95,8 @@ void AddKeysTo(FlagSet& set) {
       {"status",
        "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven not to "
        "fit; none: neither found nor refuted"},
-      {"deadline_hit", "whether the deadline cut it short"},
+      {"deadline_hit", "whether the deadline or SIGINT cut it short"},
+      {"interrupted", "true, and only there, if it was SIGINT"},
       {"height, heights",
        "bytes that the packing takes, and those of each arena; null, [] if none"},
       {"lower_bound", "proven: no packing takes less"},
@@ -141,11 +149,20 @@ Others PackAsOthersDo(const packing::Problem& problem) {
   return others;
 }
 
-// Where the answer is no packing: why not. `deadline` is the command's.
+// The answer, and how it came about.
+struct Packed {
+  packing::Packing packing;
+  double seconds = 0;
+  bool interrupted = false;
+  std::optional<packing::Explanation> why;
+};
+
+// Where the answer is no packing: why not. `solve` is what it was looked for with.
 std::optional<packing::Explanation> WhyNot(const PackFlags& flags, const packing::Problem& problem,
-                                           const packing::Packing& packing, absl::Time deadline) {
+                                           const packing::Packing& packing,
+                                           const packing::SolveOptions& solve) {
   if (packing.has_offsets()) return std::nullopt;
-  packing::SolveOptions options = ExplainOptions(flags.explain, deadline);
+  packing::SolveOptions options = ExplainOptions(flags.explain, solve.deadline, solve.cancel);
   options.max_threads = flags.threads;
   if (flags.capacity) options.capacity = flags.capacity->value;
   if (packing.outcome == packing::Outcome::kInfeasible) {
@@ -165,20 +182,20 @@ double GapPercent(const packing::Packing& packing) {
          static_cast<double>(packing.lower_bound);
 }
 
-std::string JsonReport(const PackFlags& flags, const ProblemFile& file,
-                       const packing::Packing& packing, double seconds,
-                       const std::optional<packing::Explanation>& why) {
+std::string JsonReport(const PackFlags& flags, const ProblemFile& file, const Packed& packed) {
+  const packing::Packing& packing = packed.packing;
   nlohmann::ordered_json out;
   out["input"] = flags.input;
   out["status"] = packing::OutcomeName(packing.outcome);
   out["deadline_hit"] = packing.deadline_hit;
+  if (packing.deadline_hit && packed.interrupted) out["interrupted"] = true;
   const bool any = packing.has_offsets();
   out["height"] = OrNull(any ? std::optional<uint64_t>(packing.height) : std::nullopt);
   out["heights"] = packing.heights;
   out["lower_bound"] = packing.lower_bound;
   out["gap_percent"] = any ? nlohmann::ordered_json(GapPercent(packing)) : nlohmann::ordered_json();
   out["items"] = file.problem().items.size();
-  out["seconds"] = seconds;
+  out["seconds"] = packed.seconds;
   out["effort"] = flags.effort;
   if (flags.capacity.has_value()) out["capacity"] = flags.capacity->value;
   out["constructions"] = packing.statistics.constructions;
@@ -195,13 +212,12 @@ std::string JsonReport(const PackFlags& flags, const ProblemFile& file,
     out["tlsf_height"] = OrNull(others.tlsf);
     out["greedy_by_size_height"] = OrNull(others.greedy_by_size);
   }
-  if (why) out["explanation"] = ExplanationJson(file, *why);
+  if (packed.why) out["explanation"] = ExplanationJson(file, *packed.why);
   return JsonLine(out);
 }
 
-std::string TextReport(const PackFlags& flags, const ProblemFile& file,
-                       const packing::Packing& packing, double seconds,
-                       const std::optional<packing::Explanation>& why) {
+std::string TextReport(const PackFlags& flags, const ProblemFile& file, const Packed& packed) {
+  const packing::Packing& packing = packed.packing;
   const packing::Problem& problem = file.problem();
   std::string text =
       absl::StrFormat("%d items: %s", problem.items.size(), packing::OutcomeName(packing.outcome));
@@ -216,13 +232,21 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file,
   } else {
     absl::StrAppend(&text, ", lower bound ", packing.lower_bound);
   }
-  absl::StrAppendFormat(&text, ", in %.3f ms%s\n", seconds * 1e3,
-                        packing.deadline_hit ? ", cut short by the deadline" : "");
+  absl::StrAppendFormat(&text, ", in %.3f ms%s%s\n", packed.seconds * 1e3,
+                        packing.deadline_hit ? ", " : "",
+                        packing.deadline_hit ? CutShortBy(packed.interrupted) : "");
   auto line = [&text](std::string_view what, const std::string& value) {
     absl::StrAppendFormat(&text, "  %-30s %s\n", what, value);
   };
-  if (packing.heights.size() > 1)
-    line("heights of the arenas", absl::StrJoin(packing.heights, ", "));
+  if (const size_t arenas = packing.heights.size(); arenas > 1) {
+    const auto end =
+        packing.heights.begin() + static_cast<ptrdiff_t>(std::min(arenas, kMostHeights));
+    line("heights of the arenas",
+         absl::StrCat(absl::StrJoin(packing.heights.begin(), end, ", "),
+                      arenas > kMostHeights
+                          ? absl::StrCat(", and ", arenas - kMostHeights, " more (--json: all)")
+                          : ""));
+  }
   if (const HintCount hints = CountHints(problem, packing); hints.given > 0) {
     line("hints honoured", absl::StrCat(hints.honoured, " of ", hints.given));
   }
@@ -241,9 +265,10 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file,
     line("nodes of search",
          absl::StrCat(packing.statistics.nodes, ", ", packing.statistics.rounds, " rounds"));
   }
-  if (!why) return text;
-  return absl::StrCat(text, packing::ExplanationText(
-                                problem, *why, {.item = [&](uint32_t i) { return file.Id(i); }}));
+  if (!packed.why) return text;
+  return absl::StrCat(text,
+                      packing::ExplanationText(problem, *packed.why,
+                                               {.item = [&](uint32_t i) { return file.Id(i); }}));
 }
 
 }  // namespace
@@ -272,6 +297,9 @@ int PackCommand(Args args) {
   const absl::Time entry = absl::Now();
   absl::StatusOr<ProblemFile> file = ProblemFile::Read(flags.input);
   if (!file.ok()) return Fail("pack", file.status());
+  for (const std::string& doubt : file->Doubts()) {
+    Warn("pack", absl::StrCat(flags.input, ": ", doubt));
+  }
   packing::SolveOptions options;
   options.effort = *packing::ParseEffort(flags.effort);
   options.max_threads = flags.threads;
@@ -281,28 +309,33 @@ int PackCommand(Args args) {
   options.rules = *rules;
   if (flags.capacity) options.capacity = flags.capacity->value;
   if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
-  double seconds = 0;
-  absl::StatusOr<packing::Packing> packing = packing::Packing();
-  std::optional<packing::Explanation> why;
+  Packed packed;
   {
+    const Interrupt interrupt;
+    options.cancel = interrupt.flag();
     Ticker ticker("pack", "packing", flags.progress);
     options.progress = [&ticker](uint64_t height, uint64_t bound) {
-      ticker.Say(absl::StrCat("best ", height, ", lower bound ", bound));
+      ticker.Say(height > 0 ? absl::StrCat("best ", height, ", lower bound ", bound)
+                            : absl::StrCat("nothing found, lower bound ", bound));
     };
     const absl::Time start = absl::Now();
     if (flags.deadline) options.deadline = std::max(start, entry + *flags.deadline);
-    packing = packing::Solve(file->problem(), options);
-    seconds = absl::ToDoubleSeconds(absl::Now() - start);
-    if (packing.ok()) why = WhyNot(flags, file->problem(), *packing, options.deadline);
+    absl::StatusOr<packing::Packing> packing = packing::Solve(file->problem(), options);
+    packed.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    packed.interrupted = interrupt.happened();
+    if (!packing.ok()) return Fail("pack", packing.status());
+    packed.packing = *std::move(packing);
+    packed.why = WhyNot(flags, file->problem(), packed.packing, options);
   }
-  if (!packing.ok()) return Fail("pack", packing.status());
-  if (!flags.output.empty() && packing->has_offsets()) {
-    if (absl::Status status = file->Write(*packing, flags.output); !status.ok()) {
+  if (!flags.output.empty() && !packed.packing.has_offsets()) {
+    Warn("pack", absl::StrCat("there is no packing, so ", flags.output, " was not written"));
+  } else if (!flags.output.empty()) {
+    if (absl::Status status = file->Write(packed.packing, flags.output); !status.ok()) {
       return Fail("pack", status);
     }
   }
-  return Print("pack", (flags.json ? JsonReport : TextReport)(flags, *file, *packing, seconds, why),
-               ExitCodeOf(packing->outcome));
+  return Print("pack", (flags.json ? JsonReport : TextReport)(flags, *file, packed),
+               ExitCodeOf(packed.packing.outcome));
 }
 
 }  // namespace tenure::cli

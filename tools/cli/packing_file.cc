@@ -32,6 +32,18 @@ absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
   return file;
 }
 
+std::vector<std::string> ProblemFile::Doubts() const {
+  std::vector<std::string> doubts;
+  if (!table_) return doubts;
+  for (const std::string& column : table_->carried_columns) {
+    const std::optional<std::string> meant = packing::MeantColumn(*table_, column);
+    if (!meant) continue;
+    doubts.push_back(absl::StrCat(
+        "the column '", column, "' means nothing and is carried along; is '", *meant, "' meant?"));
+  }
+  return doubts;
+}
+
 std::string ProblemFile::Id(size_t item) const {
   return table_ ? table_->Id(item) : absl::StrCat(item);
 }

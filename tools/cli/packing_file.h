@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -25,6 +26,8 @@ class ProblemFile {
   static absl::StatusOr<ProblemFile> Read(const std::string& path);
 
   const packing::Problem& problem() const { return table_ ? table_->problem : problem_; }
+  // Columns of the CSV that mean nothing and are called nearly as one that does: a line for each.
+  std::vector<std::string> Doubts() const;
   // What the file calls an item.
   std::string Id(size_t item) const;
   // A CSV problem as that CSV with offsets; a JSON problem as the packing's JSON. A path that ends

@@ -10,6 +10,7 @@
 #include "tenure/planner/shortage.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/explanation.h"
+#include "tenure/tools/cli/interrupt.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
 #include "tenure/tools/trace/text_file.h"
@@ -22,13 +23,15 @@ int ReportShortage(const PlanFlags& flags, const PlannedTrace& planned, bool jso
   const Shortage& shortage = planned.shortage;
   const int code = shortage.proven ? kInfeasible : kNoAnswer;
   const std::string_view status = shortage.proven ? "infeasible" : "none";
+  const bool interrupted = planned.interrupted && !shortage.proven;
   if (!json) {
-    return Print(
-        "plan",
-        absl::StrFormat("%s: %s within the capacity %d, in %.2f ms\n%s",
-                        internal_trace::OneLine(planned.trace->name), status, flags.capacity->value,
-                        planned.seconds * 1e3, ShortageText(shortage, planned.job.schedule)),
-        code);
+    return Print("plan",
+                 absl::StrFormat("%s: %s within the capacity %d, in %.2f ms%s%s\n%s",
+                                 internal_trace::OneLine(planned.trace->name), status,
+                                 flags.capacity->value, planned.seconds * 1e3,
+                                 interrupted ? ", " : "", interrupted ? CutShortBy(true) : "",
+                                 ShortageText(shortage, planned.job.schedule)),
+                 code);
   }
   nlohmann::ordered_json out;
   out["trace"] = planned.trace->name;
@@ -39,6 +42,7 @@ int ReportShortage(const PlanFlags& flags, const PlannedTrace& planned, bool jso
   out["ops"] = planned.trace->ops.size();
   out["storages"] = planned.job.storages;
   out["status"] = status;
+  if (interrupted) out["interrupted"] = true;
   out["capacity"] = flags.capacity->value;
   out["lower_bound_bytes"] = shortage.lower_bound_bytes;
   out["plan_seconds"] = planned.seconds;
@@ -79,9 +83,23 @@ int PlanCommand(Args args) {
       "tenure plan --trace=model.json.gz --effort=optimal --deadline=10s --output=p.json");
   if (std::optional<int> code = set.Parse(args)) return *code;
 
-  absl::StatusOr<PlannedTrace> planned = PlanTrace(flags);
+  absl::StatusOr<PlannedTrace> planned;
+  {
+    const Interrupt interrupt;
+    planned = PlanTrace(flags, interrupt.flag());
+  }
   if (!planned.ok()) return Fail("plan", planned.status());
-  if (planned->shortage.happened()) return ReportShortage(flags, *planned, json);
+  if (planned->shortage.happened()) {
+    if (!output.empty()) {
+      Warn("plan", absl::StrCat("there is no plan, so ", output, " was not written"));
+    }
+    return ReportShortage(flags, *planned, json);
+  }
+  if (planned->kept && 2 * planned->alike < planned->plan.placements.size()) {
+    Warn("plan", absl::StrCat("of the storages planned, only ", planned->alike, " of ",
+                              planned->plan.placements.size(), " live during the steps that ",
+                              flags.keep, " has for them; is it the plan of another schedule?"));
+  }
   if (!output.empty()) {
     const absl::Status written = packing::WriteFile(output, PlanToJson(planned->plan) + "\n");
     if (!written.ok()) return Fail("plan", written);
@@ -90,7 +108,14 @@ int PlanCommand(Args args) {
     std::string text = PlanText(*planned);
     if (planned->kept) {
       absl::StrAppend(&text, "  kept where they were: ", *planned->kept, " of ",
-                      planned->plan.placements.size(), " storages\n");
+                      planned->plan.placements.size(), " storages");
+      const Plan& plan = planned->plan;
+      if (plan.lower_bound_bytes > 0 && !plan.optimal) {
+        absl::StrAppendFormat(
+            &text, ", at %.3f of the lower bound; without --keep it may be less",
+            static_cast<double>(plan.arena_bytes) / static_cast<double>(plan.lower_bound_bytes));
+      }
+      text += "\n";
     }
     return Print("plan", text);
   }

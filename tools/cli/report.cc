@@ -40,16 +40,19 @@ absl::Status InFile(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
 }
 
-// Storages that lie where they lay.
-size_t CountKept(const Plan& before, const Plan& after) {
-  std::map<uint32_t, std::pair<uint32_t, uint64_t>> place;
-  for (const Placement& p : before.placements) place[p.storage] = {p.arena, p.offset_bytes};
-  size_t kept = 0;
-  for (const Placement& p : after.placements) {
-    const auto at = place.find(p.storage);
-    kept += at != place.end() && at->second == std::pair(p.arena, p.offset_bytes) ? 1 : 0;
+// Storages that lie where they lay, and those that live as they lived.
+void CountKept(const Plan& before, PlannedTrace& planned) {
+  std::map<uint32_t, const Placement*> old;
+  for (const Placement& p : before.placements) old[p.storage] = &p;
+  planned.kept = 0;
+  planned.alike = 0;
+  for (const Placement& p : planned.plan.placements) {
+    const auto at = old.find(p.storage);
+    if (at == old.end()) continue;
+    const Placement& was = *at->second;
+    *planned.kept += was.arena == p.arena && was.offset_bytes == p.offset_bytes ? 1 : 0;
+    planned.alike += was.first_step == p.first_step && was.last_step == p.last_step ? 1 : 0;
   }
-  return kept;
 }
 
 // An allocator that planning may use for `space`: what the space can do, where it is to be had
@@ -113,8 +116,8 @@ void PlanFlags::AddPlannerTo(FlagSet& set) {
           "or 4 (none was found)",
           &capacity);
   set.Add("explain", "TIME",
-          "where it needs more: how long to look for the fewest buffers that cannot be packed "
-          "together, within the deadline; 0s: the peak only",
+          "where it needs more: how long to look for buffers that cannot be packed together, a set "
+          "from which none can be left out, within the deadline; 0s: the peak only",
           &explain);
   set.Add("max-nodes", "N",
           "with --effort=optimal: end with the best so far after so many nodes of search",
@@ -142,8 +145,9 @@ absl::Status PlanFlags::Check(const FlagSet& set) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
+absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic<bool>* cancel) {
   PlanOptions options;
+  options.cancel = cancel;
   options.fill_zeroed = true;
   options.alignment_bytes = flags.alignment.value;
   options.max_threads = flags.threads;
@@ -191,10 +195,11 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
                                   ? MakePlan(planned.job.schedule, options, &planned.shortage)
                                   : LoadPlan(stored, planned.job.schedule);
   planned.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  planned.interrupted = cancel != nullptr && cancel->load(std::memory_order_relaxed);
   if (planned.shortage.happened()) {
     if (planned.shortage.proven) {
-      const absl::Status found =
-          FindConflict(ExplainOptions(flags.explain, options.deadline), planned.shortage);
+      const absl::Status found = FindConflict(
+          ExplainOptions(flags.explain, options.deadline, options.cancel), planned.shortage);
       if (!found.ok()) return InFile(flags.trace, found);
     }
     return planned;
@@ -203,7 +208,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags) {
     return InFile(flags.plan_file.empty() ? flags.trace : flags.plan_file, plan.status());
   }
   planned.plan = *std::move(plan);
-  if (!flags.keep.empty()) planned.kept = CountKept(keep, planned.plan);
+  if (!flags.keep.empty()) CountKept(keep, planned);
   return planned;
 }
 
@@ -255,6 +260,7 @@ void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::or
                                  static_cast<double>(plan.lower_bound_bytes);
   out["optimal"] = plan.optimal;
   out["deadline_hit"] = plan.deadline_hit;
+  if (plan.deadline_hit && planned.interrupted) out["interrupted"] = true;
   out["tlsf_bytes"] = rivals.tlsf_bytes;
   out["greedy_by_size_bytes"] = rivals.greedy_by_size_bytes;
   out["reuse_edges"] = plan.reuse_edges.size();
@@ -273,7 +279,9 @@ void AddPlanKeysTo(FlagSet& set) {
       {"arenas, arena_bytes", "bytes of each arena, and their sum"},
       {"lower_bound_bytes", "proven: no plan of this mode takes less"},
       {"gap_percent", "how far the arenas are above that"},
-      {"optimal, deadline_hit", "whether it is that small; whether the deadline cut it short"},
+      {"optimal", "whether it is that small"},
+      {"deadline_hit", "whether the deadline or SIGINT cut it short"},
+      {"interrupted", "true, and only there, if it was SIGINT"},
       {"tlsf_bytes", "what a TLSF allocator takes, called in the order of the ops"},
       {"greedy_by_size_bytes", "what placing the largest first takes; 0: not tried, too many"},
       {"reuse_edges", "edges that an executor of concurrent steps has to add"},
@@ -309,7 +317,7 @@ std::string PlanText(const PlannedTrace& planned) {
            plan.arenas.size() == 1 ? "" : absl::StrCat(", ", plan.arenas.size(), " arenas")),
        plan.arena_bytes,
        plan.optimal        ? "proven optimal"
-       : plan.deadline_hit ? "cut short by the deadline"
+       : plan.deadline_hit ? CutShortBy(planned.interrupted)
                            : "");
   line("lower bound", plan.lower_bound_bytes, "");
   return text;

@@ -14,6 +14,7 @@
 #ifndef TENURE_TOOLS_CLI_REPORT_H_
 #define TENURE_TOOLS_CLI_REPORT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -67,16 +68,22 @@ struct PlannedTrace {
   std::unique_ptr<const Trace> trace;
   TraceJob job;
   Plan plan;
-  double seconds = 0;  // of MakePlan, or of loading and validating --plan
+  double seconds = 0;        // of MakePlan, or of loading and validating --plan
+  bool interrupted = false;  // `cancel` became true meanwhile
   // With --keep: storages that lie where they lay.
   std::optional<size_t> kept;
+  // Also: those whose first and last steps are what they were. Few, if it is the plan of another
+  // schedule; all, if only sizes changed.
+  size_t alike = 0;
   // Only with --capacity: it happened, and there is no plan.
   Shortage shortage;
 };
 
 // Reads the trace and plans it. No memory of the space is needed or touched, so that any space can
-// be planned on any machine. The deadline starts here.
-absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags);
+// be planned on any machine. The deadline starts here. `cancel` ends the work soon after it becomes
+// true (interrupt.h); may be null.
+absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags,
+                                       const std::atomic<bool>* cancel = nullptr);
 
 // GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
 inline constexpr size_t kMostForGreedyBySize = 20000;

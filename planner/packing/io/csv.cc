@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cstdint>
 #include <cstring>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -13,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/planner/packing/io/file.h"
 
@@ -39,8 +42,8 @@ constexpr std::array<Name, 14> kNames = {{{"id", kId},
                                           {"offset", kOffset},
                                           {"hint", kHint},
                                           {"arena", kArena}}};
-// Devices have few arenas; a larger number is a mistake that would cost memory.
-constexpr uint64_t kMostArenas = 1 << 20;
+// Devices have few arenas; a larger number is a mistake that would cost memory and time.
+constexpr uint64_t kMostArenas = 4096;
 
 std::string_view Trim(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -103,6 +106,11 @@ class Parser {
 
   absl::Status Parse() {
     const std::string_view text = table_.text;
+    const size_t cr = text.find('\r');
+    if (text.find('\n') == text.npos && cr < text.size() - 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file_, ": line 1: lines end with CR alone, as on old Macs; end them with LF or CRLF"));
+    }
     size_t at = text.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0;  // a byte order mark
     bool header = true;
     for (line_ = 1; at < text.size(); ++line_) {
@@ -146,8 +154,10 @@ class Parser {
     for (std::string_view field : fields_) names.push_back(Unquote(field));
     names_ = names;
     for (size_t f = 0; f < names.size(); ++f) {
+      bool known = false;
       for (const Name& name : kNames) {
         if (names[f] != name.text) continue;
+        known = true;
         if (at_[name.column] >= 0) {
           return Fail(f, absl::StrCat("says the same as column ", at_[name.column] + 1, " (",
                                       names[static_cast<size_t>(at_[name.column])], ")"));
@@ -155,6 +165,7 @@ class Parser {
         at_[name.column] = static_cast<int>(f);
         if (name.text == "end") inclusive_ = true;
       }
+      if (!known) table_.carried_columns.push_back(names[f]);
     }
     const std::array<std::pair<Column, const char*>, 3> required = {
         {{kLower, "lower"}, {kUpper, "upper"}, {kSize, "size"}}};
@@ -216,21 +227,26 @@ class Parser {
       if (absl::Status s = Number(kAlignment, item.alignment); !s.ok()) return s;
       if (item.alignment == 0) return FailAt(kAlignment, "is no alignment; use 1 for none");
     }
-    if (!IsNone(kOffset)) {
-      if (absl::Status s = Number(kOffset, item.fixed); !s.ok()) return s;
+    for (const auto& [column, value] : {std::pair(kOffset, &item.fixed), {kHint, &item.hint}}) {
+      if (IsNone(column)) continue;
+      if (absl::Status s = Number(column, *value); !s.ok()) return s;
+      if (*value == kNoOffset) {
+        return FailAt(column, "is no offset (2^64 - 1 stands for none); leave it empty for none");
+      }
+    }
+    if (item.fixed != kNoOffset) {
       if (item.fixed % item.alignment != 0) {
         return FailAt(kOffset, absl::StrCat("is not a multiple of the alignment ", item.alignment));
       }
-    }
-    if (!IsNone(kHint)) {
-      if (absl::Status s = Number(kHint, item.hint); !s.ok()) return s;
     }
     const auto index = static_cast<uint32_t>(table_.problem.items.size());
     if (!IsNone(kArena)) {
       uint64_t arena = 0;
       if (absl::Status s = Number(kArena, arena); !s.ok()) return s;
-      if (arena >= kMostArenas)
-        return FailAt(kArena, "is beyond the largest arena number, 2^20 - 1");
+      if (arena >= kMostArenas) {
+        return FailAt(kArena,
+                      absl::StrCat("is beyond the largest arena number, ", kMostArenas - 1));
+      }
       arenas_ = std::max(arenas_, arena + 1);
       table_.problem.bindings.push_back({index, static_cast<uint32_t>(arena)});
     }
@@ -291,6 +307,23 @@ class Parser {
   uint64_t arenas_ = 0;
 };
 
+// Letters put in, left out, exchanged for another or with the next one.
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before, last(b.size() + 1), row(b.size() + 1);
+  std::iota(last.begin(), last.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        row[j] = std::min(row[j], before[j - 2] + 1);
+      }
+    }
+    before = std::exchange(last, row);
+  }
+  return last.back();
+}
+
 void Append(std::string& out, uint64_t value) {
   char digits[24];
   const auto [end, error] = std::to_chars(digits, digits + sizeof(digits), value);
@@ -305,6 +338,29 @@ std::string CsvTable::Id(size_t item) const {
   std::vector<std::string_view> fields;
   SplitFields(LineAt(text, row_begin[item]), fields);
   return Unquote(fields[static_cast<size_t>(id_column)]);
+}
+
+std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view name) {
+  std::array<bool, kColumns> present{};
+  const std::vector<std::string_view> header = [&table] {
+    std::vector<std::string_view> fields;
+    SplitFields(LineAt(table.text, table.header_begin), fields);
+    return fields;
+  }();
+  for (const Name& known : kNames) {
+    for (std::string_view field : header) {
+      if (Unquote(field) == known.text) present[known.column] = true;
+    }
+  }
+  const std::string lower = absl::AsciiStrToLower(name);
+  for (const Name& known : kNames) {
+    // Of short words, many are near each other.
+    const size_t most = known.text.size() <= 2 ? 0 : known.text.size() <= 5 ? 1 : 2;
+    if (!present[known.column] && EditDistance(lower, known.text) <= most) {
+      return std::string(known.text);
+    }
+  }
+  return std::nullopt;
 }
 
 absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file) {

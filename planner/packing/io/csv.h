@@ -17,7 +17,7 @@
 //   offset                  the item is fixed here; empty or -1: free
 //   hint                    the item would like to lie here; empty or -1: none
 //   arena                   the item is bound to this arena; empty: any (there are as many as
-//                           the largest number given, plus one)
+//                           the largest number given, plus one; at most 4096)
 //
 // Columns stand in any order; others are carried along. Lines end with LF or CRLF; blank lines are
 // skipped; fields may be quoted ("a ""b"", c"), without line breaks in them.
@@ -35,6 +35,7 @@
 #define TENURE_PLANNER_PACKING_IO_CSV_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,10 +57,15 @@ struct CsvTable {
   int offset_column = -1;
   int arena_column = -1;
   bool crlf = false;
+  std::vector<std::string> carried_columns;  // that mean nothing here, in order
 
   // What the file calls the item.
   std::string Id(size_t item) const;
 };
+
+// The optional column that a carried one was perhaps meant to be ("aligment"): a caller may warn.
+// Nothing if no column that the table lacks is called nearly so.
+std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view name);
 
 // `file` is for messages only.
 absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file);

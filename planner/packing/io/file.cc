@@ -1,17 +1,21 @@
 #include "tenure/planner/packing/io/file.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstdint>
-#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace tenure::packing {
@@ -35,6 +39,57 @@ class Descriptor {
  private:
   int fd_;
 };
+
+bool WriteAll(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(fd, text.data(), text.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return false;
+    text.remove_prefix(static_cast<size_t>(put));
+  }
+  return true;
+}
+
+std::string RealPath(const std::string& path) {
+  char resolved[PATH_MAX];
+  return ::realpath(path.c_str(), resolved) == nullptr ? std::string() : std::string(resolved);
+}
+
+// Where the symbolic links of a path lead.
+struct Destination {
+  std::string path;           // no link itself; perhaps nothing is there
+  int descriptor = -1;        // /dev/stdout, /dev/fd/N: what this process has open already
+  bool through_proc = false;  // an open file of another process
+};
+
+Destination Follow(const std::string& path) {
+  constexpr int kMostLinks = 40;
+  Destination to{.path = path};
+  for (int links = 0; links < kMostLinks; ++links) {
+    struct stat info {};
+    if (::lstat(to.path.c_str(), &info) != 0 || !S_ISLNK(info.st_mode)) break;
+    const size_t slash = to.path.rfind('/');
+    const std::string name = slash == std::string::npos ? to.path : to.path.substr(slash + 1);
+    const std::string folder = RealPath(slash == std::string::npos ? "."
+                                        : slash == 0               ? "/"
+                                                                   : to.path.substr(0, slash));
+    struct statfs system {};
+    if (::statfs(folder.c_str(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC) {
+      // The text of such a link is only a name for what it stands for.
+      if (folder != RealPath("/proc/self/fd") || !absl::SimpleAtoi(name, &to.descriptor)) {
+        to.descriptor = -1;
+        to.through_proc = true;
+      }
+      break;
+    }
+    char target[PATH_MAX];
+    const ssize_t length = ::readlink(to.path.c_str(), target, sizeof(target));
+    if (length < 0) break;
+    const std::string_view next(target, static_cast<size_t>(length));
+    to.path = next.front() == '/' ? std::string(next) : absl::StrCat(folder, "/", next);
+  }
+  return to;
+}
 
 }  // namespace
 
@@ -72,25 +127,35 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
 }
 
 absl::Status WriteFile(const std::string& path, std::string_view text) {
-  struct stat info {};
-  // What is no regular file (a pipe, /dev/stdout) is written to as it is.
-  const bool in_place = ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
-  const std::string part = in_place ? path : absl::StrCat(path, ".", ::getpid(), ".part");
-  Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
-  if (file.get() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
-  auto fail = [&]() {
-    absl::Status status = absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
-    if (!in_place) ::unlink(part.c_str());
-    return status;
+  auto cannot = [&path]() {
+    return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be written"));
   };
-  while (!text.empty()) {
-    const ssize_t put = ::write(file.get(), text.data(), text.size());
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return fail();
-    text.remove_prefix(static_cast<size_t>(put));
+  const Destination to = Follow(path);
+  struct stat old {};
+  const bool exists = to.descriptor < 0 && ::stat(to.path.c_str(), &old) == 0;
+  if (to.descriptor < 0 && !exists && errno != ENOENT) return cannot();  // links in a circle, say
+  // The renamed file must be what the old one was; in place is what that cannot be: pipes, devices,
+  // files of others and under several names.
+  const bool in_place = exists && (to.through_proc || !S_ISREG(old.st_mode) || old.st_nlink > 1 ||
+                                   old.st_uid != ::geteuid() || old.st_gid != ::getegid());
+  if (to.descriptor >= 0 || in_place) {
+    Descriptor file(to.descriptor >= 0 ? ::fcntl(to.descriptor, F_DUPFD_CLOEXEC, 0)
+                                       : ::open(to.path.c_str(), O_WRONLY | O_TRUNC | O_CLOEXEC));
+    if (file.get() < 0 || !WriteAll(file.get(), text) || file.Close() != 0) return cannot();
+    return absl::OkStatus();
   }
-  if (file.Close() != 0) return fail();
-  if (!in_place && ::rename(part.c_str(), path.c_str()) != 0) return fail();
+  // What is write-protected stays; renaming over it would not ask.
+  if (exists && ::faccessat(AT_FDCWD, to.path.c_str(), W_OK, AT_EACCESS) != 0) return cannot();
+  const std::string part = absl::StrCat(to.path, ".", ::getpid(), ".part");
+  Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+                         exists ? 0600 : 0666));
+  if (file.get() < 0) return cannot();
+  if ((exists && ::fchmod(file.get(), old.st_mode & 07777) != 0) || !WriteAll(file.get(), text) ||
+      file.Close() != 0 || ::rename(part.c_str(), to.path.c_str()) != 0) {
+    const absl::Status status = cannot();
+    ::unlink(part.c_str());
+    return status;
+  }
   return absl::OkStatus();
 }
 

@@ -25,7 +25,9 @@ inline constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = kMaxFileBytes);
 
-// Written beside and renamed, so that a reader sees the old text or the new.
+// Written beside and renamed, so that a reader sees the old text or the new; symbolic links and the
+// mode of what was there stay. Written in place: what is no regular file (a pipe, /dev/stdout), has
+// several names, or belongs to another user or group.
 absl::Status WriteFile(const std::string& path, std::string_view text);
 
 }  // namespace tenure::packing

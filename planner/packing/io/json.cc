@@ -1,6 +1,8 @@
 #include "tenure/planner/packing/io/json.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -11,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace tenure::packing {
 namespace {
@@ -63,6 +66,27 @@ class Reader {
       return;
     }
     Number(*at, absl::StrCat(path, ".", name), out);
+  }
+
+  // What is not known may be a known one misspelt, which must not be passed over.
+  void OnlyKeys(const Json& object, const std::string& path,
+                std::initializer_list<std::string_view> known) {
+    if (!object.is_object()) return;  // said elsewhere
+    for (const auto& [key, value] : object.items()) {
+      if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+      return Fail(Printable(path.empty() ? key : absl::StrCat(path, ".", key)),
+                  absl::StrCat("is not known; there are ", absl::StrJoin(known, ", ")));
+    }
+  }
+
+  // An offset or a limit, of which the last number stands for none.
+  void OrNone(const Json& object, const std::string& path, const char* name, uint64_t& out) {
+    const uint64_t before = std::exchange(out, 0);
+    Field(object, path, name, false, out);
+    if (out == kNoOffset) {
+      Fail(absl::StrCat(path, ".", name), "is 2^64 - 1, which stands for none; leave it out");
+    }
+    if (!object.is_object() || !object.contains(name)) out = before;
   }
 
   // The array of that name; nullptr if it is absent.
@@ -118,10 +142,14 @@ class Reader {
       std::string what = "it ends too early";
     } sax;
     Json::sax_parse(text, &sax);
-    for (char& c : sax.what) {
+    return Printable(std::move(sax.what));
+  }
+
+  static std::string Printable(std::string text) {
+    for (char& c : text) {
       if (static_cast<unsigned char>(c) < 0x20) c = ' ';
     }
-    return sax.what;
+    return text;
   }
 
   std::string_view file_;
@@ -137,6 +165,8 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
   absl::StatusOr<Json> root = reader.Parse(text);
   if (!root.ok()) return root.status();
   Problem problem;
+  reader.OnlyKeys(*root, "",
+                  {"items", "gaps", "arenas", "bindings", "adjacent", "order", "capacity"});
   const Json* items = reader.Array(*root, "items");
   if (items == nullptr && reader.ok()) reader.Fail("items", "is missing");
   if (items != nullptr) problem.items.resize(items->size());
@@ -144,12 +174,13 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
     Item& item = problem.items[k];
     const Json& value = (*items)[k];
     const std::string path = At("items", k);
+    reader.OnlyKeys(value, path, {"first", "last", "size", "alignment", "fixed", "hint"});
     reader.Field(value, path, "first", true, item.first);
     reader.Field(value, path, "last", true, item.last);
     reader.Field(value, path, "size", true, item.size);
     reader.Field(value, path, "alignment", false, item.alignment);
-    reader.Field(value, path, "fixed", false, item.fixed);
-    reader.Field(value, path, "hint", false, item.hint);
+    reader.OrNone(value, path, "fixed", item.fixed);
+    reader.OrNone(value, path, "hint", item.hint);
   }
   const Json* gaps = reader.Array(*root, "gaps");
   if (gaps != nullptr) problem.gaps.resize(gaps->size());
@@ -157,6 +188,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
     Gap& gap = problem.gaps[k];
     const Json& value = (*gaps)[k];
     const std::string path = At("gaps", k);
+    reader.OnlyKeys(value, path, {"item", "first", "last", "window"});
     reader.Field(value, path, "item", true, gap.item);
     reader.Field(value, path, "first", true, gap.first);
     reader.Field(value, path, "last", true, gap.last);
@@ -167,7 +199,10 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
   const Json* arenas = reader.Array(*root, "arenas");
   if (arenas != nullptr) problem.arenas.resize(arenas->size());
   for (size_t k = 0; k < problem.arenas.size() && reader.ok(); ++k) {
-    reader.Field((*arenas)[k], At("arenas", k), "limit", false, problem.arenas[k].limit);
+    const Json& value = (*arenas)[k];
+    const std::string path = At("arenas", k);
+    reader.OnlyKeys(value, path, {"limit"});
+    reader.OrNone(value, path, "limit", problem.arenas[k].limit);
   }
   const Json* bindings = reader.Array(*root, "bindings");
   if (bindings != nullptr) problem.bindings.resize(bindings->size());
@@ -182,6 +217,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
   }
   if (reader.ok() && root->contains("order")) {
     const Json& order = (*root)["order"];
+    reader.OnlyKeys(order, "order", {"steps", "edges", "uses"});
     reader.Field(order, "order", "steps", true, problem.order.steps);
     const Json* edges = reader.ok() ? reader.Array(order, "edges") : nullptr;
     if (edges != nullptr) problem.order.edges.resize(edges->size());
@@ -196,7 +232,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
                   problem.order.uses[k].step);
     }
   }
-  if (reader.ok()) reader.Field(*root, "problem", "capacity", false, problem.capacity);
+  if (reader.ok()) reader.OrNone(*root, "problem", "capacity", problem.capacity);
   if (!reader.ok()) return reader.status();
   if (absl::Status s = CheckProblem(problem); !s.ok()) return reader.Error(s.message());
   return problem;

@@ -14,7 +14,8 @@
 //    "capacity": 1048576}                                     of all arenas together
 //
 // Only items with first, last and size are required; what is absent has its default, and no limit
-// is an absent one. Keys that are not named here are passed over. A packing:
+// is an absent one (2^64 - 1 is refused: within, it stands for none). Keys that are not named here
+// are refused, for they may be misspelt. A packing, of which other keys are passed over:
 //
 //   {"status": "optimal", "deadline_hit": false,
 //    "height": 4096, "heights": [4096], "lower_bound": 4096,

@@ -1,8 +1,8 @@
-// A libFuzzer target for the readers and the solver: whatever the bytes, no crash, no hang, no
-// wrong packing.
+// A libFuzzer target for the readers and the solver: whatever the bytes, no crash, no wrong
+// packing, and no work without an end: libFuzzer's -timeout and the test's own tell of that.
 //
 //   FUZZ="--config=clang-asan-ubsan --copt=-fsanitize=fuzzer-no-link"
-//   bazel run $FUZZ //tests/planner/packing:fuzzer -- -max_total_time=60
+//   bazel run $FUZZ //tests/planner/packing:fuzzer -- -max_total_time=60 -timeout=60
 //
 // The first byte chooses: CSV, JSON, or a problem read off the bytes themselves. Solve validates
 // what it returns and reports a packing that is wrong as Internal, which is what is looked for
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tenure/planner/packing/explain.h"
 #include "tenure/planner/packing/io/csv.h"
@@ -26,6 +27,9 @@
 namespace {
 
 using namespace tenure::packing;  // NOLINT: a program of its own
+
+// Far more than any of these problems takes.
+constexpr absl::Duration kLong = absl::Seconds(5);
 
 class Bytes {
  public:
@@ -106,7 +110,9 @@ void Check(const Problem& problem) {
   bool packed = false, infeasible = false;
   for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
     const HintPolicy hints = effort == Effort::kFast ? HintPolicy::kKeep : HintPolicy::kPrefer;
-    const auto packing = Solve(problem, {.effort = effort, .hints = hints, .max_nodes = 2000});
+    const auto packing = Solve(
+        problem,
+        {.effort = effort, .deadline = absl::Now() + kLong, .hints = hints, .max_nodes = 2000});
     Expect(packing.ok(), packing.status().message());
     const absl::Status valid = Validate(problem, *packing);
     Expect(valid.ok(), valid.message());
@@ -119,7 +125,9 @@ void Check(const Problem& problem) {
   const auto late = Solve(problem, {.deadline = absl::InfinitePast()});
   Expect(late.ok(), "no answer at the deadline");
   if (!infeasible) return;
-  const auto why = Explain(problem, {.effort = Effort::kOptimal, .max_nodes = 500}, true);
+  const auto why = Explain(
+      problem, {.effort = Effort::kOptimal, .deadline = absl::Now() + kLong, .max_nodes = 500},
+      true);
   Expect(why.ok() && !why->conflict.empty(), "what is infeasible is not explained");
   const auto part = Solve(Restrict(problem, why->conflict), {.effort = Effort::kFast});
   Expect(part.ok() && !part->has_offsets(), "a conflict was packed");

@@ -1,3 +1,12 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>  // NOLINT(build/c++17)
+#include <iterator>
+#include <string>
+
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/io/csv.h"
 #include "tenure/planner/packing/io/file.h"
@@ -57,6 +66,16 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"GapOutside", "id,lower,upper,size,gaps\na,0,9,2,1-10\n",
             "f.csv: line 2, column 5 (gaps): '1-10' has a part '1-10' that is empty or outside the "
             "life"},
+        Bad{"NoOffset", "id,lower,upper,size,offset\na,0,1,2,18446744073709551615\n",
+            "f.csv: line 2, column 5 (offset): '18446744073709551615' is no offset (2^64 - 1 "
+            "stands for none); leave it empty for none"},
+        Bad{"NoHint", "id,lower,upper,size,hint\na,0,1,2,18446744073709551615\n",
+            "f.csv: line 2, column 5 (hint): '18446744073709551615' is no offset (2^64 - 1 "
+            "stands for none); leave it empty for none"},
+        Bad{"Arenas", "id,lower,upper,size,arena\na,0,1,2,4095\nb,0,1,2,4096\n",
+            "f.csv: line 3, column 5 (arena): '4096' is beyond the largest arena number, 4095"},
+        Bad{"OldMac", "id,lower,upper,size\ra,0,1,2\r",
+            "f.csv: line 1: lines end with CR alone, as on old Macs; end them with LF or CRLF"},
         Bad{"Sum", "id,lower,upper,size\na,0,1,4611686018427387904\nb,0,1,1\n",
             "f.csv: item 1: the sizes of the items up to this one, rounded up to their alignment, "
             "exceed 2^62 bytes"}),
@@ -101,6 +120,26 @@ TEST(Csv, AppendsTheOffsetWhereThereIsNoSuchColumn) {
             "id,lower,upper,size,extra,offset,arena\nb1,0,3,4,?,0,0\nb2,3,9,4,!,12,1\n");
   packing.offsets.pop_back();
   EXPECT_FALSE(FormatCsv(*table, packing).ok());
+}
+
+TEST(Csv, CarriedColumnsAreListedAndLookedAt) {
+  const auto table =
+      ParseCsv("id,Lower,lower,aligment,upper,size,note,hnit,gap,area,kind,ofset\n", "f");
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(table->carried_columns, (std::vector<std::string>{"Lower", "aligment", "note", "hnit",
+                                                              "gap", "area", "kind", "ofset"}));
+  std::string meant;
+  for (const std::string& name : table->carried_columns) {
+    meant += MeantColumn(*table, name).value_or("-") + " ";
+  }
+  EXPECT_EQ(meant, "- alignment - hint gaps arena - offset ");
+  const auto both = ParseCsv("start,end,size,hint,hnit,ID,GAPS,algnmnt,alignm\n", "f");
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_EQ(MeantColumn(*both, "hnit"), std::nullopt);
+  EXPECT_EQ(MeantColumn(*both, "ID"), "id");
+  EXPECT_EQ(MeantColumn(*both, "GAPS"), "gaps");
+  EXPECT_EQ(MeantColumn(*both, "algnmnt"), "alignment");
+  EXPECT_EQ(MeantColumn(*both, "alignm"), std::nullopt);
 }
 
 TEST(Csv, WritesWhatItReads) {
@@ -203,6 +242,85 @@ TEST(File, WhatNeverEndsIsNotReadToTheEnd) {
   EXPECT_EQ(ReadFile(path, 4).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
+class WriteFileTest : public testing::Test {
+ protected:
+  WriteFileTest() : folder_(testing::TempDir() + "/write-XXXXXX") {
+    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+  }
+  ~WriteFileTest() override { std::filesystem::remove_all(folder_); }
+  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
+  size_t Entries() const {
+    const std::filesystem::directory_iterator begin(folder_);
+    return static_cast<size_t>(std::distance(begin, std::filesystem::directory_iterator()));
+  }
+  std::string folder_;
+};
+
+TEST_F(WriteFileTest, LinksStayAndTheirTargetsAreWritten) {
+  std::filesystem::create_directory(Path("sub"));
+  std::filesystem::create_symlink("sub/b", Path("a"));
+  std::filesystem::create_symlink("../target", Path("sub/b"));
+  for (const char* text : {"made", "written again"}) {  // the target is not there at first
+    ASSERT_TRUE(WriteFile(Path("a"), text).ok());
+    EXPECT_TRUE(std::filesystem::is_symlink(Path("a")));
+    EXPECT_TRUE(std::filesystem::is_symlink(Path("sub/b")));
+    EXPECT_FALSE(std::filesystem::is_symlink(Path("target")));
+    EXPECT_EQ(*ReadFile(Path("target")), text);
+  }
+  EXPECT_EQ(Entries(), 3u);
+  std::filesystem::create_symlink("loop", Path("loop"));
+  EXPECT_FALSE(WriteFile(Path("loop"), "x").ok());
+  EXPECT_TRUE(std::filesystem::is_symlink(Path("loop")));
+}
+
+TEST_F(WriteFileTest, ModesAndOtherNamesStay) {
+  struct stat info {};
+  for (const mode_t mode : {mode_t{0600}, mode_t{0640}, mode_t{0777}}) {
+    ASSERT_TRUE(WriteFile(Path("file"), "old").ok());
+    ASSERT_EQ(::chmod(Path("file").c_str(), mode), 0);
+    ASSERT_TRUE(WriteFile(Path("file"), "new").ok());
+    ASSERT_EQ(::stat(Path("file").c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 07777, mode);
+    EXPECT_EQ(*ReadFile(Path("file")), "new");
+  }
+  std::filesystem::create_hard_link(Path("file"), Path("name"));
+  ASSERT_TRUE(WriteFile(Path("file"), "both").ok());
+  EXPECT_EQ(*ReadFile(Path("name")), "both");
+  EXPECT_EQ(Entries(), 2u);
+  if (::geteuid() == 0) return;  // may write everything
+  ASSERT_EQ(::chmod(Path("name").c_str(), 0400), 0);
+  EXPECT_EQ(WriteFile(Path("name"), "x").code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(WriteFileTest, WhatIsNoFileIsWrittenInPlace) {
+  ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
+  std::filesystem::create_symlink("pipe", Path("link"));
+  const int reader = ::open(Path("pipe").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(reader, 0);
+  char got[16];
+  for (const char* name : {"pipe", "link"}) {
+    ASSERT_TRUE(WriteFile(Path(name), "12345").ok());
+    EXPECT_EQ(::read(reader, got, sizeof(got)), 5);
+    EXPECT_TRUE(std::filesystem::is_fifo(Path(name)));
+  }
+  ::close(reader);
+  EXPECT_EQ(Entries(), 2u);
+}
+
+// As `--output=/dev/stdout > file`: what is written before and after stays, and so does the file.
+TEST_F(WriteFileTest, OpenFilesOfTheProcessAreGoneOnWith) {
+  const int file = ::open(Path("file").c_str(), O_WRONLY | O_CREAT, 0600);
+  ASSERT_GE(file, 0);
+  std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(file), Path("out"));
+  ASSERT_EQ(::write(file, "before ", 7), 7);
+  ASSERT_TRUE(WriteFile(Path("out"), "text").ok());
+  ASSERT_EQ(::write(file, " after", 6), 6);
+  ::close(file);
+  EXPECT_EQ(*ReadFile(Path("file")), "before text after");
+  EXPECT_TRUE(std::filesystem::is_symlink(Path("out")));
+  EXPECT_EQ(Entries(), 2u);
+}
+
 class BadJson : public testing::TestWithParam<Bad> {};
 
 TEST_P(BadJson, IsOneClearLine) {
@@ -229,6 +347,26 @@ INSTANTIATE_TEST_SUITE_P(
             "f.json: items[0].size: is not a whole number"},
         Bad{"Reversed", "{\"items\": [{\"first\": 1, \"last\": 1, \"size\": 1}]}",
             "f.json: item 0: its life [1, 1) is empty"},
+        Bad{"Typo", R"({"items": [{"first": 0, "last": 1, "size": 1, "algnment": 64}]})",
+            "f.json: items[0].algnment: is not known; there are first, last, size, alignment, "
+            "fixed, hint"},
+        Bad{"TypoAtTheTop", R"({"items": [], "gapz\n": []})",
+            "f.json: gapz : is not known; there are items, gaps, arenas, bindings, adjacent, "
+            "order, capacity"},
+        Bad{"TypoInAGap",
+            R"({"items": [], "gaps": [{"item": 0, "first": 0, "last": 1, "windows": [0, 1]}]})",
+            "f.json: gaps[0].windows: is not known; there are item, first, last, window"},
+        Bad{"TypoInAnArena", R"({"items": [], "arenas": [{}, {"limits": 1}]})",
+            "f.json: arenas[1].limits: is not known; there are limit"},
+        Bad{"TypoInTheOrder", R"({"items": [], "order": {"steps": 1, "edge": []}})",
+            "f.json: order.edge: is not known; there are steps, edges, uses"},
+        Bad{"NoOffset",
+            R"({"items": [{"first": 0, "last": 1, "size": 1, "fixed": 18446744073709551615}]})",
+            "f.json: items[0].fixed: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"NoLimit", R"({"items": [], "arenas": [{"limit": 18446744073709551615}]})",
+            "f.json: arenas[0].limit: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"NoCapacity", R"({"items": [], "capacity": 18446744073709551615})",
+            "f.json: problem.capacity: is 2^64 - 1, which stands for none; leave it out"},
         Bad{"Pair", "{\"items\": [], \"bindings\": [[1]]}", "f.json: bindings[0]: is not a pair"},
         Bad{"Cycle", "{\"items\": [], \"order\": {\"steps\": 2, \"edges\": [[0,1],[1,0]]}}",
             "f.json: partial order: its edges form a cycle"}),
