@@ -80,6 +80,15 @@ class Maker {
     const Sections sections = FindSections(piece_lives_);
     result_.section_count = sections.count;
     for (size_t p = 0; p < result_.pieces.size(); ++p) result_.pieces[p].range = sections.ranges[p];
+    if (result_.precedence != nullptr) {
+      const std::vector<Life> lives = result_.precedence->LivesApart();
+      std::vector<Life> apart;
+      apart.reserve(result_.pieces.size());
+      for (const BodyPiece& piece : result_.pieces) apart.push_back(lives[piece.item]);
+      Sections found = FindSections(apart);
+      result_.apart = std::move(found.ranges);
+      result_.apart_count = found.count;
+    }
     for (Body& body : result_.bodies) {
       if (body.first_piece == body.end_piece) continue;
       body.hull = result_.pieces[body.first_piece].range;

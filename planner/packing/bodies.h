@@ -60,8 +60,17 @@ struct Bodies {
   std::vector<BodyPiece> pieces;  // grouped by body
   std::vector<Member> members;    // items grouped by body; every item is a member of one body
   uint32_t section_count = 0;
-  std::unique_ptr<const Precedence> precedence;  // with a partial order only
-  std::string contradiction;                     // not empty: no packing exists, and this is why
+  // With a partial order only: the ranges above are those of one legal order, so that what lives at
+  // once conflicts; what is apart in these does not.
+  std::unique_ptr<const Precedence> precedence;
+  std::vector<SectionRange> apart;  // of pieces
+  uint32_t apart_count = 0;
+  std::string contradiction;  // not empty: no packing exists, and this is why
+
+  // During which the piece may be said to hold its bytes.
+  SectionRange Apart(uint32_t piece) const {
+    return apart.empty() ? pieces[piece].range : apart[piece];
+  }
 };
 
 // With a partial order, `ordered` false leaves the precedence out, which takes the most time to
