@@ -331,10 +331,11 @@ bool FirstFit::PlaceLowest(uint32_t body, uint64_t capacity) {
 }
 
 // What is fixed but bound to no arena: the first where it can lie.
-bool FirstFit::PlaceFixed(uint64_t capacity) {
+bool FirstFit::PlaceFixed(uint64_t capacity, Budget& budget) {
   for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
     const Body& body = bodies_.bodies[b];
     if (body.fixed == kNoOffset) continue;
+    if (!budget.Spend(cost())) return false;
     bool placed = false;
     for (uint32_t a = 0; a < placement_.heights.size() && !placed; ++a) {
       if (body.arena != kAnyArena && body.arena != a) continue;
@@ -352,7 +353,7 @@ bool FirstFit::PlaceFixed(uint64_t capacity) {
 
 bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget) {
   Clear();
-  if (!PlaceFixed(capacity)) return false;
+  if (!PlaceFixed(capacity, budget)) return false;
   looked_at_ = 0;
   for (uint32_t b : order) {
     if (placement_.offsets[b] != kNoOffset) continue;

@@ -103,8 +103,8 @@ class FirstFit {
   // budget ended; `placement()` then holds what had been placed.
   bool Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget);
 
-  // Fixed bodies. False if one does not fit, or they exceed the capacity.
-  bool PlaceFixed(uint64_t capacity);
+  // Fixed bodies. False if one does not fit, or they exceed the capacity, or the budget ended.
+  bool PlaceFixed(uint64_t capacity, Budget& budget);
 
   // What is missing is dropped in this order: each body comes to lie on all that was dropped before
   // it, or higher where it would hit what had been placed; those wait until the others lie. With

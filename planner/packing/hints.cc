@@ -59,7 +59,7 @@ bool PackAround(const Bodies& bodies, const std::vector<uint32_t>& hinted,
                 const std::vector<uint32_t>& order, uint64_t limit, uint64_t capacity,
                 uint32_t arenas, Budget& budget, FirstFit& fit) {
   fit.Clear();
-  if (!fit.PlaceFixed(capacity)) return false;
+  if (!fit.PlaceFixed(capacity, budget)) return false;
   for (uint32_t b : hinted) {
     const Body& body = bodies.bodies[b];
     if (body.height > limit || body.hint > limit - body.height) continue;
@@ -86,7 +86,9 @@ bool HasHints(const Problem& problem) {
 }
 
 void PreferHints(Task& task, Packing& packing) {
-  const Bodies bodies = MakeBodies(task.problem);
+  if (!task.budget.Leaves(2 * ReadyTime(task.problem))) return;
+  const Bodies bodies = MakeBodies(task.problem, Detail::kFull, &task.budget);
+  if (task.budget.Interrupted()) return;
   const std::vector<uint32_t> hinted = Hinted(bodies);
   const auto n = static_cast<uint32_t>(bodies.bodies.size());
   std::vector<uint32_t> arenas(n), order(n);
@@ -97,7 +99,10 @@ void PreferHints(Task& task, Packing& packing) {
     arenas[b] = packing.arena(member.item);
   }
   FirstFit fit(task.problem, bodies, before);
-  for (uint32_t b = 0; b < n; ++b) fit.Place(b, arenas[b], before[b]);
+  for (uint32_t b = 0; b < n; ++b) {
+    if (!task.budget.Spend(2)) return;
+    fit.Place(b, arenas[b], before[b]);
+  }
   Budget steps = task.budget.WithSteps(FirstFitSteps(bodies, task.options.effort));
   std::iota(order.begin(), order.end(), 0u);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
@@ -143,14 +148,18 @@ void PreferHints(Task& task, Packing& packing) {
 }
 
 void KeepHints(Task& task, Packing& packing) {
-  const Bodies bodies = MakeBodies(task.problem);
-  if (!bodies.contradiction.empty()) return;
+  // If nothing comes of it, there must be time for the cheapest packing.
+  const absl::Duration ready = ReadyTime(task.problem);
+  if (!task.budget.Leaves(3 * ready)) return;
+  Budget budget = task.budget.Earlier(ready);
+  const Bodies bodies = MakeBodies(task.problem, Detail::kFull, &budget);
+  if (!bodies.contradiction.empty() || budget.Interrupted()) return;
   const std::vector<uint32_t> hinted = Hinted(bodies);
   std::vector<uint64_t> hints(bodies.bodies.size(), kNoOffset);
   for (uint32_t b : hinted) hints[b] = bodies.bodies[b].hint;
   FirstFit fit(task.problem, bodies, std::move(hints));
-  Budget steps = task.budget.WithSteps(FirstFitSteps(bodies, task.options.effort));
-  Orders orders(bodies, task.budget);
+  Budget steps = budget.WithSteps(FirstFitSteps(bodies, task.options.effort));
+  Orders orders(bodies, budget);
   auto keep = [&] {
     Write(task.problem, bodies, fit.placement(), packing);
     packing.statistics.winner = "kept-hints";
@@ -160,17 +169,18 @@ void KeepHints(Task& task, Packing& packing) {
   // If the hints do not leave room enough within the capacity, the highest ones are let go.
   for (int attempt = 0; attempt < 4 && best == kUnlimited; ++attempt, limit -= limit / 4) {
     for (int which = 0; which < Orders::kCount; ++which) {
+      if (budget.Interrupted()) return;
       const Order order = orders.Make(which);
       const uint64_t capacity = best == kUnlimited ? task.capacity : best - 1;
       if (PackAround(bodies, hinted, order.bodies, limit, capacity, ArenaCount(task.problem), steps,
                      fit)) {
         best = keep();
       } else if (steps.steps_left() == 0 && best == kUnlimited &&
-                 fit.Drop(order.bodies, capacity, /*careful=*/0, task.budget)) {
+                 fit.Drop(order.bodies, capacity, /*careful=*/0, budget)) {
         best = keep();
       }
       ++packing.statistics.constructions;
-      if (best == task.lower_bound || steps.steps_left() == 0 || task.budget.Interrupted()) return;
+      if (best == task.lower_bound || steps.steps_left() == 0) return;
     }
   }
 }

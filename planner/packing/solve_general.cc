@@ -98,7 +98,8 @@ class Search {
       if (bodies_.bodies[b].first_piece == bodies_.bodies[b].end_piece) order.push_back(b);
     }
     fit_.Clear();
-    if (fit_.PlaceFixed(Cap()) && fit_.Drop(order, Cap(), steps_.steps_left(), task_.budget) &&
+    if (fit_.PlaceFixed(Cap(), task_.budget) &&
+        fit_.Drop(order, Cap(), steps_.steps_left(), task_.budget) &&
         fit_.placement().height < best_height_) {
       Keep(absl::StrCat("dropped:", result.winner));
     }
@@ -198,8 +199,9 @@ bool AnyOverlap(std::vector<BodyPiece> pieces) {
   return false;
 }
 
-// Two fixed items that overlap, or one beyond its limit: nothing can help.
-bool FixedContradict(const Problem& problem, const Bodies& bodies) {
+// Two fixed items that overlap, or one beyond its limit: nothing can help. Not known if the budget
+// ends, which it may with a partial order only.
+bool FixedContradict(const Problem& problem, const Bodies& bodies, Budget& budget) {
   if (ArenaCount(problem) > 1) return false;  // they might go to different arenas
   const uint64_t limit = problem.arenas.empty() ? kUnlimited : problem.arenas[0].limit;
   std::vector<BodyPiece> pieces;
@@ -220,26 +222,33 @@ bool FixedContradict(const Problem& problem, const Bodies& bodies) {
     const BodyPiece& a = pieces[k];
     for (size_t l = k + 1; l < pieces.size() && pieces[l].begin < a.end; ++l) {
       if (a.body == pieces[l].body) continue;
+      if (!budget.Spend(1)) return false;
       if (bodies.precedence->Conflict(a.item, pieces[l].item)) return true;
     }
   }
   return false;
 }
 
-// False if the deadline comes before the precedence of items and a packing that shares bytes by it
-// could be made and checked.
-bool HasTimeForOrder(const Task& task) {
-  const Problem& problem = task.problem;
-  if (problem.order.steps == 0 || !task.budget.has_deadline()) return true;
-  // Whether fixed items contradict each other is only known by precedence.
+// Whether no two fixed items share an address, so that nothing needs to be known of their times.
+bool FixedAreApart(const Problem& problem) {
+  std::vector<std::pair<uint64_t, uint64_t>> places;
   for (const Item& item : problem.items) {
-    if (item.fixed != kNoOffset) return true;
+    if (item.fixed != kNoOffset && item.size > 0) {
+      places.emplace_back(item.fixed, item.fixed + item.size);
+    }
   }
-  const absl::Duration items = absl::Nanoseconds(450) * static_cast<double>(problem.items.size());
-  if (!task.budget.Leaves(items)) return false;
-  const auto entries = static_cast<double>(CountChains(problem.order)) *
-                       static_cast<double>(problem.order.steps + problem.order.edges.size());
-  return task.budget.Leaves(items + absl::Nanoseconds(3) * entries);
+  std::sort(places.begin(), places.end());
+  for (size_t k = 1; k < places.size(); ++k) {
+    if (places[k].first < places[k - 1].second) return false;
+  }
+  return true;
+}
+
+// What the table of a precedence takes to make, and again to check a packing that shares bytes.
+absl::Duration TableTime(const Problem& problem, uint32_t chains) {
+  const auto rows =
+      static_cast<double>(problem.order.steps + problem.order.edges.size() + problem.items.size());
+  return absl::Nanoseconds(1) * rows * static_cast<double>(chains);
 }
 
 // The same problem with lives instead of a partial order that is a total one.
@@ -258,42 +267,86 @@ Problem AsIntervals(const Problem& problem) {
   return intervals;
 }
 
-}  // namespace
+// For want of time: whatever is certain to be right.
+void SolveRoughly(Task& task, Packing& packing) {
+  const Problem& problem = task.problem;
+  // What is fixed is packed already: whether rightly, only its gaps and its order can tell.
+  if (FixedAreApart(problem) || (problem.order.steps == 0 && problem.gaps.empty())) {
+    const Bodies bodies = MakeBodies(problem, Detail::kRough);
+    if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
+                                          FixedContradict(problem, bodies, task.budget))) {
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    Search(task, bodies, packing).TryQuickly();
+  }
+  task.budget.Stop();
+}
 
-void SolveGeneral(Task& task, Packing& packing) {
-  if (task.problem.order.steps > 0 && CountChains(task.problem.order) == 1) {
-    const Problem intervals = AsIntervals(task.problem);
-    Task same{intervals, task.options, task.capacity, task.lower_bound, task.budget};
-    if (!IsPlain(intervals)) return SolveGeneral(same, packing);
-    const bool fast = task.options.effort == Effort::kFast;
-    return SolvePlain(same, fast ? Effort::kFast : Effort::kBalanced, packing);
-  }
-  const bool ordered = HasTimeForOrder(task);
-  const Bodies bodies = MakeBodies(task.problem, ordered);
-  if (!bodies.contradiction.empty() || FixedContradict(task.problem, bodies)) {
-    packing.outcome = Outcome::kInfeasible;
-    return;
-  }
+void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
   Search search(task, bodies, packing);
-  // Getting ready takes about this long, and cannot be cut short.
-  const absl::Duration ready = absl::Nanoseconds(600) * static_cast<double>(bodies.pieces.size());
-  const bool hurry = !ordered || !task.budget.Leaves(ready);
+  const absl::Duration ready = ReadyTime(task.problem);
   // First fit may end half-way, and what it leaves would lie on top of the rest.
-  if (hurry || task.budget.has_deadline()) search.TryQuickly();
-  if (!ordered || (hurry && !packing.offsets.empty())) return task.budget.Stop();
+  if (task.budget.has_deadline() || task.budget.Interrupted()) search.TryQuickly();
+  const bool packed = !packing.offsets.empty();
+  if (packed && (task.budget.Interrupted() || !task.budget.Leaves(2 * ready))) {
+    return task.budget.Stop();
+  }
   const bool few = bodies.bodies.size() <= kFewBodies;
   const bool fast = task.options.effort == Effort::kFast;
-  if (!few) search.TryDropping(fast ? Effort::kFast : Effort::kBalanced);
-  if (search.done() || task.budget.Interrupted()) return;
+  if (!few && !task.budget.Interrupted())
+    search.TryDropping(fast ? Effort::kFast : Effort::kBalanced);
+  if (search.done() || (task.budget.Interrupted() && !packing.offsets.empty())) return;
   if (!few && !packing.offsets.empty() && StepsOfOneFit(bodies) > search.steps_left()) return;
   Orders orders(bodies, task.budget);
   const int rounds = fast ? 4 : 50;
   for (int which = 0; which < Orders::kCount && !search.done(); ++which) {
+    if (!packing.offsets.empty() && !task.budget.Leaves(ready)) return task.budget.Stop();
     Order order = orders.Make(which);
     if (!search.Try(order)) return;
     search.Improve(std::move(order), rounds);
     if (task.budget.Interrupted() || search.steps_left() == 0) return;
   }
+}
+
+// By lives, where the order is a total one.
+void SolveAsIntervals(Task& task, Packing& packing) {
+  const Problem intervals = AsIntervals(task.problem);
+  Task same{intervals, task.options, task.capacity, task.lower_bound, task.budget};
+  if (!IsPlain(intervals)) return SolveGeneral(same, packing);
+  const bool fast = task.options.effort == Effort::kFast;
+  SolvePlain(same, fast ? Effort::kFast : Effort::kBalanced, packing);
+}
+
+}  // namespace
+
+void SolveGeneral(Task& task, Packing& packing) {
+  const Problem& problem = task.problem;
+  if (!task.budget.Leaves(2 * ReadyTime(problem))) return SolveRoughly(task, packing);
+  if (problem.order.steps == 0) {
+    const Bodies bodies = MakeBodies(problem);
+    if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, task.budget)) {
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    return SolveThoroughly(task, bodies, packing);
+  }
+  const uint32_t chains = CountChains(problem.order);
+  if (chains == 1) return SolveAsIntervals(task, packing);
+  const absl::Duration table = TableTime(problem, chains), ready = ReadyTime(problem);
+  // Made here, checked later, and before that a packing.
+  if (!task.budget.Leaves(2 * ready + 2 * table)) return SolveRoughly(task, packing);
+  Budget budget = task.budget.Earlier(table);
+  Task earlier{problem, task.options, task.capacity, task.lower_bound, budget};
+  Budget making = budget.Earlier(ready);
+  const Bodies bodies = MakeBodies(problem, Detail::kFull, &making);
+  if (bodies.precedence == nullptr) return SolveRoughly(task, packing);
+  if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, budget)) {
+    packing.outcome = Outcome::kInfeasible;
+    return;
+  }
+  if (!budget.Interrupted() || FixedAreApart(problem)) SolveThoroughly(earlier, bodies, packing);
+  if (budget.Interrupted()) task.budget.Stop();
 }
 
 }  // namespace tenure::packing
