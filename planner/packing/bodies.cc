@@ -41,12 +41,20 @@ bool Combine(Body& a, uint64_t modulus, uint64_t residue) {
 
 class Maker {
  public:
-  Maker(const Problem& problem, bool ordered) : problem_(problem) {
+  Maker(const Problem& problem, Detail detail, Budget* budget)
+      : problem_(problem), budget_(budget) {
     if (problem.order.steps > 0) {
-      if (ordered) result_.precedence = std::make_unique<Precedence>(problem);
-      lives_ = LivesInOneOrder(problem);
+      if (detail == Detail::kFull) {
+        auto precedence = std::make_unique<Precedence>(problem, budget);
+        if (precedence->complete()) result_.precedence = std::move(precedence);
+      }
+      if (result_.precedence != nullptr) {
+        lives_ = LivesInOneOrder(problem);
+      } else {
+        lives_.assign(problem.items.size(), {0, 1});
+      }
     }
-    gaps_.resize(problem.gaps.size());
+    if (detail == Detail::kFull) gaps_.resize(problem.gaps.size());
     std::iota(gaps_.begin(), gaps_.end(), 0u);
     auto before = [&](uint32_t a, uint32_t b) {
       const Gap &x = problem.gaps[a], &y = problem.gaps[b];
@@ -80,6 +88,15 @@ class Maker {
     const Sections sections = FindSections(piece_lives_);
     result_.section_count = sections.count;
     for (size_t p = 0; p < result_.pieces.size(); ++p) result_.pieces[p].range = sections.ranges[p];
+    if (result_.precedence != nullptr) {
+      const std::vector<Life> lives = result_.precedence->LivesApart(budget_);
+      std::vector<Life> apart;
+      apart.reserve(result_.pieces.size());
+      for (const BodyPiece& piece : result_.pieces) apart.push_back(lives[piece.item]);
+      Sections found = FindSections(apart);
+      result_.apart = std::move(found.ranges);
+      result_.apart_count = found.count;
+    }
     for (Body& body : result_.bodies) {
       if (body.first_piece == body.end_piece) continue;
       body.hull = result_.pieces[body.first_piece].range;
@@ -168,6 +185,7 @@ class Maker {
   }
 
   const Problem& problem_;
+  Budget* budget_;
   Bodies result_;
   std::vector<Life> lives_;  // with a partial order: in one legal order
   std::vector<Life> piece_lives_;
@@ -177,6 +195,15 @@ class Maker {
 
 }  // namespace
 
-Bodies MakeBodies(const Problem& problem, bool ordered) { return Maker(problem, ordered).Make(); }
+absl::Duration ReadyTime(const Problem& problem) {
+  const auto pieces = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
+  const auto edges = static_cast<double>(problem.order.steps + problem.order.edges.size() +
+                                         problem.order.uses.size());
+  return absl::Nanoseconds(500) * pieces + absl::Nanoseconds(60) * edges;
+}
+
+Bodies MakeBodies(const Problem& problem, Detail detail, Budget* budget) {
+  return Maker(problem, detail, budget).Make();
+}
 
 }  // namespace tenure::packing

@@ -24,6 +24,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/precedence.h"
 #include "tenure/planner/packing/problem.h"
 #include "tenure/planner/packing/sections.h"
@@ -60,13 +62,32 @@ struct Bodies {
   std::vector<BodyPiece> pieces;  // grouped by body
   std::vector<Member> members;    // items grouped by body; every item is a member of one body
   uint32_t section_count = 0;
-  std::unique_ptr<const Precedence> precedence;  // with a partial order only
-  std::string contradiction;                     // not empty: no packing exists, and this is why
+  // With a partial order only: the ranges above are those of one legal order, so that what lives at
+  // once conflicts; what is apart in these does not.
+  std::unique_ptr<const Precedence> precedence;
+  std::vector<SectionRange> apart;  // of pieces
+  uint32_t apart_count = 0;
+  std::string contradiction;  // not empty: no packing exists, and this is why
+
+  // During which the piece may be said to hold its bytes.
+  SectionRange Apart(uint32_t piece) const {
+    return apart.empty() ? pieces[piece].range : apart[piece];
+  }
 };
 
-// With a partial order, `ordered` false leaves the precedence out, which takes the most time to
-// make: then only a pile of all bodies is known to be right.
-Bodies MakeBodies(const Problem& problem, bool ordered = true);
+// What MakeBodies takes about, with an index over them, precedence apart: it cannot be cut short.
+absl::Duration ReadyTime(const Problem& problem);
+
+enum class Detail {
+  kFull,
+  // For want of time: gaps are ignored, and with a partial order all pieces live at once. What is
+  // packed by these is right; that something does not fit says nothing.
+  kRough,
+};
+
+// With a partial order the precedence takes the most time to make. Where the budget (may be null)
+// ends before it is there, the bodies are rough.
+Bodies MakeBodies(const Problem& problem, Detail detail = Detail::kFull, Budget* budget = nullptr);
 
 }  // namespace tenure::packing
 

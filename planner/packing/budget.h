@@ -32,6 +32,13 @@ class Budget {
     return b;
   }
 
+  // The same flag, and a deadline that comes so much earlier.
+  Budget Earlier(absl::Duration time) const {
+    Budget b = *this;
+    if (b.has_deadline()) b.deadline_nanos_ -= absl::ToInt64Nanoseconds(time);
+    return b;
+  }
+
   // False when the work should end.
   bool Spend(uint64_t steps) {
     if (steps_left_ != kUnlimited) {

@@ -3,17 +3,23 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "tenure/planner/packing/baselines.h"
+#include "tenure/planner/packing/piles.h"
 
 namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNobody = ~uint32_t{0};
+// Up to so many, first fit may be repeated often.
+constexpr size_t kFewBodies = 1000;
 constexpr uint32_t kLeafSize = 4;
 // Up to here conflicts of a partial order are kept, at most 8 MB of them.
 constexpr size_t kKeptConflicts = 8192;
+// Sections of all arenas that are piled up at once.
+constexpr uint32_t kMostPiles = 1u << 24;
 
 // The smallest value >= x that is residue (mod modulus).
 uint64_t NextOf(const Body& body, uint64_t x) {
@@ -24,33 +30,38 @@ uint64_t NextOf(const Body& body, uint64_t x) {
 
 }  // namespace
 
-OverlapIndex::OverlapIndex(const std::vector<BodyPiece>& pieces) {
-  const auto n = static_cast<uint32_t>(pieces.size());
+OverlapIndex::OverlapIndex(const std::vector<SectionRange>& ranges,
+                           const std::vector<uint64_t>& addresses)
+    : keys_(addresses.empty() ? 2 : 3) {
+  const auto n = static_cast<uint32_t>(ranges.size());
   while (leaves_ * kLeafSize < n) leaves_ *= 2;
   points_.resize(n);
-  for (uint32_t p = 0; p < n; ++p) points_[p] = {pieces[p].range, p, false};
+  for (uint32_t p = 0; p < n; ++p) {
+    points_[p] = {ranges[p], p, false, addresses.empty() ? 0 : addresses[p], 0};
+  }
   leaf_start_.resize(leaves_ + 1);
   leaf_start_[leaves_] = n;
-  Split(1, 0, n, true);
+  Split(1, 0, n, 0);
   point_of_.resize(n);
   for (uint32_t q = 0; q < n; ++q) point_of_[points_[q].piece] = q;
-  nodes_.resize(2 * leaves_);
+  nodes_.resize(2 * size_t{leaves_});
 }
 
-void OverlapIndex::Split(uint32_t node, uint32_t begin, uint32_t end, bool by_begin) {
+void OverlapIndex::Split(uint32_t node, uint32_t begin, uint32_t end, int key) {
   if (node >= leaves_) {
     leaf_start_[node - leaves_] = begin;
     return;
   }
   const uint32_t middle = begin + (end - begin) / 2;
   const auto at = points_.begin();
-  std::nth_element(at + begin, at + middle, at + end, [by_begin](const Point& a, const Point& b) {
-    const uint32_t x = by_begin ? a.range.begin : a.range.end;
-    const uint32_t y = by_begin ? b.range.begin : b.range.end;
+  std::nth_element(at + begin, at + middle, at + end, [key](const Point& a, const Point& b) {
+    const uint64_t x = key == 0 ? a.range.begin : key == 1 ? a.range.end : a.begin;
+    const uint64_t y = key == 0 ? b.range.begin : key == 1 ? b.range.end : b.begin;
     return x != y ? x < y : a.piece < b.piece;
   });
-  Split(2 * node, begin, middle, !by_begin);
-  Split(2 * node + 1, middle, end, !by_begin);
+  key = (key + 1) % keys_;
+  Split(2 * node, begin, middle, key);
+  Split(2 * node + 1, middle, end, key);
 }
 
 void OverlapIndex::Clear() {
@@ -66,17 +77,23 @@ void OverlapIndex::Refresh(uint32_t point) {
     if (!points_[q].inserted) continue;
     bounds.min_begin = std::min(bounds.min_begin, points_[q].range.begin);
     bounds.max_end = std::max(bounds.max_end, points_[q].range.end);
+    bounds.low = std::min(bounds.low, points_[q].begin);
+    bounds.high = std::max(bounds.high, points_[q].end);
   }
   uint32_t i = leaves_ + leaf;
   nodes_[i] = bounds;
   for (i /= 2; i >= 1; i /= 2) {
     const Bounds &a = nodes_[2 * i], &b = nodes_[2 * i + 1];
-    nodes_[i] = {std::min(a.min_begin, b.min_begin), std::max(a.max_end, b.max_end)};
+    nodes_[i] = {std::min(a.min_begin, b.min_begin), std::max(a.max_end, b.max_end),
+                 std::min(a.low, b.low), std::max(a.high, b.high)};
   }
 }
 
-void OverlapIndex::Insert(uint32_t piece) {
-  points_[point_of_[piece]].inserted = true;
+void OverlapIndex::Insert(uint32_t piece, uint64_t begin, uint64_t end) {
+  Point& point = points_[point_of_[piece]];
+  point.inserted = true;
+  point.begin = begin;
+  point.end = end;
   Refresh(point_of_[piece]);
 }
 
@@ -86,12 +103,19 @@ void OverlapIndex::Erase(uint32_t piece) {
 }
 
 void OverlapIndex::Collect(SectionRange range, std::vector<uint32_t>& found) const {
+  CollectWithin(range, 0, kUnlimited, found);
+}
+
+void OverlapIndex::CollectWithin(SectionRange range, uint64_t begin, uint64_t end,
+                                 std::vector<uint32_t>& found) const {
   uint32_t stack[40];
   int top = 0;
   stack[top++] = 1;
   while (top > 0) {
     const uint32_t i = stack[--top];
-    if (nodes_[i].min_begin >= range.end || nodes_[i].max_end <= range.begin) continue;
+    const Bounds& node = nodes_[i];
+    if (node.min_begin >= range.end || node.max_end <= range.begin) continue;
+    if (node.low >= end || node.high <= begin) continue;
     if (i < leaves_) {
       stack[top++] = 2 * i + 1;
       stack[top++] = 2 * i;
@@ -99,21 +123,49 @@ void OverlapIndex::Collect(SectionRange range, std::vector<uint32_t>& found) con
     }
     for (uint32_t q = leaf_start_[i - leaves_]; q < leaf_start_[i - leaves_ + 1]; ++q) {
       const Point& point = points_[q];
-      if (point.inserted && point.range.begin < range.end && point.range.end > range.begin) {
+      if (point.inserted && point.range.begin < range.end && point.range.end > range.begin &&
+          point.begin < end && point.end > begin) {
         found.push_back(point.piece);
       }
     }
   }
 }
 
-FirstFit::FirstFit(const Problem& problem, const Bodies& bodies)
-    : problem_(problem), bodies_(bodies) {
+uint64_t FirstFitSteps(const Bodies& bodies, Effort effort) {
+  if (bodies.bodies.size() <= kFewBodies) return effort == Effort::kFast ? 4'000'000 : 40'000'000;
+  // By an order of execution lives are longer than they need be, and dropping loses more.
+  const bool kept = bodies.precedence != nullptr && bodies.pieces.size() <= kKeptConflicts;
+  const uint64_t steps = kept ? 12'000'000 : 1'000'000;
+  return effort == Effort::kFast ? steps : 10 * steps;
+}
+
+uint64_t StepsOfOneFit(const Bodies& bodies) {
+  const auto n = static_cast<uint32_t>(bodies.pieces.size());
+  const uint32_t sections = bodies.apart.empty() ? bodies.section_count : bodies.apart_count;
+  // Pairs are those that have begun before the other ends, less those that have ended.
+  std::vector<uint32_t> begun(sections + 1);
+  for (uint32_t p = 0; p < n; ++p) ++begun[bodies.Apart(p).begin];
+  uint64_t sum = 0, pairs = 0;
+  for (uint32_t& b : begun) b = static_cast<uint32_t>(sum += b);
+  for (uint32_t p = 0; p < n; ++p) {
+    // Those that begin within this one's life, and half of those that begin with it.
+    const SectionRange range = bodies.Apart(p);
+    pairs += begun[range.end - 1] - begun[range.begin];
+    const uint32_t with = begun[range.begin] - (range.begin == 0 ? 0 : begun[range.begin - 1]);
+    pairs += with / 2;
+  }
+  // Rows of conflicts are made on the way.
+  const uint64_t rows = bodies.precedence == nullptr ? 0 : uint64_t{n} * n / 8;
+  return 8 * bodies.bodies.size() + pairs / 2 + rows;
+}
+
+FirstFit::FirstFit(const Problem& problem, const Bodies& bodies, std::vector<uint64_t> guesses)
+    : problem_(problem), bodies_(bodies), guesses_(std::move(guesses)) {
   Clear();
 }
 
 void FirstFit::Clear() {
   if (index_.has_value()) index_->Clear();
-  placed_pieces_.clear();
   placement_.offsets.assign(bodies_.bodies.size(), kNoOffset);
   placement_.arenas.assign(bodies_.bodies.size(), 0);
   placement_.heights.assign(ArenaCount(problem_), 0);
@@ -121,52 +173,69 @@ void FirstFit::Clear() {
   stuck_ = kNobody;
 }
 
+OverlapIndex& FirstFit::Index() {
+  if (index_.has_value()) return *index_;
+  std::vector<SectionRange> ranges = bodies_.apart;
+  if (ranges.empty()) {
+    ranges.reserve(bodies_.pieces.size());
+    for (const BodyPiece& piece : bodies_.pieces) ranges.push_back(piece.range);
+  }
+  std::vector<uint64_t> addresses;
+  if (!guesses_.empty()) {
+    addresses.reserve(bodies_.pieces.size());
+    for (const BodyPiece& piece : bodies_.pieces) {
+      const uint64_t guess = guesses_[piece.body];
+      addresses.push_back(guess == kNoOffset ? 0 : guess + piece.begin);
+    }
+  }
+  return index_.emplace(ranges, addresses);
+}
+
 void FirstFit::FindForbidden(uint32_t body) {
   forbidden_.clear();
+  looked_at_ = 0;
   const Body& mine = bodies_.bodies[body];
-  auto forbid = [&](const BodyPiece& p, const BodyPiece& q) {
-    const uint64_t at = placement_.offsets[q.body];
-    const uint64_t begin = at + q.begin, end = at + q.end;
-    if (end <= p.begin) return;  // beneath p wherever the body lies
-    forbidden_.push_back(
-        {placement_.arenas[q.body], begin < p.end ? 0 : begin - p.end + 1, end - p.begin - 1});
-  };
   for (uint32_t k = mine.first_piece; k < mine.end_piece; ++k) {
     const BodyPiece& p = bodies_.pieces[k];
-    if (bodies_.precedence != nullptr && problem_.items.size() <= kKeptConflicts) {
-      const std::vector<uint64_t>& row = ConflictRow(p.item);
-      for (uint32_t q : placed_pieces_) {
-        const uint32_t other = bodies_.pieces[q].item;
-        if ((row[other / 64] >> (other % 64) & 1) != 0) forbid(p, bodies_.pieces[q]);
-      }
-      continue;
-    }
-    if (bodies_.precedence != nullptr) {
-      for (uint32_t q : placed_pieces_) {
-        if (bodies_.precedence->Conflict(p.item, bodies_.pieces[q].item)) {
-          forbid(p, bodies_.pieces[q]);
-        }
-      }
-      continue;
-    }
     found_.clear();
-    Index().Collect(p.range, found_);
-    for (uint32_t q : found_) forbid(p, bodies_.pieces[q]);
+    Index().Collect(bodies_.Apart(k), found_);
+    looked_at_ += found_.size();
+    for (uint32_t f : found_) {
+      const BodyPiece& q = bodies_.pieces[f];
+      if (q.body == body || !Conflict(k, f)) continue;
+      const uint64_t at = placement_.offsets[q.body];
+      const uint64_t begin = at + q.begin, end = at + q.end;
+      if (end <= p.begin) continue;  // beneath p wherever the body lies
+      forbidden_.push_back(
+          {placement_.arenas[q.body], begin < p.end ? 0 : begin - p.end + 1, end - p.begin - 1});
+    }
   }
 }
 
-// Every construction asks about the same pairs.
-const std::vector<uint64_t>& FirstFit::ConflictRow(uint32_t item) {
-  const size_t n = problem_.items.size();
+// Of pieces that are not known to live apart. Every construction asks about the same pairs.
+bool FirstFit::Conflict(uint32_t p, uint32_t q) {
+  if (bodies_.precedence == nullptr) return true;
+  const SectionRange a = bodies_.pieces[p].range, b = bodies_.pieces[q].range;
+  if (a.begin < b.end && b.begin < a.end) return true;  // at once in one legal order
+  const size_t n = bodies_.pieces.size();
+  if (n > kKeptConflicts) {
+    return bodies_.precedence->Conflict(bodies_.pieces[p].item, bodies_.pieces[q].item);
+  }
   conflict_rows_.resize(n);
-  std::vector<uint64_t>& row = conflict_rows_[item];
+  std::vector<uint64_t>& row = conflict_rows_[p];
   if (row.empty()) {
     row.resize((n + 63) / 64);
+    const SectionRange mine = bodies_.Apart(p);
     for (uint32_t j = 0; j < n; ++j) {
-      if (bodies_.precedence->Conflict(item, j)) row[j / 64] |= uint64_t{1} << (j % 64);
+      const SectionRange other = bodies_.Apart(j);
+      if (other.begin >= mine.end || other.end <= mine.begin) continue;
+      if (bodies_.precedence->Conflict(bodies_.pieces[p].item, bodies_.pieces[j].item)) {
+        row[j / 64] |= uint64_t{1} << (j % 64);
+      }
     }
+    looked_at_ += n / 2;
   }
-  return row;
+  return (row[q / 64] >> (q % 64) & 1) != 0;
 }
 
 bool FirstFit::FitsAt(uint32_t body, uint32_t arena, uint64_t offset) {
@@ -174,14 +243,21 @@ bool FirstFit::FitsAt(uint32_t body, uint32_t arena, uint64_t offset) {
   if (mine.height > 0 && (mine.height > Limit(arena) || offset > Limit(arena) - mine.height)) {
     return false;
   }
-  FindForbidden(body);
-  for (const Forbidden& f : forbidden_) {
-    if (f.arena == arena && f.low <= offset && offset <= f.high) return false;
+  looked_at_ = 0;
+  for (uint32_t k = mine.first_piece; k < mine.end_piece; ++k) {
+    const BodyPiece& p = bodies_.pieces[k];
+    found_.clear();
+    Index().CollectWithin(bodies_.Apart(k), offset + p.begin, offset + p.end, found_);
+    looked_at_ += found_.size();
+    for (uint32_t f : found_) {
+      const uint32_t other = bodies_.pieces[f].body;
+      if (other != body && placement_.arenas[other] == arena && Conflict(k, f)) return false;
+    }
   }
   return true;
 }
 
-void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
+void FirstFit::SetPlace(uint32_t body, uint32_t arena, uint64_t offset) {
   const Body& mine = bodies_.bodies[body];
   placement_.offsets[body] = offset;
   placement_.arenas[body] = arena;
@@ -190,39 +266,33 @@ void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
     placement_.height += offset + mine.height - height;
     height = offset + mine.height;
   }
+}
+
+void FirstFit::Place(uint32_t body, uint32_t arena, uint64_t offset) {
+  SetPlace(body, arena, offset);
+  const Body& mine = bodies_.bodies[body];
   for (uint32_t p = mine.first_piece; p < mine.end_piece; ++p) {
-    if (bodies_.precedence != nullptr) {
-      // By address, so that what is forbidden comes in order.
-      auto address = [this](uint32_t q) {
-        return placement_.offsets[bodies_.pieces[q].body] + bodies_.pieces[q].begin;
-      };
-      const auto at =
-          std::upper_bound(placed_pieces_.begin(), placed_pieces_.end(), p,
-                           [&](uint32_t x, uint32_t y) { return address(x) < address(y); });
-      placed_pieces_.insert(at, p);
-    } else {
-      Index().Insert(p);
-    }
+    Index().Insert(p, offset + bodies_.pieces[p].begin, offset + bodies_.pieces[p].end);
   }
 }
 
 void FirstFit::Remove(uint32_t body) {
   const Body& mine = bodies_.bodies[body];
-  for (uint32_t p = mine.first_piece; p < mine.end_piece; ++p) {
-    if (bodies_.precedence != nullptr) {
-      placed_pieces_.erase(std::find(placed_pieces_.begin(), placed_pieces_.end(), p));
-    } else {
-      Index().Erase(p);
-    }
-  }
+  for (uint32_t p = mine.first_piece; p < mine.end_piece; ++p) Index().Erase(p);
   placement_.offsets[body] = kNoOffset;
 }
 
-// The lowest offset in the arena, whose forbidden ranges begin at forbidden_[at]; `at` moves behind
-// them.
-uint64_t FirstFit::LowestIn(uint32_t body, uint32_t arena, size_t& at) const {
+void FirstFit::SortForbidden() {
+  std::sort(forbidden_.begin(), forbidden_.end(), [](const Forbidden& a, const Forbidden& b) {
+    return a.arena != b.arena ? a.arena < b.arena : a.low < b.low;
+  });
+}
+
+// The lowest offset from `from` on in the arena, whose forbidden ranges begin at forbidden_[at];
+// `at` moves behind them.
+uint64_t FirstFit::LowestIn(uint32_t body, uint32_t arena, size_t& at, uint64_t from) const {
   const Body& mine = bodies_.bodies[body];
-  uint64_t offset = NextOf(mine, 0);
+  uint64_t offset = NextOf(mine, from);
   bool found = false;
   for (; at < forbidden_.size() && forbidden_[at].arena == arena; ++at) {
     if (found) continue;
@@ -238,12 +308,7 @@ uint64_t FirstFit::LowestIn(uint32_t body, uint32_t arena, size_t& at) const {
 bool FirstFit::PlaceLowest(uint32_t body, uint64_t capacity) {
   const Body& mine = bodies_.bodies[body];
   FindForbidden(body);
-  auto before = [](const Forbidden& a, const Forbidden& b) {
-    return a.arena != b.arena ? a.arena < b.arena : a.low < b.low;
-  };
-  if (!std::is_sorted(forbidden_.begin(), forbidden_.end(), before)) {
-    std::sort(forbidden_.begin(), forbidden_.end(), before);
-  }
+  SortForbidden();
   const auto arenas = static_cast<uint32_t>(placement_.heights.size());
   uint32_t best_arena = kNobody;
   uint64_t best_growth = kUnlimited, best_offset = kNoOffset;
@@ -270,13 +335,12 @@ bool FirstFit::PlaceLowest(uint32_t body, uint64_t capacity) {
   return true;
 }
 
-bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget) {
-  Clear();
-  const auto n = static_cast<uint32_t>(bodies_.bodies.size());
-  for (uint32_t b = 0; b < n; ++b) {
+// What is fixed but bound to no arena: the first where it can lie.
+bool FirstFit::PlaceFixed(uint64_t capacity, Budget& budget) {
+  for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
     const Body& body = bodies_.bodies[b];
     if (body.fixed == kNoOffset) continue;
-    // Fixed but bound to no arena: the first where it can lie.
+    if (!budget.Spend(cost())) return false;
     bool placed = false;
     for (uint32_t a = 0; a < placement_.heights.size() && !placed; ++a) {
       if (body.arena != kAnyArena && body.arena != a) continue;
@@ -289,10 +353,87 @@ bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget
       return false;
     }
   }
+  return true;
+}
+
+bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget) {
+  Clear();
+  if (!PlaceFixed(capacity, budget)) return false;
+  looked_at_ = 0;
   for (uint32_t b : order) {
     if (placement_.offsets[b] != kNoOffset) continue;
     // What the last body cost is what the next will.
-    if (!budget.Spend(8 + forbidden_.size() / 4) || !PlaceLowest(b, capacity)) return false;
+    if (!budget.Spend(cost()) || !PlaceLowest(b, capacity)) return false;
+  }
+  return true;
+}
+
+bool FirstFit::Drop(const std::vector<uint32_t>& order, uint64_t capacity, uint64_t careful,
+                    Budget& budget) {
+  const uint32_t sections = bodies_.apart.empty() ? bodies_.section_count : bodies_.apart_count;
+  const auto arenas = static_cast<uint32_t>(placement_.heights.size());
+  if (arenas > kMostPiles / (sections + 1)) return false;
+  std::vector<Piles> piles(arenas, Piles(sections));
+  auto raise = [&](uint32_t b) {
+    const Body& body = bodies_.bodies[b];
+    Piles& mine = piles[placement_.arenas[b]];
+    for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
+      mine.Raise(bodies_.Apart(p), placement_.offsets[b] + bodies_.pieces[p].end);
+    }
+  };
+  std::vector<uint32_t> before, rest, waiting;
+  for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
+    if (placement_.offsets[b] != kNoOffset) before.push_back(b);
+  }
+  for (uint32_t b : order) {
+    if (placement_.offsets[b] == kNoOffset) rest.push_back(b);
+  }
+  Budget looks = budget.WithSteps(careful);
+  bool look = !before.empty();
+  for (int pass = 0; pass < 2; ++pass) {
+    for (uint32_t b : rest) {
+      if (!budget.Spend(1)) return false;
+      const Body& body = bodies_.bodies[b];
+      forbidden_.clear();
+      if (look) {
+        FindForbidden(b);
+        SortForbidden();
+        if (!looks.Spend(cost())) {
+          for (uint32_t other : before) raise(other);
+          forbidden_.clear();
+          look = false;
+        }
+      }
+      size_t at = 0;
+      bool placed = false, waits = false;
+      for (uint32_t a = 0; a < arenas && !placed && !waits; ++a) {
+        uint64_t low = 0;
+        for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
+          const BodyPiece& piece = bodies_.pieces[p];
+          const uint64_t top = piles[a].Top(bodies_.Apart(p));
+          low = std::max(low, top > piece.begin ? top - piece.begin : 0);
+        }
+        while (at < forbidden_.size() && forbidden_[at].arena < a) ++at;
+        const uint64_t offset = LowestIn(b, a, at, low);
+        if (body.arena != kAnyArena && body.arena != a) continue;
+        const uint64_t end = body.height == 0 ? 0 : offset + body.height;
+        const uint64_t height = placement_.heights[a];
+        const uint64_t growth = end > height ? end - height : 0;
+        waits = pass == 0 && look && offset != NextOf(body, low);
+        if (waits) continue;
+        if (end > Limit(a) || growth > capacity || placement_.height > capacity - growth) continue;
+        SetPlace(b, a, offset);
+        raise(b);
+        placed = true;
+      }
+      if (waits) {
+        waiting.push_back(b);
+      } else if (!placed) {
+        stuck_ = b;
+        return false;
+      }
+    }
+    rest.swap(waiting);
   }
   return true;
 }
@@ -336,8 +477,6 @@ bool FirstFit::RunQuickly(uint64_t capacity) {
   const bool ordered = problem_.order.steps == 0 || bodies_.precedence != nullptr;
   if (placement_.heights.size() == 1 && ordered) {
     // A body lives in its hull here, gaps or not.
-    Sections apart;
-    if (bodies_.precedence != nullptr) apart = FindSections(bodies_.precedence->LivesApart());
     std::vector<Block> blocks;
     std::vector<uint32_t> body_of;
     for (uint32_t b = 0; b < n; ++b) {
@@ -345,8 +484,8 @@ bool FirstFit::RunQuickly(uint64_t capacity) {
       // Groups may ask for more than an alignment.
       if (placement_.offsets[b] != kNoOffset || body.end_member - body.first_member != 1) continue;
       if (body.height == 0 || body.first_piece == body.end_piece) continue;
-      const uint32_t item = bodies_.members[body.first_member].item;
-      const SectionRange range = bodies_.precedence == nullptr ? body.hull : apart.ranges[item];
+      const bool apart = bodies_.precedence != nullptr;
+      const SectionRange range = apart ? bodies_.apart[body.first_piece] : body.hull;
       blocks.push_back({body.height, body.modulus, range});
       body_of.push_back(b);
     }

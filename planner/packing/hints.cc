@@ -13,6 +13,9 @@
 namespace tenure::packing {
 namespace {
 
+// Up to so many, a construction costs nothing to speak of.
+constexpr uint32_t kFewBodies = 1000;
+
 // Constructions spent on honouring more hints.
 constexpr int kAttempts = 8;
 
@@ -55,7 +58,8 @@ void Write(const Problem& problem, const Bodies& bodies, const Placement& placem
 bool PackAround(const Bodies& bodies, const std::vector<uint32_t>& hinted,
                 const std::vector<uint32_t>& order, uint64_t limit, uint64_t capacity,
                 uint32_t arenas, Budget& budget, FirstFit& fit) {
-  if (!fit.Run({}, capacity, budget)) return false;
+  fit.Clear();
+  if (!fit.PlaceFixed(capacity, budget)) return false;
   for (uint32_t b : hinted) {
     const Body& body = bodies.bodies[b];
     if (body.height > limit || body.hint > limit - body.height) continue;
@@ -65,11 +69,11 @@ bool PackAround(const Bodies& bodies, const std::vector<uint32_t>& hinted,
       fit.Place(b, a, body.hint);
       break;
     }
-    if (!budget.Spend(8)) return false;
+    if (!budget.Spend(fit.cost())) return false;
   }
   for (uint32_t b : order) {
     if (fit.placement().offsets[b] != kNoOffset) continue;
-    if (!budget.Spend(8) || !fit.PlaceLowest(b, capacity)) return false;
+    if (!budget.Spend(fit.cost()) || !fit.PlaceLowest(b, capacity)) return false;
   }
   return fit.placement().height <= capacity;
 }
@@ -82,9 +86,10 @@ bool HasHints(const Problem& problem) {
 }
 
 void PreferHints(Task& task, Packing& packing) {
-  const Bodies bodies = MakeBodies(task.problem);
+  if (!task.budget.Leaves(2 * ReadyTime(task.problem))) return;
+  const Bodies bodies = MakeBodies(task.problem, Detail::kFull, &task.budget);
+  if (task.budget.Interrupted()) return;
   const std::vector<uint32_t> hinted = Hinted(bodies);
-  FirstFit fit(task.problem, bodies);
   const auto n = static_cast<uint32_t>(bodies.bodies.size());
   std::vector<uint32_t> arenas(n), order(n);
   std::vector<uint64_t> before(n);
@@ -92,8 +97,13 @@ void PreferHints(Task& task, Packing& packing) {
     const Member& member = bodies.members[bodies.bodies[b].first_member];
     before[b] = packing.offsets[member.item] - member.begin;
     arenas[b] = packing.arena(member.item);
+  }
+  FirstFit fit(task.problem, bodies, before);
+  for (uint32_t b = 0; b < n; ++b) {
+    if (!task.budget.Spend(2)) return;
     fit.Place(b, arenas[b], before[b]);
   }
+  Budget steps = task.budget.WithSteps(FirstFitSteps(bodies, task.options.effort));
   std::iota(order.begin(), order.end(), 0u);
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
     return before[a] != before[b] ? before[a] < before[b] : a < b;
@@ -103,7 +113,7 @@ void PreferHints(Task& task, Packing& packing) {
     for (uint32_t b : hinted) {
       const Body& body = bodies.bodies[b];
       const uint64_t at = fit.placement().offsets[b];
-      if (at == body.hint || !task.budget.Spend(16)) continue;
+      if (at == body.hint || !steps.Spend(fit.cost())) continue;
       const uint64_t limit = packing.heights[arenas[b]];
       if (body.height > limit || body.hint > limit - body.height) continue;
       fit.Remove(b);
@@ -112,12 +122,13 @@ void PreferHints(Task& task, Packing& packing) {
   }
   const std::vector<uint64_t> moved = fit.placement().offsets;
   const size_t honoured = Honoured(bodies, moved);
-  if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted()) {
+  if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted() &&
+      (n <= kFewBodies || StepsOfOneFit(bodies) <= steps.steps_left())) {
     // From the other side: hints first, the rest around them, at no more than the height. Hints
     // beside a body that then fits nowhere are let go.
     std::vector<uint32_t> wanted = hinted;
     for (int attempt = 0; attempt < kAttempts && !wanted.empty(); ++attempt) {
-      if (PackAround(bodies, wanted, order, packing.height, packing.height, 1, task.budget, fit)) {
+      if (PackAround(bodies, wanted, order, packing.height, packing.height, 1, steps, fit)) {
         if (Honoured(bodies, fit.placement().offsets) <= honoured) break;
         Write(task.problem, bodies, fit.placement(), packing);
         return;
@@ -137,25 +148,39 @@ void PreferHints(Task& task, Packing& packing) {
 }
 
 void KeepHints(Task& task, Packing& packing) {
-  const Bodies bodies = MakeBodies(task.problem);
-  if (!bodies.contradiction.empty()) return;
+  // If nothing comes of it, there must be time for the cheapest packing.
+  const absl::Duration ready = ReadyTime(task.problem);
+  if (!task.budget.Leaves(3 * ready)) return;
+  Budget budget = task.budget.Earlier(ready);
+  const Bodies bodies = MakeBodies(task.problem, Detail::kFull, &budget);
+  if (!bodies.contradiction.empty() || budget.Interrupted()) return;
   const std::vector<uint32_t> hinted = Hinted(bodies);
-  FirstFit fit(task.problem, bodies);
-  Orders orders(bodies, task.budget);
+  std::vector<uint64_t> hints(bodies.bodies.size(), kNoOffset);
+  for (uint32_t b : hinted) hints[b] = bodies.bodies[b].hint;
+  FirstFit fit(task.problem, bodies, std::move(hints));
+  Budget steps = budget.WithSteps(FirstFitSteps(bodies, task.options.effort));
+  Orders orders(bodies, budget);
+  auto keep = [&] {
+    Write(task.problem, bodies, fit.placement(), packing);
+    packing.statistics.winner = "kept-hints";
+    return fit.placement().height;
+  };
   uint64_t best = kUnlimited, limit = task.limit;
   // If the hints do not leave room enough within the capacity, the highest ones are let go.
   for (int attempt = 0; attempt < 4 && best == kUnlimited; ++attempt, limit -= limit / 4) {
     for (int which = 0; which < Orders::kCount; ++which) {
+      if (budget.Interrupted()) return;
       const Order order = orders.Make(which);
       const uint64_t capacity = best == kUnlimited ? task.limit : best - 1;
-      if (PackAround(bodies, hinted, order.bodies, limit, capacity, ArenaCount(task.problem),
-                     task.budget, fit)) {
-        best = fit.placement().height;
-        Write(task.problem, bodies, fit.placement(), packing);
-        packing.statistics.winner = "kept-hints";
+      if (PackAround(bodies, hinted, order.bodies, limit, capacity, ArenaCount(task.problem), steps,
+                     fit)) {
+        best = keep();
+      } else if (steps.steps_left() == 0 && best == kUnlimited &&
+                 fit.Drop(order.bodies, capacity, /*careful=*/0, budget)) {
+        best = keep();
       }
       ++packing.statistics.constructions;
-      if (best == task.lower_bound || task.budget.Interrupted()) return;
+      if (best == task.lower_bound || steps.steps_left() == 0) return;
     }
   }
 }

@@ -8,6 +8,8 @@ namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNever = ~uint32_t{0};
+// From so many last uses on an item has a row of its own.
+constexpr size_t kManyUses = 4;
 
 struct Graph {
   std::vector<uint32_t> start, to;  // successors of each step
@@ -78,7 +80,7 @@ void GroupUses(const Problem& problem, std::vector<uint32_t>& start, std::vector
 
 }  // namespace
 
-Precedence::Precedence(const Problem& problem) {
+Precedence::Precedence(const Problem& problem, Budget* budget) {
   const PartialOrder& order = problem.order;
   const Graph g = MakeGraph(order);
   when_.resize(order.steps);
@@ -88,6 +90,8 @@ Precedence::Precedence(const Problem& problem) {
   for (size_t k = g.order.size(); k-- > 0;) {
     const uint32_t s = g.order[k];
     uint32_t* mine = &after_[size_t{s} * chains_];
+    const uint64_t entries = uint64_t{g.start[s + 1] - g.start[s]} * chains_;
+    if (budget != nullptr && !budget->Spend(1 + entries / 32)) return;
     for (uint32_t e = g.start[s]; e < g.start[s + 1]; ++e) {
       const uint32_t t = g.to[e];
       const uint32_t* theirs = &after_[size_t{t} * chains_];
@@ -95,33 +99,66 @@ Precedence::Precedence(const Problem& problem) {
       mine[chain_[t]] = std::min(mine[chain_[t]], position_[t]);
     }
   }
-  std::vector<uint32_t> start, steps;
+  std::vector<uint32_t> start, steps, mine;
   GroupUses(problem, start, steps);
   first_start_.push_back(0);
   last_start_.push_back(0);
+  row_.assign(problem.items.size(), kNever);
   for (size_t i = 0; i < problem.items.size(); ++i) {
-    const uint32_t begin = start[i];
-    uint32_t end = start[i + 1];
-    std::sort(steps.begin() + begin, steps.begin() + end);
-    end = static_cast<uint32_t>(std::unique(steps.begin() + begin, steps.begin() + end) -
-                                steps.begin());
-    for (uint32_t a = begin; a < end; ++a) {
-      bool is_first = true, is_last = true;
-      for (uint32_t b = begin; b < end && (is_first || is_last); ++b) {
-        if (a == b) continue;
-        if (StepPrecedes(steps[b], steps[a])) is_first = false;
-        if (StepPrecedes(steps[a], steps[b])) is_last = false;
-      }
-      if (is_first) first_uses_.push_back(steps[a]);
-      if (is_last) last_uses_.push_back(steps[a]);
-    }
+    mine.assign(steps.begin() + start[i], steps.begin() + start[i + 1]);
+    if (!AddUses(mine, budget)) return;
     first_start_.push_back(static_cast<uint32_t>(first_uses_.size()));
     last_start_.push_back(static_cast<uint32_t>(last_uses_.size()));
+    if (last_start_[i + 1] - last_start_[i] < kManyUses) continue;
+    row_[i] = static_cast<uint32_t>(rows_.size() / chains_);
+    rows_.resize(rows_.size() + chains_, 0);
+    uint32_t* row = &rows_[size_t{row_[i]} * chains_];
+    for (uint32_t x = last_start_[i]; x < last_start_[i + 1]; ++x) {
+      const uint32_t* after = &after_[size_t{last_uses_[x]} * chains_];
+      if (budget != nullptr && !budget->Spend(1 + chains_ / 32)) return;
+      for (uint32_t c = 0; c < chains_; ++c) row[c] = std::max(row[c], after[c]);
+    }
   }
+  complete_ = true;
+}
+
+bool Precedence::AddUses(std::vector<uint32_t>& steps, Budget* budget) {
+  if (budget != nullptr && !budget->Spend(1 + steps.size() / 8)) return false;
+  std::sort(steps.begin(), steps.end(), [this](uint32_t a, uint32_t b) {
+    return chain_[a] != chain_[b] ? chain_[a] < chain_[b] : position_[a] < position_[b];
+  });
+  std::vector<uint32_t> firsts, lasts;  // of each chain
+  for (size_t k = 0; k < steps.size(); ++k) {
+    if (k == 0 || chain_[steps[k]] != chain_[steps[k - 1]]) firsts.push_back(steps[k]);
+    if (k + 1 == steps.size() || chain_[steps[k]] != chain_[steps[k + 1]]) {
+      lasts.push_back(steps[k]);
+    }
+  }
+  for (uint32_t a : firsts) {
+    if (budget != nullptr && !budget->Spend(1 + firsts.size() / 16)) return false;
+    const bool implied = std::any_of(firsts.begin(), firsts.end(), [this, a](uint32_t b) {
+      return a != b && StepPrecedes(b, a);
+    });
+    if (!implied) first_uses_.push_back(a);
+  }
+  for (uint32_t a : lasts) {
+    if (budget != nullptr && !budget->Spend(1 + lasts.size() / 16)) return false;
+    const bool implied = std::any_of(
+        lasts.begin(), lasts.end(), [this, a](uint32_t b) { return a != b && StepPrecedes(a, b); });
+    if (!implied) last_uses_.push_back(a);
+  }
+  return true;
 }
 
 bool Precedence::ItemPrecedes(uint32_t a, uint32_t b) const {
   if (last_start_[a] == last_start_[a + 1] || first_start_[b] == first_start_[b + 1]) return false;
+  if (row_[a] != kNever) {
+    const uint32_t* row = &rows_[size_t{row_[a]} * chains_];
+    for (uint32_t y = first_start_[b]; y < first_start_[b + 1]; ++y) {
+      if (position_[first_uses_[y]] < row[chain_[first_uses_[y]]]) return false;
+    }
+    return true;
+  }
   for (uint32_t x = last_start_[a]; x < last_start_[a + 1]; ++x) {
     for (uint32_t y = first_start_[b]; y < first_start_[b + 1]; ++y) {
       if (!StepPrecedes(last_uses_[x], first_uses_[y])) return false;
@@ -135,7 +172,7 @@ uint32_t CountChains(const PartialOrder& order) {
   return CutIntoChains(MakeGraph(order), chain, position);
 }
 
-std::vector<Life> Precedence::LivesApart() const {
+std::vector<Life> Precedence::LivesApart(Budget* budget) const {
   const size_t steps = chain_.size();
   const size_t items = last_start_.size() - 1;
   // When the steps of each chain run, chain by chain.
@@ -147,6 +184,8 @@ std::vector<Life> Precedence::LivesApart() const {
   std::vector<Life> lives(items, always);
   for (size_t i = 0; i < items; ++i) {
     if (last_start_[i] == last_start_[i + 1]) continue;
+    const uint64_t entries = uint64_t{last_start_[i + 1] - last_start_[i]} * chains_;
+    if (budget != nullptr && !budget->Spend(1 + entries / 16)) break;
     Life& life = lives[i];
     life = {always.last, 0};
     for (uint32_t k = first_start_[i]; k < first_start_[i + 1]; ++k) {

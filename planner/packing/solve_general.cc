@@ -13,18 +13,63 @@
 #include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
 #include "tenure/planner/packing/orders.h"
+#include "tenure/planner/packing/plain.h"
+#include "tenure/planner/packing/portfolio.h"
 #include "tenure/planner/packing/precedence.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
 namespace {
 
+// Above this many bodies dropping comes first: one first fit may be too dear.
+constexpr size_t kFewBodies = 1000;
+
+// Bodies as blocks that take their hulls.
+PlainInstance Hulls(const Bodies& bodies) {
+  constexpr uint64_t kCoarsest = uint64_t{1} << 32;
+  PlainInstance plain;
+  uint64_t grain = 0;
+  for (const Body& body : bodies.bodies) {
+    if (body.height > 0) grain = std::gcd(grain, body.modulus);
+  }
+  // Of groups a modulus may be anything; only the order counts in the end.
+  plain.grain = grain == 0 || grain > kCoarsest ? 1 : grain;
+  const bool ordered = bodies.precedence != nullptr;
+  plain.totals.assign((ordered ? bodies.apart_count : bodies.section_count) + 1, 0);
+  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) {
+    const Body& body = bodies.bodies[b];
+    if (body.fixed != kNoOffset || body.first_piece == body.end_piece) continue;
+    SectionRange hull = bodies.Apart(body.first_piece);
+    for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
+      hull.begin = std::min(hull.begin, bodies.Apart(p).begin);
+      hull.end = std::max(hull.end, bodies.Apart(p).end);
+    }
+    const uint64_t excess = body.height % plain.grain;
+    const uint64_t size = excess == 0 ? body.height : body.height + (plain.grain - excess);
+    const bool fine = body.modulus != plain.grain && body.modulus <= kCoarsest;
+    plain.blocks.push_back({size, fine ? body.modulus : 1, hull});
+    plain.item_of.push_back(b);
+    plain.width.push_back(hull.end - hull.begin);
+    plain.totals[hull.begin] += size;
+    plain.totals[hull.end] -= size;
+    plain.mixed_alignment |= fine;
+  }
+  for (size_t s = 1; s < plain.totals.size(); ++s) plain.totals[s] += plain.totals[s - 1];
+  plain.totals.pop_back();
+  for (uint64_t total : plain.totals) plain.peak = std::max(plain.peak, total);
+  return plain;
+}
+
 // Bodies that stuck out move to the front, and the construction is repeated: after a few rounds
 // those that are hard to place are placed early.
 class Search {
  public:
   Search(Task& task, const Bodies& bodies, Packing& packing)
-      : task_(task), bodies_(bodies), packing_(packing), fit_(task.problem, bodies) {}
+      : task_(task),
+        bodies_(bodies),
+        packing_(packing),
+        fit_(task.problem, bodies),
+        steps_(task.budget.WithSteps(FirstFitSteps(bodies, task.options.effort))) {}
 
   // What there is time for at least.
   void TryQuickly() {
@@ -33,11 +78,37 @@ class Search {
   }
 
   bool done() const { return best_height_ <= task_.Target(); }
+  uint64_t steps_left() const { return steps_.steps_left(); }
+
+  // The plain portfolio solves the hulls; bodies are dropped in the order of its offsets, and sink
+  // into what the hulls did not need.
+  void TryDropping(Effort portfolio) {
+    ++packing_.statistics.constructions;
+    const PlainInstance plain = Hulls(bodies_);
+    const uint64_t target = std::max(plain.peak, task_.capacity == kUnlimited ? 0 : task_.capacity);
+    PortfolioResult result = RunPortfolio(plain, target, portfolio, task_.budget);
+    std::vector<uint32_t> order(plain.blocks.size());
+    std::iota(order.begin(), order.end(), 0u);
+    std::sort(order.begin(), order.end(), [&result](uint32_t a, uint32_t b) {
+      const uint64_t x = result.offsets[a], y = result.offsets[b];
+      return x != y ? x < y : a < b;
+    });
+    for (uint32_t& b : order) b = plain.item_of[b];
+    for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
+      if (bodies_.bodies[b].first_piece == bodies_.bodies[b].end_piece) order.push_back(b);
+    }
+    fit_.Clear();
+    if (fit_.PlaceFixed(Cap(), task_.budget) &&
+        fit_.Drop(order, Cap(), steps_.steps_left(), task_.budget) &&
+        fit_.placement().height < best_height_) {
+      Keep(absl::StrCat("dropped:", result.winner));
+    }
+  }
 
   // False when the budget ended.
   bool Try(const Order& order) {
     ++packing_.statistics.constructions;
-    bool complete = fit_.Run(order.bodies, Cap(), task_.budget);
+    bool complete = fit_.Run(order.bodies, Cap(), steps_);
     const bool interrupted = task_.budget.Interrupted();
     if (!complete && interrupted && best_height_ == kUnlimited) {
       complete = fit_.PileUp(order.bodies, Cap());
@@ -45,7 +116,7 @@ class Search {
     if (complete && fit_.placement().height < best_height_) {
       Keep(order.name);
     }
-    return !interrupted;
+    return !interrupted && steps_.steps_left() > 0;
   }
 
   void Improve(Order order, int rounds) {
@@ -67,6 +138,7 @@ class Search {
       }
       if (front.empty()) return;
       for (uint32_t b : front) {
+        if (!steps_.Spend(1 + order.bodies.size() / 64)) return;
         const auto at = std::find(order.bodies.begin(), order.bodies.end(), b);
         const auto to = order.bodies.begin() + (at - order.bodies.begin()) / 2;
         std::rotate(to, at, at + 1);
@@ -102,6 +174,7 @@ class Search {
   const Bodies& bodies_;
   Packing& packing_;
   FirstFit fit_;
+  Budget steps_;
   uint64_t best_height_ = kUnlimited;
 };
 
@@ -126,8 +199,9 @@ bool AnyOverlap(std::vector<BodyPiece> pieces) {
   return false;
 }
 
-// Two fixed items that overlap, or one beyond its limit: nothing can help.
-bool FixedContradict(const Problem& problem, const Bodies& bodies) {
+// Two fixed items that overlap, or one beyond its limit: nothing can help. Not known if the budget
+// ends, which it may with a partial order only.
+bool FixedContradict(const Problem& problem, const Bodies& bodies, Budget& budget) {
   if (ArenaCount(problem) > 1) return false;  // they might go to different arenas
   const uint64_t limit = problem.arenas.empty() ? kUnlimited : problem.arenas[0].limit;
   std::vector<BodyPiece> pieces;
@@ -148,52 +222,133 @@ bool FixedContradict(const Problem& problem, const Bodies& bodies) {
     const BodyPiece& a = pieces[k];
     for (size_t l = k + 1; l < pieces.size() && pieces[l].begin < a.end; ++l) {
       if (a.body == pieces[l].body) continue;
+      if (!budget.Spend(1)) return false;
       if (bodies.precedence->Conflict(a.item, pieces[l].item)) return true;
     }
   }
   return false;
 }
 
-// False if the deadline comes before the precedence of items and a packing that shares bytes by it
-// could be made and checked.
-bool HasTimeForOrder(const Task& task) {
-  const Problem& problem = task.problem;
-  if (problem.order.steps == 0 || !task.budget.has_deadline()) return true;
-  // Whether fixed items contradict each other is only known by precedence.
+// Whether no two fixed items share an address, so that nothing needs to be known of their times.
+bool FixedAreApart(const Problem& problem) {
+  std::vector<std::pair<uint64_t, uint64_t>> places;
   for (const Item& item : problem.items) {
-    if (item.fixed != kNoOffset) return true;
+    if (item.fixed != kNoOffset && item.size > 0) {
+      places.emplace_back(item.fixed, item.fixed + item.size);
+    }
   }
-  const absl::Duration items = absl::Nanoseconds(450) * static_cast<double>(problem.items.size());
-  if (!task.budget.Leaves(items)) return false;
-  const auto entries = static_cast<double>(CountChains(problem.order)) *
-                       static_cast<double>(problem.order.steps + problem.order.edges.size());
-  return task.budget.Leaves(items + absl::Nanoseconds(3) * entries);
+  std::sort(places.begin(), places.end());
+  for (size_t k = 1; k < places.size(); ++k) {
+    if (places[k].first < places[k - 1].second) return false;
+  }
+  return true;
+}
+
+// What the table of a precedence takes to make, and again to check a packing that shares bytes.
+absl::Duration TableTime(const Problem& problem, uint32_t chains) {
+  const auto rows =
+      static_cast<double>(problem.order.steps + problem.order.edges.size() + problem.items.size());
+  return absl::Nanoseconds(1) * rows * static_cast<double>(chains);
+}
+
+// The same problem with lives instead of a partial order that is a total one.
+Problem AsIntervals(const Problem& problem) {
+  Problem intervals;
+  intervals.items = problem.items;
+  const std::vector<Life> lives = LivesInOneOrder(problem);
+  for (size_t i = 0; i < lives.size(); ++i) {
+    intervals.items[i].first = lives[i].first;
+    intervals.items[i].last = lives[i].last;
+  }
+  intervals.arenas = problem.arenas;
+  intervals.bindings = problem.bindings;
+  intervals.adjacent = problem.adjacent;
+  intervals.capacity = problem.capacity;
+  return intervals;
+}
+
+// For want of time: whatever is certain to be right.
+void SolveRoughly(Task& task, Packing& packing) {
+  const Problem& problem = task.problem;
+  // What is fixed is packed already: whether rightly, only its gaps and its order can tell.
+  if (FixedAreApart(problem) || (problem.order.steps == 0 && problem.gaps.empty())) {
+    const Bodies bodies = MakeBodies(problem, Detail::kRough);
+    if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
+                                          FixedContradict(problem, bodies, task.budget))) {
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    Search(task, bodies, packing).TryQuickly();
+  }
+  task.budget.Stop();
+}
+
+void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
+  Search search(task, bodies, packing);
+  const absl::Duration ready = ReadyTime(task.problem);
+  // First fit may end half-way, and what it leaves would lie on top of the rest.
+  if (task.budget.has_deadline() || task.budget.Interrupted()) search.TryQuickly();
+  const bool packed = !packing.offsets.empty();
+  if (packed && (task.budget.Interrupted() || !task.budget.Leaves(2 * ready))) {
+    return task.budget.Stop();
+  }
+  const bool few = bodies.bodies.size() <= kFewBodies;
+  const bool fast = task.options.effort == Effort::kFast;
+  if (!few && !task.budget.Interrupted())
+    search.TryDropping(fast ? Effort::kFast : Effort::kBalanced);
+  if (search.done() || (task.budget.Interrupted() && !packing.offsets.empty())) return;
+  if (!few && !packing.offsets.empty() && StepsOfOneFit(bodies) > search.steps_left()) return;
+  Orders orders(bodies, task.budget);
+  // One by an order of execution is dear already.
+  const bool once = fast && !few && bodies.precedence != nullptr;
+  const int rounds = once ? 0 : fast ? 4 : 50;
+  for (int which = 0; which < (once ? 1 : Orders::kCount) && !search.done(); ++which) {
+    if (!packing.offsets.empty() && !task.budget.Leaves(ready)) return task.budget.Stop();
+    Order order = orders.Make(which);
+    if (!search.Try(order)) return;
+    search.Improve(std::move(order), rounds);
+    if (task.budget.Interrupted() || search.steps_left() == 0) return;
+  }
+}
+
+// By lives, where the order is a total one.
+void SolveAsIntervals(Task& task, Packing& packing) {
+  const Problem intervals = AsIntervals(task.problem);
+  Task same{intervals, task.options, task.capacity, task.lower_bound, task.budget};
+  if (!IsPlain(intervals)) return SolveGeneral(same, packing);
+  const bool fast = task.options.effort == Effort::kFast;
+  SolvePlain(same, fast ? Effort::kFast : Effort::kBalanced, packing);
 }
 
 }  // namespace
 
 void SolveGeneral(Task& task, Packing& packing) {
-  const bool ordered = HasTimeForOrder(task);
-  const Bodies bodies = MakeBodies(task.problem, ordered);
-  if (!bodies.contradiction.empty() || FixedContradict(task.problem, bodies)) {
+  const Problem& problem = task.problem;
+  if (!task.budget.Leaves(2 * ReadyTime(problem))) return SolveRoughly(task, packing);
+  if (problem.order.steps == 0) {
+    const Bodies bodies = MakeBodies(problem);
+    if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, task.budget)) {
+      packing.outcome = Outcome::kInfeasible;
+      return;
+    }
+    return SolveThoroughly(task, bodies, packing);
+  }
+  const uint32_t chains = CountChains(problem.order);
+  if (chains == 1) return SolveAsIntervals(task, packing);
+  const absl::Duration table = TableTime(problem, chains), ready = ReadyTime(problem);
+  // Made here, checked later, and before that a packing.
+  if (!task.budget.Leaves(2 * ready + 2 * table)) return SolveRoughly(task, packing);
+  Budget budget = task.budget.Earlier(table);
+  Task earlier{problem, task.options, task.capacity, task.lower_bound, budget};
+  Budget making = budget.Earlier(ready);
+  const Bodies bodies = MakeBodies(problem, Detail::kFull, &making);
+  if (bodies.precedence == nullptr) return SolveRoughly(task, packing);
+  if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, budget)) {
     packing.outcome = Outcome::kInfeasible;
     return;
   }
-  Search search(task, bodies, packing);
-  // Getting ready takes about this long, and cannot be cut short.
-  const absl::Duration ready = absl::Nanoseconds(600) * static_cast<double>(bodies.pieces.size());
-  const bool hurry = !ordered || !task.budget.Leaves(ready);
-  // First fit may end half-way, and what it leaves would lie on top of the rest.
-  if (hurry || task.budget.has_deadline()) search.TryQuickly();
-  if (!ordered || (hurry && !packing.offsets.empty())) return task.budget.Stop();
-  Orders orders(bodies, task.budget);
-  const int rounds = task.options.effort == Effort::kFast ? 4 : 50;
-  for (int which = 0; which < Orders::kCount && !search.done(); ++which) {
-    Order order = orders.Make(which);
-    if (!search.Try(order)) return;
-    search.Improve(std::move(order), rounds);
-    if (task.budget.Interrupted()) return;
-  }
+  if (!budget.Interrupted() || FixedAreApart(problem)) SolveThoroughly(earlier, bodies, packing);
+  if (budget.Interrupted()) task.budget.Stop();
 }
 
 }  // namespace tenure::packing

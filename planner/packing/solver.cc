@@ -48,10 +48,13 @@ bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t ca
 // Time that must be left for checking the answer (and, if the work was cut short, for completing
 // it), so that the deadline holds.
 absl::Duration Reserve(const Problem& problem, const SolveOptions& options) {
-  const double pieces = static_cast<double>(problem.items.size() + problem.gaps.size());
+  const auto pieces = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
+  const auto edges = static_cast<double>(problem.order.steps + problem.order.edges.size() +
+                                         problem.order.uses.size());
   // Bytes that are shared by a partial order take longer to check.
   const double each = problem.order.steps > 0 ? 350 : 220;
-  const absl::Duration reserve = absl::Microseconds(150) + absl::Nanoseconds(each) * pieces;
+  const absl::Duration reserve =
+      absl::Microseconds(150) + absl::Nanoseconds(each) * pieces + absl::Nanoseconds(50) * edges;
   return std::min(reserve, (options.deadline - absl::Now()) * 0.6);
 }
 
