@@ -85,7 +85,7 @@ class Search {
   void TryDropping(Effort portfolio) {
     ++packing_.statistics.constructions;
     const PlainInstance plain = Hulls(bodies_);
-    const uint64_t target = std::max(plain.peak, task_.capacity == kUnlimited ? 0 : task_.capacity);
+    const uint64_t target = std::max(plain.peak, task_.capacity == kUnlimited ? 0 : task_.limit);
     PortfolioResult result = RunPortfolio(plain, target, portfolio, task_.budget);
     std::vector<uint32_t> order(plain.blocks.size());
     std::iota(order.begin(), order.end(), 0u);
@@ -314,7 +314,7 @@ void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
 // By lives, where the order is a total one.
 void SolveAsIntervals(Task& task, Packing& packing) {
   const Problem intervals = AsIntervals(task.problem);
-  Task same{intervals, task.options, task.capacity, task.lower_bound, task.budget};
+  Task same{intervals, task.options, task.capacity, task.limit, task.lower_bound, task.budget};
   if (!IsPlain(intervals)) return SolveGeneral(same, packing);
   const bool fast = task.options.effort == Effort::kFast;
   SolvePlain(same, fast ? Effort::kFast : Effort::kBalanced, packing);
@@ -339,7 +339,7 @@ void SolveGeneral(Task& task, Packing& packing) {
   // Made here, checked later, and before that a packing.
   if (!task.budget.Leaves(2 * ready + 2 * table)) return SolveRoughly(task, packing);
   Budget budget = task.budget.Earlier(table);
-  Task earlier{problem, task.options, task.capacity, task.lower_bound, budget};
+  Task earlier{problem, task.options, task.capacity, task.limit, task.lower_bound, budget};
   Budget making = budget.Earlier(ready);
   const Bodies bodies = MakeBodies(problem, Detail::kFull, &making);
   if (bodies.precedence == nullptr) return SolveRoughly(task, packing);
