@@ -3,6 +3,7 @@
 
   tools/cuda_tables.py RESULTS            prints them
   tools/cuda_tables.py RESULTS --write    puts them into docs/cuda.md, between its markers
+  tools/cuda_tables.py RESULTS --write=docs/cuda_h100.md    into that page's, for another card
 
 RESULTS is the folder that `run --output=RESULTS` has filled: environment.txt, summary.txt, schedules.md
 and bench_cuda_bench.json.
@@ -179,7 +180,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results")
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--write", nargs="?", const=PAGE, metavar="PAGE")
     args = parser.parse_args()
     try:
         text = page(args.results)
@@ -188,10 +189,10 @@ def main():
     if not args.write:
         print(text)
         return
-    with open(PAGE, encoding="utf-8") as file:
+    with open(args.write, encoding="utf-8") as file:
         old = file.read()
     head, rest = old.split(BEGIN)
-    with open(PAGE, "w", encoding="utf-8") as file:
+    with open(args.write, "w", encoding="utf-8") as file:
         file.write(head + BEGIN + "\n" + text + END + rest.split(END)[1])
 
 

@@ -9,7 +9,9 @@
 //             deterministic
 //
 //   optimal   until the height is proven minimal (or, with a capacity, until something fits or
-//             nothing can), or until the deadline
+//             nothing can), or until the deadline. With what exact search does not take (windows in
+//             gaps, adjacency, arenas to choose from, a partial order): the best of balanced, and
+//             proven only where it meets a lower bound
 //
 //   SolveOptions options{.effort = Effort::kOptimal, .deadline = absl::Now() + absl::Seconds(10)};
 //   absl::StatusOr<Packing> packing = Solve(problem, options);
