@@ -71,7 +71,7 @@ class EventTimeline final : public Timeline {
   void Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<Device> device_;
-  const CUstream stream_;
+  CUstream stream_;                           // stays
   std::atomic<uint64_t> issued_{0};           // written under mutex_
   mutable std::atomic<uint64_t> reached_{0};  // written under mutex_
   mutable absl::Mutex mutex_;

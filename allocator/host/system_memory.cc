@@ -4,6 +4,8 @@
 #include <fstream>
 #include <string_view>
 
+#include "absl/strings/str_cat.h"
+
 namespace tenure::host {
 namespace {
 
@@ -55,11 +57,12 @@ SystemMemory ReadSystemMemory(const std::string& root) {
   }
   auto up = [](std::string& path) { path.erase(std::min(path.size(), path.rfind('/'))); };
   for (std::string path = two == "/" ? "" : two;; up(path)) {
-    BoundByGroup(root + "/sys/fs/cgroup" + path, "/memory.max", "/memory.current", "", memory);
+    BoundByGroup(absl::StrCat(root, "/sys/fs/cgroup", path), "/memory.max", "/memory.current", "",
+                 memory);
     if (path.empty()) break;
   }
   for (std::string path = one == "/" ? "" : one;; up(path)) {
-    BoundByGroup(root + "/sys/fs/cgroup/memory" + path, "/memory.limit_in_bytes",
+    BoundByGroup(absl::StrCat(root, "/sys/fs/cgroup/memory", path), "/memory.limit_in_bytes",
                  "/memory.usage_in_bytes", "total_", memory);
     if (path.empty()) break;
   }

@@ -152,7 +152,7 @@ absl::Status WriteFile(const std::string& path, std::string_view text) {
   if (file.get() < 0) return cannot();
   if ((exists && ::fchmod(file.get(), old.st_mode & 07777) != 0) || !WriteAll(file.get(), text) ||
       file.Close() != 0 || ::rename(part.c_str(), to.path.c_str()) != 0) {
-    const absl::Status status = cannot();
+    absl::Status status = cannot();
     ::unlink(part.c_str());
     return status;
   }
