@@ -16,7 +16,7 @@
 namespace tenure::packing {
 namespace {
 
-constexpr uint32_t kItems = 1500;
+constexpr uint32_t kItems = 4000;
 
 struct Feature {
   const char* name;
