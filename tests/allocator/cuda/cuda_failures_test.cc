@@ -1,7 +1,7 @@
-// Every entry point of the driver that the spaces use fails once, at the 1st, 2nd, 5th, 13th and
-// 34th call of it, for want of memory and for no known reason: what comes of it is an error that
-// names the call, or what was asked for all the same, and never a crash, a hang or misused memory.
-// On the fake device.
+// Every entry point of the driver that the spaces use fails once: at the 1st, 2nd, 5th, 13th or
+// 34th call of it for no known reason, at the 1st or 5th for want of memory. What comes of it is an
+// error that names the call, or what was asked for all the same, and never a crash, a hang or
+// misused memory. On the fake device.
 
 #include <unistd.h>
 
@@ -211,9 +211,14 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
   const std::set<std::string> retried = {
       "MemCreate", "MemMap",          "MemSetAccess", "MemAddressReserve",
       "MemAlloc",  "MemAllocManaged", "MemHostAlloc", "MemGetAllocationGranularity"};
-  for (uint64_t i = 0; i < 10; ++i) {
-    const uint64_t nth = std::vector<uint64_t>{1, 2, 5, 13, 34}[i / 2];
-    const CUresult result = i % 2 == 0 ? CUDA_ERROR_UNKNOWN : CUDA_ERROR_OUT_OF_MEMORY;
+  struct Case {
+    uint64_t nth;
+    CUresult result;
+  };
+  for (const auto [nth, result] :
+       {Case{1, CUDA_ERROR_UNKNOWN}, Case{1, CUDA_ERROR_OUT_OF_MEMORY}, Case{2, CUDA_ERROR_UNKNOWN},
+        Case{5, CUDA_ERROR_UNKNOWN}, Case{5, CUDA_ERROR_OUT_OF_MEMORY},
+        Case{13, CUDA_ERROR_UNKNOWN}, Case{34, CUDA_ERROR_UNKNOWN}}) {
     SCOPED_TRACE(result);
     FakeDriver fake({.ipc_within_process = true});
     std::vector<absl::Status> errors;
