@@ -68,13 +68,13 @@ class CudaMemoryTest : public testing::Test {
   bool loses_ = false;  // what the driver was told not to take back
 };
 
-constexpr AllocationRequest Shared(uint64_t size, Sharing sharing = Sharing::kPosixFd) {
+AllocationRequest Shared(uint64_t size, Sharing sharing = Sharing::kPosixFd) {
   AllocationRequest request;
   request.size_bytes = size;
   request.sharing = sharing;
   return request;
 }
-constexpr AllocationRequest WriteCombined(uint64_t size) {
+AllocationRequest WriteCombined(uint64_t size) {
   AllocationRequest request;
   request.size_bytes = size;
   request.write_combined = true;

@@ -1,11 +1,13 @@
 // Bytes that are given again before they are free, to a queue that comes after those who use them.
 // On the fake device, which writes down every use that nothing orders.
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -324,6 +326,41 @@ TEST_F(CudaQueueTest, NothingIsEverUsedWithoutOrder) {
     space_->Trim(0);
     EXPECT_EQ(space_->Stats().reserved_bytes, 0u);
   }
+}
+
+TEST_F(CudaQueueTest, ThreadsShareWhatWaits) {
+  Open(16 * kMiB);
+  std::atomic<int> made_count{0};
+  std::vector<std::thread> threads;
+  for (uint32_t number = 0; number < 4; ++number) {
+    threads.emplace_back([this, number, &made_count] {
+      std::shared_ptr<DeviceStream> stream = *DeviceStream::Create(device_);
+      std::mt19937 random(number);
+      for (int round = 0; round < 150; ++round) {
+        const uint64_t size = random() % 2 == 0 ? 1 + random() % 100000 : kMiB + random() % kMiB;
+        absl::StatusOr<Buffer> made =
+            Buffer::Create(*space_, DType::kUInt8, Shape::Vector(size),
+                           {.immediate = true, .queue = random() % 4 == 0 ? 0 : stream->handle()});
+        if (!made.ok()) {
+          EXPECT_TRUE(absl::IsResourceExhausted(made.status())) << made.status();
+          continue;
+        }
+        ++made_count;
+        Write(*made, *stream, static_cast<uint8_t>(number));
+        if (random() % 8 == 0) {
+          uint8_t seen = 0;
+          EXPECT_OK(made->CopyOutAt(size / 2, &seen, 1));
+          EXPECT_EQ(seen, number);
+        }
+      }
+      EXPECT_OK(stream->Synchronize());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_OK(Finish());
+  EXPECT_GT(made_count, 100);
+  EXPECT_EQ(space_->Stats().deferred_bytes, 0u);
+  EXPECT_EQ(space_->Stats().cached_bytes, space_->Stats().reserved_bytes);
 }
 
 }  // namespace

@@ -291,18 +291,21 @@ void AllocateOverSome(std::mt19937& random, uint64_t base, RangeHeap& heap, Mode
   for (const RangeHeap::Block& block : used) (upto(4) < rate ? yielding : staying).push_back(block);
   Model opened = model;
   std::vector<uint32_t> nodes;
+  std::set<int> yielding_cells;
   for (const RangeHeap::Block& block : yielding) {
     nodes.push_back(block.node);
+    yielding_cells.insert(cell(block.address));
     opened.Free(cell(block.address), cells(block.size_bytes));
   }
   const int size = 1 + upto(120);
   const int alignment = upto(3) > 0 ? 1 : 1 << upto(7);
   bool fits = false;
-  for (const auto& [begin, length] : opened.Extents()) {
+  for (const std::pair<int, int>& extent : opened.Extents()) {
+    const int begin = extent.first;
+    const int length = extent.second;
     const int start = (begin + alignment - 1) / alignment * alignment;
-    const bool yields = std::any_of(yielding.begin(), yielding.end(), [&](const auto& block) {
-      return cell(block.address) >= begin && cell(block.address) < begin + length;
-    });
+    const auto next = yielding_cells.lower_bound(begin);
+    const bool yields = next != yielding_cells.end() && *next < begin + length;
     fits = fits || (yields && start + size <= begin + length);
   }
   std::vector<RangeHeap::Cut> cuts;
@@ -367,7 +370,7 @@ void CompareWithModel(unsigned seed) {
       ASSERT_EQ(block->size_bytes, bytes(size));
       ASSERT_TRUE(model.Use(static_cast<int>((block->address - base) / kGranule), size));
       used.push_back(*block);
-    } else if (what < 70) {
+    } else if (what < 63) {
       ASSERT_NO_FATAL_FAILURE(AllocateOverSome(random, base, heap, model, used));
     } else {
       std::swap(used[static_cast<size_t>(upto(static_cast<int>(used.size())))], used.back());
