@@ -28,6 +28,8 @@ constexpr uint64_t kHuge = (uint64_t{4} << 20) + 300017;  // and where it is, by
 // Does a bit of everything, and goes on after errors, as far as it makes sense. Returns the errors.
 class Scenario {
  public:
+  explicit Scenario(FakeDriver& fake) : fake_(fake) {}
+
   std::vector<absl::Status> Run(const Driver& driver) {
     absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, 0);
     if (!Note(device.status())) return errors_;
@@ -114,6 +116,14 @@ class Scenario {
       absl::StatusOr<Fence> moved = used->FillAsync({&zero_, 1}, {.queue = (*stream)->handle()});
       if (Note(moved.status())) Note((*stream)->WaitFor(*moved));
     }
+    // What is reached is not waited for; this is not.
+    absl::StatusOr<std::shared_ptr<DeviceStream>> late = DeviceStream::Create(device);
+    if (Note(late.status())) {
+      fake_.Hold((*late)->get());
+      absl::StatusOr<Fence> done = (*late)->Record();
+      if (Note(done.status())) Note((*stream)->WaitFor(*done));
+      fake_.Release((*late)->get());
+    }
     absl::StatusOr<Timestamp> begin = (*stream)->RecordTimestamp();
     absl::StatusOr<Timestamp> end = (*stream)->RecordTimestamp();
     if (Note(begin.status()) && Note(end.status())) Note(end->Since(*begin).status());
@@ -158,6 +168,7 @@ class Scenario {
     Make(space, 300, {.write_combined = true}).IgnoreError();
   }
 
+  FakeDriver& fake_;
   std::byte zero_{0};
   std::vector<absl::Status> errors_;
 };
@@ -167,7 +178,7 @@ TEST(CudaFailures, WithoutAnyTheScenarioSucceedsAndCallsEverything) {
   {
     absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
     ASSERT_OK(driver);
-    for (const absl::Status& error : Scenario().Run(*driver)) ADD_FAILURE() << error;
+    for (const absl::Status& error : Scenario(fake).Run(*driver)) ADD_FAILURE() << error;
   }
   EXPECT_EQ(fake.Violations(), std::vector<std::string>());
   EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
@@ -228,7 +239,7 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
       ASSERT_OK(driver);
       calls = fake.Calls(name);
       fake.FailCall(name, nth, result);
-      errors = Scenario().Run(*driver);
+      errors = Scenario(fake).Run(*driver);
       calls = fake.Calls(name) - calls;
     }
     for (const std::string& violation : fake.Violations()) {
