@@ -42,6 +42,15 @@ struct PackingStatistics {
   uint64_t backtracks = 0;
   uint64_t rounds = 0;  // restarts of exact search
   std::string winner;  // the stage that produced the packing, for example "greedy:total,width,area"
+
+  // Adds the counts, not the winner.
+  void Add(const PackingStatistics& other) {
+    constructions += other.constructions;
+    improvements += other.improvements;
+    nodes += other.nodes;
+    backtracks += other.backtracks;
+    rounds += other.rounds;
+  }
 };
 
 struct Packing {

@@ -258,11 +258,7 @@ class ApartSolver {
       best.statistics = found.statistics;
     }
     if (best.has_offsets() && best.height == best.lower_bound) best.outcome = Outcome::kOptimal;
-    best.statistics.constructions += before.constructions;
-    best.statistics.improvements += before.improvements;
-    best.statistics.nodes += before.nodes;
-    best.statistics.backtracks += before.backtracks;
-    best.statistics.rounds += before.rounds;
+    best.statistics.Add(before);
     return infeasible;
   }
 
@@ -271,11 +267,7 @@ class ApartSolver {
     packing.statistics.winner = "arenas-apart";
     for (const Packing& part : packings_) {
       packing.deadline_hit |= part.deadline_hit;
-      packing.statistics.constructions += part.statistics.constructions;
-      packing.statistics.improvements += part.statistics.improvements;
-      packing.statistics.nodes += part.statistics.nodes;
-      packing.statistics.backtracks += part.statistics.backtracks;
-      packing.statistics.rounds += part.statistics.rounds;
+      packing.statistics.Add(part.statistics);
     }
     if (Infeasible()) {
       packing.outcome = Outcome::kInfeasible;
