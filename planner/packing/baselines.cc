@@ -15,6 +15,7 @@ constexpr int kSecondLevelBits = 5;
 constexpr uint32_t kSecondLevel = 1u << kSecondLevelBits;
 
 uint64_t AlignUp(uint64_t value, uint64_t alignment) {
+  if (alignment == 1) return value;
   const uint64_t excess = value % alignment;
   return excess == 0 ? value : value + (alignment - excess);
 }
@@ -158,25 +159,29 @@ void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
   for (const Block& block : blocks) {
     sections = std::max(sections, block.range.end);
   }
+  struct Event {
+    uint32_t section, block;
+  };
   auto sorted = [&](uint32_t SectionRange::*key) {
     std::vector<uint32_t> next(sections + 2);
     for (uint32_t b = 0; b < blocks.size(); ++b) {
       if (offsets[b] == kNoOffset) ++next[blocks[b].range.*key + 1];
     }
     for (size_t s = 1; s < next.size(); ++s) next[s] += next[s - 1];
-    std::vector<uint32_t> order(next.back());
+    std::vector<Event> order(next.back());
     for (uint32_t b = 0; b < blocks.size(); ++b) {
-      if (offsets[b] == kNoOffset) order[next[blocks[b].range.*key]++] = b;
+      const uint32_t section = blocks[b].range.*key;
+      if (offsets[b] == kNoOffset) order[next[section]++] = {section, b};
     }
     return order;
   };
-  const std::vector<uint32_t> starts = sorted(&SectionRange::begin);
-  const std::vector<uint32_t> ends = sorted(&SectionRange::end);
+  const std::vector<Event> starts = sorted(&SectionRange::begin);
+  const std::vector<Event> ends = sorted(&SectionRange::end);
   Tlsf tlsf(base);
   std::vector<uint32_t> span_of(blocks.size());
   size_t e = 0;
-  for (uint32_t b : starts) {
-    while (blocks[ends[e]].range.end <= blocks[b].range.begin) tlsf.Free(span_of[ends[e++]]);
+  for (const auto& [section, b] : starts) {
+    while (ends[e].section <= section) tlsf.Free(span_of[ends[e++].block]);
     span_of[b] = tlsf.Allocate(blocks[b].size, blocks[b].alignment);
     offsets[b] = tlsf.offset(span_of[b]);
   }

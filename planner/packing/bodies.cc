@@ -18,6 +18,11 @@ using Wide = __int128;
 // x with x = a.residue (mod a.modulus) and x = residue (mod modulus); false if there is none below
 // 2^62.
 bool Combine(Body& a, uint64_t modulus, uint64_t residue) {
+  if (a.modulus == 1) {  // as of every item on its own: no division of 128 bits for these
+    a.modulus = modulus;
+    a.residue = residue;
+    return residue < kMostBytes;
+  }
   // Extended Euclid: g = gcd, p with p * a.modulus = g (mod modulus).
   Wide r0 = a.modulus, r1 = modulus, s0 = 1, s1 = 0;
   while (r1 != 0) {
@@ -54,7 +59,7 @@ class Maker {
         lives_.assign(problem.items.size(), {0, 1});
       }
     }
-    if (detail == Detail::kFull) gaps_.resize(problem.gaps.size());
+    if (detail == Detail::kFull && lives_.empty()) gaps_.resize(problem.gaps.size());
     std::iota(gaps_.begin(), gaps_.end(), 0u);
     auto before = [&](uint32_t a, uint32_t b) {
       const Gap &x = problem.gaps[a], &y = problem.gaps[b];
@@ -64,6 +69,15 @@ class Maker {
     if (!std::is_sorted(gaps_.begin(), gaps_.end(), before)) {
       std::sort(gaps_.begin(), gaps_.end(), before);
     }
+    if (!gaps_.empty()) {
+      first_gap_.resize(problem.items.size() + 1);
+      for (uint32_t g : gaps_) ++first_gap_[problem.gaps[g].item + 1];
+      for (size_t i = 1; i < first_gap_.size(); ++i) first_gap_[i] += first_gap_[i - 1];
+    }
+    result_.bodies.reserve(problem.items.size());
+    result_.members.reserve(problem.items.size());
+    result_.pieces.reserve(problem.items.size() + 2 * gaps_.size());
+    piece_lives_.reserve(problem.items.size() + 2 * gaps_.size());
     if (!problem.bindings.empty()) arena_.assign(problem.items.size(), kAnyArena);
     for (const Binding& b : problem.bindings) arena_[b.item] = b.arena;
   }
@@ -126,7 +140,8 @@ class Maker {
     const Item& item = problem_.items[i];
     Body& body = result_.bodies.back();
     const uint64_t at = body.height;
-    if (!Combine(body, item.alignment, (item.alignment - at % item.alignment) % item.alignment)) {
+    const uint64_t excess = at == 0 ? 0 : at % item.alignment;
+    if (!Combine(body, item.alignment, excess == 0 ? 0 : item.alignment - excess)) {
       Contradict(i, "its alignment cannot be met next to its neighbours in the adjacency group");
     }
     if (item.fixed != kNoOffset) {
@@ -160,10 +175,9 @@ class Maker {
       return;
     }
     Time t = item.first;
-    auto k = std::lower_bound(gaps_.begin(), gaps_.end(), i,
-                              [&](uint32_t g, uint32_t x) { return problem_.gaps[g].item < x; });
-    for (; k != gaps_.end() && problem_.gaps[*k].item == i; ++k) {
-      const Gap& gap = problem_.gaps[*k];
+    const size_t end = first_gap_.empty() ? 0 : first_gap_[i + 1];
+    for (size_t k = first_gap_.empty() ? 0 : first_gap_[i]; k < end; ++k) {
+      const Gap& gap = problem_.gaps[gaps_[k]];
       if (t < gap.first) add({t, gap.first}, 0, item.size);
       add({gap.first, gap.last}, gap.window_begin, gap.window_end);
       t = gap.last;
@@ -189,8 +203,9 @@ class Maker {
   Bodies result_;
   std::vector<Life> lives_;  // with a partial order: in one legal order
   std::vector<Life> piece_lives_;
-  std::vector<uint32_t> gaps_;   // by item, then time
-  std::vector<uint32_t> arena_;  // of each item, if any is bound
+  std::vector<uint32_t> gaps_;     // by item, then time
+  std::vector<size_t> first_gap_;  // of each item among these
+  std::vector<uint32_t> arena_;    // of each item, if any is bound
 };
 
 }  // namespace

@@ -11,12 +11,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "tenure/planner/packing/baselines.h"
+#include "tenure/planner/packing/sort_by_key.h"
 
 namespace tenure::packing {
 namespace {
 
 // Steps of a coarse section total.
 constexpr uint64_t kCoarse = 64;
+// From here on candidates are sorted by digits.
+constexpr uint32_t kManyCandidates = 4096;
 // Rounds without a new best after which a kind of repair gives way to the next.
 constexpr int kPatience = 100;
 
@@ -64,34 +67,16 @@ void SectionTops(const std::vector<Block>& blocks, const std::vector<uint64_t>& 
   }
 }
 
-// Sorted by the first key, which is mostly distinct, digit by digit; the few equal ones by the
-// others.
-template <typename Keyed>
-void SortLarge(std::vector<Keyed>& keyed) {
-  struct Short {
-    uint64_t key;
-    uint32_t at;
-  };
-  std::vector<Short> a(keyed.size()), b(keyed.size());
-  uint64_t differing = 0;
-  for (uint32_t k = 0; k < keyed.size(); ++k) {
-    a[k] = {~keyed[k].keys[0], k};  // the largest first
-    differing |= a[k].key ^ a[0].key;
-  }
-  constexpr int kBits = 11;
-  std::array<uint32_t, 1 << kBits> next;
-  for (int shift = 0; shift < 64 && (differing >> shift) != 0; shift += kBits) {
-    if (((differing >> shift) & ((1 << kBits) - 1)) == 0) continue;
-    next.fill(0);
-    for (const Short& s : a) ++next[(s.key >> shift) & ((1 << kBits) - 1)];
-    uint32_t sum = 0;
-    for (uint32_t& n : next) sum += std::exchange(n, sum);
-    for (const Short& s : a) b[next[(s.key >> shift) & ((1 << kBits) - 1)]++] = s;
-    a.swap(b);
-  }
-  std::vector<Keyed> sorted;
-  sorted.reserve(keyed.size());
-  for (const Short& s : a) sorted.push_back(keyed[s.at]);
+// The largest first: sorted by the first key, which is mostly distinct, digit by digit; the few
+// equal ones by the others.
+template <typename Candidate>
+void SortLarge(std::vector<Candidate>& candidates) {
+  std::vector<Keyed> order(candidates.size());
+  for (uint32_t k = 0; k < candidates.size(); ++k) order[k] = {~candidates[k].keys[0], k};
+  SortByKey(order);
+  std::vector<Candidate> sorted;
+  sorted.reserve(candidates.size());
+  for (const Keyed& k : order) sorted.push_back(candidates[k.index]);
   for (size_t k = 0; k < sorted.size();) {
     size_t end = k + 1;
     while (end < sorted.size() && sorted[end].keys[0] == sorted[k].keys[0]) ++end;
@@ -101,7 +86,7 @@ void SortLarge(std::vector<Keyed>& keyed) {
     }
     k = end;
   }
-  keyed.swap(sorted);
+  candidates.swap(sorted);
 }
 
 }  // namespace
@@ -133,40 +118,40 @@ void Constructions::Prepare() {
 void Constructions::Rank(std::string_view ranking) {
   const auto n = static_cast<uint32_t>(blocks_.size());
   const std::vector<uint64_t>& width = width_.empty() ? plain_.width : width_;
-  keyed_.resize(n);
+  ranked_.resize(n);
   for (uint32_t b = 0; b < n; ++b) {
-    Keyed& keyed = keyed_[b];
-    keyed.block = b;
+    Ranked& ranked = ranked_[b];
+    ranked.block = b;
     for (size_t k = 0; k < 3; ++k) {
       switch (ranking[k]) {
         case 'T':
-          keyed.keys[k] = most_[b];
+          ranked.keys[k] = most_[b];
           break;
         case 't':
-          keyed.keys[k] = most_[b] / (target_ / kCoarse + 1);
+          ranked.keys[k] = most_[b] / (target_ / kCoarse + 1);
           break;
         case 'W':
-          keyed.keys[k] = width[b];
+          ranked.keys[k] = width[b];
           break;
         case 'S':
-          keyed.keys[k] = blocks_[b].size;
+          ranked.keys[k] = blocks_[b].size;
           break;
         default:  // doubles that are not negative compare like their bits
-          keyed.keys[k] = std::bit_cast<uint64_t>(static_cast<double>(width[b]) *
-                                                  static_cast<double>(blocks_[b].size));
+          ranked.keys[k] = std::bit_cast<uint64_t>(static_cast<double>(width[b]) *
+                                                   static_cast<double>(blocks_[b].size));
       }
     }
   }
-  if (n > 50000) {
-    SortLarge(keyed_);
+  if (n > kManyCandidates) {
+    SortLarge(ranked_);
   } else {
-    std::sort(keyed_.begin(), keyed_.end());
+    std::sort(ranked_.begin(), ranked_.end());
   }
 }
 
 void Constructions::SetOrder() {
-  order_.resize(keyed_.size());
-  for (size_t k = 0; k < keyed_.size(); ++k) order_[k] = keyed_[k].block;
+  order_.resize(ranked_.size());
+  for (size_t k = 0; k < ranked_.size(); ++k) order_[k] = ranked_[k].block;
   if (bits_.has_value()) bits_->SetOrder(order_);
 }
 
@@ -216,21 +201,21 @@ bool Constructions::Try(std::string_view ranking, Budget& budget) {
 void Constructions::PromoteOffenders(Promotion promotion) {
   promoted_.clear();
   merged_.clear();
-  for (Keyed& keyed : keyed_) {
-    if (trial_[keyed.block] + blocks_[keyed.block].size <= target_) {
-      merged_.push_back(keyed);
+  for (Ranked& ranked : ranked_) {
+    if (trial_[ranked.block] + blocks_[ranked.block].size <= target_) {
+      merged_.push_back(ranked);
       continue;
     }
-    uint64_t& key = keyed.keys[0];
+    uint64_t& key = ranked.keys[0];
     if (promotion == Promotion::kHalfway) {
       key += key < target_ ? (target_ - key + 1) / 2 : 1;
     } else {
       key = key < target_ ? target_ : key == target_ ? target_ + 1 : key + target_;
     }
-    promoted_.push_back(keyed);
+    promoted_.push_back(ranked);
   }
   std::sort(promoted_.begin(), promoted_.end());
-  std::merge(merged_.begin(), merged_.end(), promoted_.begin(), promoted_.end(), keyed_.begin());
+  std::merge(merged_.begin(), merged_.end(), promoted_.begin(), promoted_.end(), ranked_.begin());
 }
 
 bool Constructions::Repair(std::string_view ranking, Promotion promotion, int rounds,

@@ -72,11 +72,11 @@ class Constructions {
   uint64_t improvements() const { return improvements_; }
 
  private:
-  struct Keyed {
+  struct Ranked {
     std::array<uint64_t, 3> keys;
     uint32_t block;
     // Best first.
-    friend bool operator<(const Keyed& a, const Keyed& b) {
+    friend bool operator<(const Ranked& a, const Ranked& b) {
       if (a.keys != b.keys) return a.keys > b.keys;
       return a.block < b.block;
     }
@@ -100,7 +100,7 @@ class Constructions {
   std::vector<uint64_t> most_;  // the largest section total of each block
   std::optional<SkylineGreedy> tree_;
   std::optional<BitSkyline> bits_;
-  std::vector<Keyed> keyed_, promoted_, merged_;
+  std::vector<Ranked> ranked_, promoted_, merged_;
   std::vector<uint32_t> order_;
   std::vector<uint64_t> trial_, offsets_;
   uint64_t top_ = kUnlimited;

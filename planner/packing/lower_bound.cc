@@ -25,7 +25,7 @@ uint64_t Grain(const Problem& problem) {
   if (!problem.gaps.empty() || !problem.adjacent.empty()) return 1;
   uint64_t grain = 0;
   for (const Item& item : problem.items) {
-    if (item.size > 0) grain = std::gcd(grain, item.alignment);
+    if (item.size > 0 && item.alignment != grain) grain = std::gcd(grain, item.alignment);
     if (grain == 1) break;
   }
   return grain == 0 ? 1 : grain;
@@ -42,7 +42,7 @@ Demand FindDemand(const Problem& problem) {
   if (problem.order.steps > 0) by_order = LivesInOneOrder(problem);
   auto add = [&](size_t i, Life life, uint64_t bytes) {
     if (bytes == 0) return;
-    const uint64_t excess = bytes % grain;
+    const uint64_t excess = grain == 1 ? 0 : bytes % grain;
     const uint64_t slack = excess == 0 ? 0 : grain - excess;
     if (slack > 0 && demand.slacks.empty()) demand.slacks.resize(demand.sizes.size());
     if (slack > 0 || !demand.slacks.empty()) demand.slacks.push_back(slack);

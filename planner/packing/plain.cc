@@ -13,7 +13,7 @@ PlainInstance MakePlain(const Problem& problem) {
   const size_t n = problem.items.size();
   uint64_t grain = 0;
   for (const Item& item : problem.items) {
-    if (item.size > 0) grain = std::gcd(grain, item.alignment);
+    if (item.size > 0 && item.alignment != grain) grain = std::gcd(grain, item.alignment);
   }
   plain.grain = std::max<uint64_t>(grain, 1);
   std::vector<Life> lives;
@@ -28,6 +28,7 @@ PlainInstance MakePlain(const Problem& problem) {
     const uint64_t size = excess == 0 ? item.size : item.size + (plain.grain - excess);
     const uint64_t alignment = item.alignment == plain.grain ? 1 : item.alignment;
     plain.mixed_alignment |= alignment != 1;
+    plain.rounded |= excess != 0;
     plain.blocks.push_back({size, alignment, {}});
     plain.item_of.push_back(static_cast<uint32_t>(i));
     plain.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));

@@ -29,6 +29,7 @@ struct PlainInstance {
   uint64_t grain = 1;
   uint64_t peak = 0;  // the largest total: no packing of the (rounded) blocks is lower
   bool mixed_alignment = false;
+  bool rounded = false;  // some sizes were not multiples of the grain
 };
 
 // From a problem for which IsPlain holds.

@@ -79,10 +79,13 @@ absl::Status CheckGaps(const Problem& problem) {
   }
   std::vector<uint32_t> order(problem.gaps.size());
   for (size_t g = 0; g < order.size(); ++g) order[g] = static_cast<uint32_t>(g);
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+  auto before = [&](uint32_t a, uint32_t b) {
     const Gap &x = problem.gaps[a], &y = problem.gaps[b];
     return std::tie(x.item, x.first, a) < std::tie(y.item, y.first, b);
-  });
+  };
+  if (!std::is_sorted(order.begin(), order.end(), before)) {
+    std::sort(order.begin(), order.end(), before);
+  }
   for (size_t k = 1; k < order.size(); ++k) {
     const Gap &x = problem.gaps[order[k - 1]], &y = problem.gaps[order[k]];
     if (x.item == y.item && x.last > y.first) {

@@ -1,41 +1,16 @@
 #include "tenure/planner/packing/sections.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <vector>
+
+#include "tenure/planner/packing/sort_by_key.h"
 
 namespace tenure::packing {
 namespace {
 
 constexpr uint8_t kStart = 1;
 constexpr uint8_t kEnd = 2;
-
-// Order-preserving map of Time to unsigned.
-uint64_t Key(Time t) { return static_cast<uint64_t>(t) ^ (uint64_t{1} << 63); }
-
-struct Event {
-  uint64_t key;   // of the moment, less the smallest
-  uint32_t life;  // index of the life * 2 + (1 if its end); fits as there are below 2^31 lives
-};
-
-// Least significant digit first; digits that are equal in all keys cost nothing.
-void RadixSort(std::vector<Event>& events, uint64_t largest) {
-  std::vector<Event> other(events.size());
-  constexpr int kBits = 11;
-  for (int shift = 0; shift < 64 && (largest >> shift) != 0; shift += kBits) {
-    std::array<uint32_t, 1 << kBits> next{};
-    for (const Event& e : events) ++next[(e.key >> shift) & ((1 << kBits) - 1)];
-    uint32_t sum = 0;
-    for (uint32_t& n : next) {
-      const uint32_t count = n;
-      n = sum;
-      sum += count;
-    }
-    for (const Event& e : events) other[next[(e.key >> shift) & ((1 << kBits) - 1)]++] = e;
-    events.swap(other);
-  }
-}
 
 // A section is closed by the first end after a start; between ends there is nothing new to see.
 class Counter {
@@ -72,7 +47,7 @@ Sections FindSections(const std::vector<Life>& lives) {
     low = std::min(low, life.first);
     high = std::max(high, life.last);
   }
-  const uint64_t span = Key(high) - Key(low);
+  const uint64_t span = KeyOf(high) - KeyOf(low);
   Counter counter(sections);
   if (span < 8 * lives.size() + 256) {
     std::vector<uint8_t> what(span + 1);
@@ -90,29 +65,24 @@ Sections FindSections(const std::vector<Life>& lives) {
     }
     return sections;
   }
-  std::vector<Event> events(2 * lives.size());
+  // A life's index times 2, plus 1 for its end: fits, as there are below 2^31 lives.
+  std::vector<Keyed> events(2 * lives.size());
   for (size_t i = 0; i < lives.size(); ++i) {
     const auto id = static_cast<uint32_t>(2 * i);
-    events[2 * i] = {Key(lives[i].first) - Key(low), id};
-    events[2 * i + 1] = {Key(lives[i].last) - Key(low), id + 1};
+    events[2 * i] = {KeyOf(lives[i].first), id};
+    events[2 * i + 1] = {KeyOf(lives[i].last), id + 1};
   }
-  if (events.size() < 2048) {
-    std::sort(events.begin(), events.end(),
-              [](const Event& a, const Event& b) { return a.key < b.key; });
-  } else {
-    RadixSort(events, span);
-  }
+  SortByKey(events);
   for (size_t k = 0; k < events.size();) {
     size_t stop = k;
     uint8_t what = 0;
     for (; stop < events.size() && events[stop].key == events[k].key; ++stop) {
-      what |= (events[stop].life & 1) != 0 ? kEnd : kStart;
+      what |= (events[stop].index & 1) != 0 ? kEnd : kStart;
     }
-    const auto t = static_cast<Time>((events[k].key + Key(low)) ^ (uint64_t{1} << 63));
-    const uint32_t index = counter.Moment(t, what);
+    const uint32_t index = counter.Moment(TimeOf(events[k].key), what);
     for (; k < stop; ++k) {
-      SectionRange& range = sections.ranges[events[k].life >> 1];
-      ((events[k].life & 1) != 0 ? range.end : range.begin) = index;
+      SectionRange& range = sections.ranges[events[k].index >> 1];
+      ((events[k].index & 1) != 0 ? range.end : range.begin) = index;
     }
   }
   return sections;

@@ -16,6 +16,7 @@
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/portfolio.h"
 #include "tenure/planner/packing/precedence.h"
+#include "tenure/planner/packing/sort_by_key.h"
 #include "tenure/planner/packing/strategy.h"
 
 namespace tenure::packing {
@@ -179,18 +180,21 @@ class Search {
 };
 
 // Whether pieces at absolute addresses overlap: a walk through time beside what lives, by address.
-bool AnyOverlap(std::vector<BodyPiece> pieces) {
-  std::vector<uint32_t> ends(pieces.size());
-  std::sort(pieces.begin(), pieces.end(),
-            [](const BodyPiece& a, const BodyPiece& b) { return a.range.begin < b.range.begin; });
-  std::iota(ends.begin(), ends.end(), 0u);
-  std::sort(ends.begin(), ends.end(), [&pieces](uint32_t a, uint32_t b) {
-    return pieces[a].range.end < pieces[b].range.end;
-  });
+bool AnyOverlap(const std::vector<BodyPiece>& pieces) {
+  std::vector<Keyed> starts, ends;
+  starts.reserve(pieces.size());
+  ends.reserve(pieces.size());
+  for (uint32_t p = 0; p < pieces.size(); ++p) {
+    starts.push_back({pieces[p].range.begin, p});
+    ends.push_back({pieces[p].range.end, p});
+  }
+  SortByKey(starts);
+  SortByKey(ends);
   std::map<uint64_t, uint64_t> alive;  // begin to end
   size_t e = 0;
-  for (const BodyPiece& piece : pieces) {
-    for (; pieces[ends[e]].range.end <= piece.range.begin; ++e) alive.erase(pieces[ends[e]].begin);
+  for (const Keyed& start : starts) {
+    const BodyPiece& piece = pieces[start.index];
+    for (; ends[e].key <= start.key; ++e) alive.erase(pieces[ends[e].index].begin);
     const auto next = alive.lower_bound(piece.begin);
     if (next != alive.end() && next->first < piece.end) return true;
     if (next != alive.begin() && std::prev(next)->second > piece.begin) return true;
@@ -231,15 +235,14 @@ bool FixedContradict(const Problem& problem, const Bodies& bodies, Budget& budge
 
 // Whether no two fixed items share an address, so that nothing needs to be known of their times.
 bool FixedAreApart(const Problem& problem) {
-  std::vector<std::pair<uint64_t, uint64_t>> places;
-  for (const Item& item : problem.items) {
-    if (item.fixed != kNoOffset && item.size > 0) {
-      places.emplace_back(item.fixed, item.fixed + item.size);
-    }
+  std::vector<Keyed> places;
+  for (uint32_t i = 0; i < problem.items.size(); ++i) {
+    const Item& item = problem.items[i];
+    if (item.fixed != kNoOffset && item.size > 0) places.push_back({item.fixed, i});
   }
-  std::sort(places.begin(), places.end());
+  SortByKey(places);
   for (size_t k = 1; k < places.size(); ++k) {
-    if (places[k].first < places[k - 1].second) return false;
+    if (places[k].key < places[k - 1].key + problem.items[places[k - 1].index].size) return false;
   }
   return true;
 }
@@ -271,7 +274,7 @@ Problem AsIntervals(const Problem& problem) {
 void SolveRoughly(Task& task, Packing& packing) {
   const Problem& problem = task.problem;
   // What is fixed is packed already: whether rightly, only its gaps and its order can tell.
-  if (FixedAreApart(problem) || (problem.order.steps == 0 && problem.gaps.empty())) {
+  if ((problem.order.steps == 0 && problem.gaps.empty()) || FixedAreApart(problem)) {
     const Bodies bodies = MakeBodies(problem, Detail::kRough);
     if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
                                           FixedContradict(problem, bodies, task.budget))) {
@@ -317,7 +320,7 @@ void SolveAsIntervals(Task& task, Packing& packing) {
   Task same{intervals, task.options, task.capacity, task.limit, task.lower_bound, task.budget};
   if (!IsPlain(intervals)) return SolveGeneral(same, packing);
   const bool fast = task.options.effort == Effort::kFast;
-  SolvePlain(same, fast ? Effort::kFast : Effort::kBalanced, packing);
+  SolvePlain(same, MakePlain(intervals), fast ? Effort::kFast : Effort::kBalanced, packing);
 }
 
 }  // namespace

@@ -15,8 +15,7 @@ constexpr size_t kFewBlocks = 20000;
 
 }  // namespace
 
-void SolvePlain(Task& task, Effort portfolio, Packing& packing) {
-  const PlainInstance plain = MakePlain(task.problem);
+void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing) {
   // Tops of rounded blocks may exceed the capacity by what rounding added to the topmost ones.
   const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.limit);
   PortfolioResult best = RunPortfolio(plain, target, portfolio, task.budget);

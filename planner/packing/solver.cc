@@ -15,6 +15,7 @@
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/hints.h"
 #include "tenure/planner/packing/lower_bound.h"
+#include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/strategy.h"
 #include "tenure/planner/packing/validator.h"
 
@@ -123,39 +124,42 @@ bool Done(const Task& task, Packing& packing) {
   return packing.height <= std::max(packing.lower_bound, task.Target());
 }
 
-// From the cheap to the dear, until one is good enough.
-void RunStages(Task& task, Packing& packing) {
+// From the cheap to the dear, until one is good enough. `plain`: if the problem is.
+void RunStages(Task& task, const std::optional<PlainInstance>& plain, Packing& packing) {
   const Effort effort = task.options.effort;
   const bool optimal = effort == Effort::kOptimal;
-  if (!IsPlain(task.problem)) {
+  if (!plain.has_value()) {
     SolveGeneral(task, packing);
     if (effort != Effort::kFast && !Done(task, packing)) SolveExact(task, !optimal, packing);
     return;
   }
   if (task.problem.items.size() > kSmall || effort == Effort::kFast) {
-    SolvePlain(task, optimal ? Effort::kFast : effort, packing);
+    SolvePlain(task, *plain, optimal ? Effort::kFast : effort, packing);
     if (effort == Effort::kFast) return;
     if (optimal && !Done(task, packing)) SolveCore(task, packing);
-    if (optimal && !Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
+    if (optimal && !Done(task, packing)) SolvePlain(task, *plain, Effort::kBalanced, packing);
     if (!Done(task, packing)) SolveExact(task, !optimal, packing);
     return;
   }
   // What is small is mostly solved by a short exact search: it comes before long repair.
-  SolvePlain(task, Effort::kFast, packing);
+  SolvePlain(task, *plain, Effort::kFast, packing);
   if (Done(task, packing)) return;
   if (!optimal || task.capacity == kUnlimited) {
     const uint64_t before = packing.statistics.improvements;
     SolveExact(task, /*limited=*/true, packing);
     // What search finds is seldom improved by repair.
     const bool found = packing.statistics.improvements > before;
-    if (!found && !Done(task, packing)) SolvePlain(task, Effort::kBalanced, packing);
+    if (!found && !Done(task, packing)) SolvePlain(task, *plain, Effort::kBalanced, packing);
   }
   if (optimal && !Done(task, packing)) SolveExact(task, /*limited=*/false, packing);
 }
 
 void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capacity,
               Budget& budget, Packing& packing) {
-  packing.lower_bound = LowerBound(problem);
+  std::optional<PlainInstance> plain;
+  if (IsPlain(problem)) plain = MakePlain(problem);
+  // The peak of whole blocks; if rounding made them larger, there is more to say.
+  packing.lower_bound = plain.has_value() && !plain->rounded ? plain->peak : LowerBound(problem);
   if (PlainlyInfeasible(problem, packing.lower_bound, capacity)) {
     packing.outcome = Outcome::kInfeasible;
     return;
@@ -164,7 +168,7 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
   Task task{problem, options, capacity, limit, packing.lower_bound, budget};
   const bool hints = options.hints != HintPolicy::kIgnore && HasHints(problem);
   if (hints && options.hints == HintPolicy::kKeep) KeepHints(task, packing);
-  if (packing.offsets.empty()) RunStages(task, packing);
+  if (packing.offsets.empty()) RunStages(task, plain, packing);
   packing.deadline_hit = budget.Interrupted();
   Conclude(problem, limit, packing);
   if (hints && packing.has_offsets() && !packing.deadline_hit) {

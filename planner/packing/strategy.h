@@ -19,6 +19,7 @@
 
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/packing.h"
+#include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/problem.h"
 #include "tenure/planner/packing/solver.h"
 
@@ -39,8 +40,9 @@ struct Task {
 // What the packing has is kept unless something lower is found; the offsets stay empty if nothing
 // is known.
 
-// Skyline portfolio and repair, with the budget of placements of that effort. Plain problems only.
-void SolvePlain(Task& task, Effort portfolio, Packing& packing);
+// Skyline portfolio and repair, with the budget of placements of that effort. `plain` is the task's
+// problem in that form.
+void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing);
 
 // First fit over bodies. Says kInfeasible where fixed offsets contradict each other.
 void SolveGeneral(Task& task, Packing& packing);

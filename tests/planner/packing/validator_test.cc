@@ -195,5 +195,58 @@ TEST(Validator, AgreesWithEveryRule) {
   EXPECT_GT(wrong, 1000);
 }
 
+// Items that lie on what is beneath them, in some places with a byte between: short lives and long
+// ones, at all times and at few, in one arena and in three, and beyond 2^63.
+TEST(Validator, ManyItems) {
+  int good = 0, wrong = 0;
+  for (uint32_t variant = 0; variant < 16; ++variant) {
+    const bool far_times = (variant & 1) != 0, long_lives = (variant & 2) != 0;
+    const uint32_t arenas = (variant & 4) != 0 ? 3 : 1;
+    const uint64_t base = (variant & 8) != 0 ? uint64_t{1} << 63 : 0;
+    std::mt19937 random(variant);
+    constexpr uint32_t kItems = 1500;
+    Problem p;
+    p.arenas.resize(arenas);
+    std::vector<uint64_t> offsets;
+    std::vector<uint32_t> arena_of;
+    const auto overlap = [&](uint32_t a, uint32_t b) {
+      const Item &x = p.items[a], &y = p.items[b];
+      return arena_of[a] == arena_of[b] && x.first < y.last && y.first < x.last &&
+             offsets[a] < offsets[b] + y.size && offsets[b] < offsets[a] + x.size;
+    };
+    for (uint32_t i = 0; i < kItems; ++i) {
+      const auto first = static_cast<Time>(random() % kItems);
+      const auto length = static_cast<Time>(1 + random() % (long_lives ? kItems : 20));
+      const Time scale = far_times ? Time{1} << 50 : 1;
+      p.items.push_back({.first = (first - 700) * scale,
+                         .last = (first - 700 + length) * scale,
+                         .size = 1 + random() % 100});
+      arena_of.push_back(static_cast<uint32_t>(random() % arenas));
+      offsets.push_back(arena_of[i] == 0 ? base : 0);  // a sum of two would exceed 2^64
+      for (uint32_t b = 0; b < i; ++b) {
+        if (arena_of[b] == arena_of[i] && p.items[b].first < p.items[i].last &&
+            p.items[i].first < p.items[b].last) {
+          offsets[i] = std::max(offsets[i], offsets[b] + p.items[b].size);
+        }
+      }
+      offsets[i] += random() % 8 == 0 ? 1 : 0;
+    }
+    ASSERT_EQ(Verdict(p, At(p, offsets, arena_of)), "ok") << variant;
+    for (int change = 0; change < 40; ++change) {
+      const auto i = static_cast<uint32_t>(random() % kItems);
+      const uint64_t offset = offsets[i];
+      offsets[i] += change % 2 == 0 ? 1 : -(offset > (arena_of[i] == 0 ? base : 0) ? 1 : 0);
+      bool expected = true;
+      for (uint32_t b = 0; b < kItems; ++b) expected = expected && (b == i || !overlap(i, b));
+      const std::string verdict = Verdict(p, At(p, offsets, arena_of));
+      EXPECT_EQ(verdict == "ok", expected) << variant << ", item " << i << ": " << verdict;
+      ++(expected ? good : wrong);
+      offsets[i] = offset;
+    }
+  }
+  EXPECT_GT(good, 50);
+  EXPECT_GT(wrong, 300);
+}
+
 }  // namespace
 }  // namespace tenure::packing
