@@ -13,18 +13,13 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/cuda/cuda.h"
-#include "tenure/allocator/cuda/stream.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
-#include "tenure/runtime/buffer.h"
 #include "tenure/runtime/copy_many.h"
 #include "tenure/runtime/mapping.h"
-#include "tenure/tests/allocator/cuda/test_gpu.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/allocator/cuda/gpu_test.h"
 
 namespace tenure::cuda {
 namespace {
-
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 
 std::vector<uint8_t> Noise(uint64_t size, uint32_t seed) {
   std::vector<uint8_t> bytes(size);
@@ -36,50 +31,8 @@ std::vector<uint8_t> Noise(uint64_t size, uint32_t seed) {
   return bytes;
 }
 
-class CudaTest : public testing::TestWithParam<std::string> {
- protected:
-  void TearDown() override {
-    EXPECT_EQ(gpu_->Complaints(), "");
-    device_space_.reset();
-    unified_.reset();
-    pinned_.reset();
-    EXPECT_EQ(gpu_->Complaints(), "");
-    EXPECT_EQ(gpu_->Close(), "");
-  }
-
-  Allocator& Space(SpaceKind kind) {
-    std::unique_ptr<Allocator>& slot = kind == SpaceKind::kCuda          ? device_space_
-                                       : kind == SpaceKind::kCudaUnified ? unified_
-                                                                         : pinned_;
-    if (slot == nullptr) slot = gpu_->Make(kind);
-    return *slot;
-  }
-  Buffer Make(Allocator& allocator, uint64_t size, const BufferOptions& options = {}) {
-    absl::StatusOr<Buffer> made =
-        Buffer::Create(allocator, DType::kUInt8, Shape::Vector(size), options);
-    EXPECT_TRUE(made.ok()) << made.status();
-    return made.ok() ? *made : Buffer();
-  }
-  Buffer Filled(Allocator& allocator, const std::vector<uint8_t>& bytes) {
-    Buffer buffer = Make(allocator, bytes.size());
-    EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
-    return buffer;
-  }
-  static std::vector<uint8_t> BytesOf(const Buffer& buffer) {
-    std::vector<uint8_t> bytes(buffer.size());
-    EXPECT_OK(buffer.CopyOut(bytes.data(), bytes.size()));
-    return bytes;
-  }
-  std::shared_ptr<DeviceStream> NewStream() { return *DeviceStream::Create(gpu_->device()); }
-
-  std::unique_ptr<TestGpu> gpu_ = TestGpu::Make(GetParam());
-  std::unique_ptr<Allocator> device_space_, unified_, pinned_;
-};
-
-INSTANTIATE_TEST_SUITE_P(Gpus, CudaTest, testing::ValuesIn(TestGpu::Names()),
-                         [](const auto& name) { return name.param; });
-
-constexpr SpaceKind kSpaces[] = {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned};
+class CudaTest : public GpuTest {};
+TENURE_ON_ALL_GPUS(CudaTest);
 
 TEST_P(CudaTest, DevicesAreDescribed) {
   const DeviceInfo& info = gpu_->device()->info();
@@ -312,19 +265,20 @@ TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
   Buffer to = Filled(Space(SpaceKind::kCuda), std::vector<uint8_t>(5000, 0));
   Buffer busy = Make(Space(SpaceKind::kCuda), 10000);
   const TransferOptions in_graph{.queue = stream->handle()};
-  const absl::Status launched = gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
-    absl::StatusOr<Fence> fence = to.CopyFromAsync(from, in_graph);
-    if (!fence.ok()) return fence.status();
-    EXPECT_CODE(FailedPrecondition, stream->Record());
-    EXPECT_CODE(FailedPrecondition, to.CopyFrom(from, in_graph));
-    EXPECT_CODE(FailedPrecondition, stream->RecordTimestamp());
-    // What is not of the graph goes on as ever: fences are asked, memory is allocated.
-    EXPECT_OK(busy.FillWith<uint8_t>(1));
-    EXPECT_EQ(BytesOf(to), std::vector<uint8_t>(5000, 0)) << "the captured copy has run";
-    const std::byte fill[2] = {std::byte{3}, std::byte{9}};
-    absl::StatusOr<Fence> filled = to.View(4000, 1000)->FillAsync(fill, in_graph);
-    return filled.status();
-  });
+  const absl::StatusOr<size_t> launched =
+      gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
+        absl::StatusOr<Fence> fence = to.CopyFromAsync(from, in_graph);
+        if (!fence.ok()) return fence.status();
+        EXPECT_CODE(FailedPrecondition, stream->Record());
+        EXPECT_CODE(FailedPrecondition, to.CopyFrom(from, in_graph));
+        EXPECT_CODE(FailedPrecondition, stream->RecordTimestamp());
+        // What is not of the graph goes on as ever: fences are asked, memory is allocated.
+        EXPECT_OK(busy.FillWith<uint8_t>(1));
+        EXPECT_EQ(BytesOf(to), std::vector<uint8_t>(5000, 0)) << "the captured copy has run";
+        const std::byte fill[2] = {std::byte{3}, std::byte{9}};
+        absl::StatusOr<Fence> filled = to.View(4000, 1000)->FillAsync(fill, in_graph);
+        return filled.status();
+      });
   ASSERT_OK(launched);
   std::vector<uint8_t> expected = bytes;
   for (size_t i = 4000; i < 5000; ++i) expected[i] = i % 2 == 0 ? 3 : 9;
@@ -456,7 +410,7 @@ TEST_P(CudaTest, ABudgetIsKeptAndTheReportSaysAll) {
     EXPECT_GT(small->Trim(0), 0u);
     EXPECT_EQ(small->Stats().reserved_bytes, 0u);
   }
-  Buffer absurd = Make(Space(SpaceKind::kCuda), uint64_t{1} << 50);
+  Buffer absurd = Make(Space(SpaceKind::kCuda), uint64_t{1} << 50, {});
   EXPECT_CODE(ResourceExhausted, absurd.EnsureAllocated());
 }
 

@@ -62,63 +62,6 @@ TEST_F(CudaCopies, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
 
 // ---- behind kernels that are late
 
-// Every thread of the ring could be taken by what follows one kernel.
-TEST_F(CudaCopies, StagedCopiesBehindAKernelHoldUpNoOthers) {
-  const std::shared_ptr<DeviceStream> kernels = NewStream();
-  const std::vector<uint8_t> bytes = Pattern(5 * kMiB);
-  std::vector<Buffer> late;
-  for (int i = 0; i < 14; ++i) late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
-  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
-  fake_.Hold(kernels->get());
-  std::vector<Fence> copied;
-  for (const Buffer& buffer : late) {
-    fake_.LaunchWrite(kernels->get(), *buffer.MutableDeviceAddress(), bytes.size(), 0x77);
-    absl::StatusOr<Fence> kernel = kernels->Record();
-    ASSERT_OK(kernel);
-    ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
-    absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
-    ASSERT_OK(in);
-    copied.push_back(*in);
-  }
-  // In, out, and behind nothing: the kernel is let go by nobody meanwhile.
-  EXPECT_OK(other.CopyIn(bytes.data(), bytes.size(), {.timeout = absl::Seconds(5)}));
-  EXPECT_TRUE(BytesOf(other) == bytes);
-  std::vector<uint8_t> back(bytes.size());
-  absl::StatusOr<Fence> out = other.CopyOutAsync(back.data(), back.size());
-  ASSERT_OK(out);
-  EXPECT_OK(out->Wait());
-  EXPECT_TRUE(back == bytes);
-  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
-  fake_.Release(kernels->get());
-  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
-  for (const Buffer& buffer : late) EXPECT_TRUE(BytesOf(buffer) == bytes);
-}
-
-// Fences that are reached at any moment: while nobody looks, while one thread does, while it
-// sleeps.
-TEST_F(CudaCopies, StagedCopiesBehindManyKernelsAllEnd) {
-  const std::vector<uint8_t> bytes = Pattern(600 << 10);
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back(
-        [&, t, stream = NewStream(), buffer = Make(Space(SpaceKind::kCuda), bytes.size())] {
-          std::vector<uint8_t> back(bytes.size());
-          for (int i = 0; i < 60; ++i) {
-            fake_.LaunchSleep(stream->get(), absl::Microseconds(17 * ((i * 7 + t) % 13)));
-            absl::StatusOr<Fence> kernel = stream->Record();
-            ASSERT_OK(kernel);
-            ASSERT_OK(buffer.RecordUse(Access::kWrite, *kernel));
-            absl::StatusOr<Fence> in = buffer.CopyInAsync(bytes.data(), bytes.size());
-            ASSERT_OK(in);
-            ASSERT_OK(in->Wait(absl::Seconds(20)));
-            ASSERT_OK(buffer.CopyOut(back.data(), back.size()));
-            ASSERT_TRUE(back == bytes);
-          }
-        });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
 TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
   quarantines_ = true;
   const std::shared_ptr<DeviceStream> kernels = NewStream();
@@ -138,44 +81,6 @@ TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
   fake_.ClearFailures();
   fake_.Release(kernels->get());
   EXPECT_OK(kernels->Synchronize());
-}
-
-// More than there are streams for what follows others; and copies that follow those.
-TEST_F(CudaCopies, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
-  const std::shared_ptr<DeviceStream> kernels = NewStream();
-  const std::vector<uint8_t> bytes = Pattern(5000);
-  const Buffer source = Filled(Space(SpaceKind::kCudaPinned), bytes);
-  fake_.Hold(kernels->get());
-  std::vector<Buffer> late, behind;
-  std::vector<Fence> copied;
-  for (int i = 0; i < 20; ++i) {
-    late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
-    behind.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
-    fake_.LaunchWrite(kernels->get(), *late[i].MutableDeviceAddress(), bytes.size(), 0x77);
-    absl::StatusOr<Fence> kernel = kernels->Record();
-    ASSERT_OK(kernel);
-    ASSERT_OK(late[i].RecordUse(Access::kWrite, *kernel));
-    absl::StatusOr<Fence> in = late[i].CopyFromAsync(source);
-    ASSERT_OK(in);
-    absl::StatusOr<Fence> within = behind[i].CopyFromAsync(late[i]);
-    ASSERT_OK(within);
-    copied.push_back(*in);
-    copied.push_back(*within);
-  }
-  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
-  const Buffer third = Make(Space(SpaceKind::kCuda), bytes.size());
-  const Buffer back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
-  for (const auto& [to, from] : {std::pair(other, source), {third, other}, {back, third}}) {
-    absl::StatusOr<Fence> done = to.CopyFromAsync(from);
-    ASSERT_OK(done);
-    EXPECT_OK(done->Wait(absl::Seconds(5)));
-  }
-  EXPECT_EQ(BytesOf(back), bytes);
-  for (const Fence& fence : copied) EXPECT_FALSE(fence.IsReached());
-  fake_.Release(kernels->get());
-  for (const Fence& fence : copied) EXPECT_OK(fence.Wait());
-  for (const Buffer& buffer : late) EXPECT_EQ(BytesOf(buffer), bytes);
-  for (const Buffer& buffer : behind) EXPECT_EQ(BytesOf(buffer), bytes);
 }
 
 TEST_F(CudaCopies, EachDirectionHasItsStream) {

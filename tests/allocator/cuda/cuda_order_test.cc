@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/tests/allocator/cuda/fake_cuda.h"
 
@@ -48,37 +47,13 @@ class CudaOrder : public FakeCuda {
     thread.join();
     EXPECT_EQ(BytesOf(to), after) << from.allocator().space() << to.allocator().space();
   }
-
-  CpuAllocator cpu_;
 };
 
-TEST_F(CudaOrder, HostMemoryIsCopiedInTheOrderOfAQueue) {
-  const std::vector<uint8_t> bytes = Pattern(100000);
+TEST_F(CudaOrder, PinnedMemoryOfTwoDevicesIsCopiedInTheOrderOfAQueue) {
   for (const bool wait : {true, false}) {
-    for (const SpaceKind kind : {SpaceKind::kCudaPinned, SpaceKind::kCudaUnified}) {
-      CopyBehind(Make(Space(kind), bytes.size()), Filled(cpu_, bytes), wait);
-      CopyBehind(Make(cpu_, bytes.size()), Filled(Space(kind), bytes), wait);
-    }
-    const Buffer other = Filled(Space(SpaceKind::kCudaPinned, 1), bytes);
-    CopyBehind(Make(Space(SpaceKind::kCudaPinned), bytes.size()), other, wait);
+    CopyBehind(Make(Space(SpaceKind::kCudaPinned), 100000),
+               Filled(Space(SpaceKind::kCudaPinned, 1), Pattern(100000)), wait);
   }
-}
-
-// Uses that are recorded of memory of the host's are followed in a queue, too.
-TEST_F(CudaOrder, CopiesOfHostMemoryInAQueueFollowRecordedUses) {
-  const std::vector<uint8_t> bytes = Pattern(3000);
-  const std::shared_ptr<DeviceStream> kernels = NewStream(), stream = NewStream();
-  const Buffer from = Filled(Space(SpaceKind::kCudaPinned), bytes), to = Make(cpu_, bytes.size());
-  fake_.LaunchWrite(kernels->get(), *from.MutableDeviceAddress(), 1000, 0x55);
-  fake_.LaunchSleep(kernels->get(), absl::Milliseconds(20));
-  absl::StatusOr<Fence> kernel = kernels->Record();
-  ASSERT_OK(kernel);
-  ASSERT_OK(from.RecordUse(Access::kWrite, *kernel));
-  absl::StatusOr<Fence> copied = to.CopyFromAsync(from, {.queue = stream->handle()});
-  ASSERT_OK(copied);
-  ASSERT_OK(copied->Wait());
-  EXPECT_TRUE(kernel->IsReached());
-  EXPECT_EQ(BytesOf(to), BytesOf(from));
 }
 
 TEST_F(CudaOrder, WaysThatTheHostHasAPartInAreRefusedInAQueue) {

@@ -1,36 +1,19 @@
 // Many threads with streams of their own on one device: buffers come and go, are copied, filled and
-// used by queued work, and every byte is as its last writer left it. And memory that two processes
-// share.
+// used by queued work, and every byte is as its last writer left it.
 
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/numbers.h"
-#include "gtest/gtest.h"
-#include "tenure/allocator/cuda/cuda.h"
-#include "tenure/allocator/cuda/stream.h"
-#include "tenure/runtime/buffer.h"
-#include "tenure/tests/allocator/cuda/test_gpu.h"
-#include "tenure/tests/runtime/status_matchers.h"
-
-extern char** environ;
+#include "tenure/tests/allocator/cuda/gpu_test.h"
 
 namespace tenure::cuda {
 namespace {
 
-class CudaStress : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(Gpus, CudaStress, testing::ValuesIn(TestGpu::Names()),
-                         [](const auto& name) { return name.param; });
+class CudaStress : public GpuTest {};
+TENURE_ON_ALL_GPUS(CudaStress);
 
 struct Kept {
   Buffer buffer;
@@ -108,112 +91,20 @@ void Worker(TestGpu& gpu, std::vector<Allocator*> spaces, uint32_t seed, int ste
 }
 
 TEST_P(CudaStress, ThreadsAndStreamsKeepTheirBytes) {
-  std::unique_ptr<TestGpu> gpu = TestGpu::Make(GetParam());
-  {
-    std::unique_ptr<Allocator> device = gpu->Make(SpaceKind::kCuda);
-    std::unique_ptr<Allocator> unified = gpu->Make(SpaceKind::kCudaUnified);
-    std::unique_ptr<Allocator> pinned = gpu->Make(SpaceKind::kCudaPinned);
-    std::vector<std::thread> threads;
-    const int steps = gpu->real() ? 2000 : 150;
-    for (uint32_t t = 0; t < (gpu->real() ? 12 : 4); ++t) {
-      threads.emplace_back([&, t] {
-        // Host memory is touched by the host: kept to spaces where the device does it all.
-        Worker(*gpu, {device.get(), device.get(), unified.get(), pinned.get()}, t + 1, steps);
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    for (Allocator* space : {device.get(), unified.get(), pinned.get()}) {
-      EXPECT_OK(space->Synchronize());
-      EXPECT_EQ(space->Stats().in_use_bytes, 0u);
-    }
-    // Uses on the threads' streams may outlast them.
-    for (int i = 0; i < 2000 && device->Stats().deferred_bytes + unified->Stats().deferred_bytes +
-                                        pinned->Stats().deferred_bytes >
-                                    0;
-         ++i) {
-      for (Allocator* space : {device.get(), unified.get(), pinned.get()}) space->Poll();
-      absl::SleepFor(absl::Milliseconds(1));
-    }
+  Allocator &device = Space(SpaceKind::kCuda), &unified = Space(SpaceKind::kCudaUnified),
+            &pinned = Space(SpaceKind::kCudaPinned);
+  std::vector<std::thread> threads;
+  const int steps = gpu_->real() ? 2000 : 150;
+  for (uint32_t t = 0; t < (gpu_->real() ? 12 : 4); ++t) {
+    threads.emplace_back([&, t] {
+      // Host memory is touched by the host: kept to spaces where the device does it all.
+      Worker(*gpu_, {&device, &device, &unified, &pinned}, t + 1, steps);
+    });
   }
-  EXPECT_EQ(gpu->Complaints(), "");
-  EXPECT_EQ(gpu->Close(), "");
-}
-
-// ------------------------------------------------------------------------------------------------
-// two processes
-
-constexpr char kFdVariable[] = "TENURE_TEST_SHARED_FD";
-constexpr char kIpcVariable[] = "TENURE_TEST_SHARED_IPC";
-constexpr uint64_t kSharedBytes = (uint64_t{5} << 20) + 100;
-
-// In the other process, which the test below starts: the bytes are 0x21, and become 0x42.
-TEST(CudaSharing, ChildChangesWhatItIsGiven) {
-  const char* fd = std::getenv(kFdVariable);
-  const char* ipc = std::getenv(kIpcVariable);
-  if (fd == nullptr && ipc == nullptr) GTEST_SKIP() << "not the other process";
-  std::unique_ptr<TestGpu> gpu = TestGpu::Make("Real");
-  std::unique_ptr<Allocator> space = gpu->Make(SpaceKind::kCuda);
-  auto* share = space->Capability<ShareCapability>();
-  int number = -1;
-  absl::StatusOr<ForeignMemory> memory =
-      fd != nullptr && absl::SimpleAtoi(fd, &number)
-          ? share->ImportFd(number, kSharedBytes)
-          : share->ImportIpc(absl::HexStringToBytes(ipc), kSharedBytes);
-  ASSERT_OK(memory);
-  absl::StatusOr<Buffer> buffer =
-      Buffer::Wrap(*space, DType::kUInt8, Shape::Vector(kSharedBytes), *memory, kSharedBytes);
-  ASSERT_OK(buffer);
-  std::vector<uint8_t> bytes(kSharedBytes);
-  ASSERT_OK(buffer->CopyOut(bytes.data(), bytes.size()));
-  EXPECT_EQ(bytes, std::vector<uint8_t>(kSharedBytes, 0x21));
-  ASSERT_OK(buffer->FillWith<uint8_t>(0x42));
-}
-
-int RunChild(const std::string& setting) {
-  std::vector<char*> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
-  std::string copy = setting;
-  environment.push_back(copy.data());
-  environment.push_back(nullptr);
-  std::string program = "/proc/self/exe", filter = "--gtest_filter=CudaSharing.ChildChanges*";
-  char* arguments[] = {program.data(), filter.data(), nullptr};
-  pid_t child = 0;
-  if (posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()) != 0) {
-    return -1;
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-TEST_P(CudaStress, AnotherProcessSeesSharedBytes) {
-  std::unique_ptr<TestGpu> gpu = TestGpu::Make(GetParam());
-  if (!gpu->real()) GTEST_SKIP() << "the fake lives in one process";
-  std::unique_ptr<Allocator> space = gpu->Make(SpaceKind::kCuda);
-  auto* share = space->Capability<ShareCapability>();
-  for (const Sharing kind : {Sharing::kPosixFd, Sharing::kIpc}) {
-    absl::StatusOr<Buffer> buffer = Buffer::Create(
-        *space, DType::kUInt8, Shape::Vector(kSharedBytes), {.immediate = true, .sharing = kind});
-    ASSERT_OK(buffer);
-    ASSERT_OK(buffer->FillWith<uint8_t>(0x21));
-    std::string setting;
-    int fd = -1;
-    if (kind == Sharing::kPosixFd) {
-      absl::StatusOr<int> exported = share->ExportFd(buffer->storage()->root());
-      ASSERT_OK(exported);
-      fd = dup(*exported);  // without close-on-exec
-      close(*exported);
-      setting = std::string(kFdVariable) + "=" + std::to_string(fd);
-    } else {
-      absl::StatusOr<std::string> handle = share->ExportIpc(buffer->storage()->root());
-      ASSERT_OK(handle);
-      setting = std::string(kIpcVariable) + "=" + absl::BytesToHexString(*handle);
-    }
-    EXPECT_EQ(RunChild(setting), 0);
-    if (fd >= 0) close(fd);
-    std::vector<uint8_t> bytes(kSharedBytes);
-    ASSERT_OK(buffer->CopyOut(bytes.data(), bytes.size()));
-    EXPECT_EQ(bytes, std::vector<uint8_t>(kSharedBytes, 0x42));
+  for (std::thread& thread : threads) thread.join();
+  for (Allocator* space : {&device, &unified, &pinned}) {
+    EXPECT_OK(space->Synchronize());
+    EXPECT_EQ(space->Stats().in_use_bytes, 0u);
   }
 }
 

@@ -18,16 +18,13 @@
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/allocator/cuda/stream.h"
-#include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/cuda/fake_driver.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/allocator/cuda/test_buffers.h"
 
 namespace tenure::cuda {
 
 class FakeCuda : public testing::Test {
  protected:
-  static constexpr uint64_t kMiB = uint64_t{1} << 20;
-
   FakeCuda() : FakeCuda(FakeOptions{}) {}
   explicit FakeCuda(FakeOptions options)
       : fake_(std::move(options)), driver_(Driver::FromTable(fake_.table())) {
@@ -51,28 +48,6 @@ class FakeCuda : public testing::Test {
     std::unique_ptr<Allocator>& slot = spaces_[{ordinal, kind}];
     if (slot == nullptr) slot = *MakeAllocatorOn(OpenDevice(ordinal), kind, {});
     return *slot;
-  }
-  static Buffer Make(Allocator& allocator, uint64_t size) {
-    absl::StatusOr<Buffer> made = Buffer::Create(allocator, DType::kUInt8, Shape::Vector(size),
-                                                 BufferOptions{.immediate = true});
-    EXPECT_OK(made);
-    return *made;
-  }
-  static Buffer Filled(Allocator& allocator, const std::vector<uint8_t>& bytes) {
-    Buffer buffer = Make(allocator, bytes.size());
-    EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
-    return buffer;
-  }
-  static std::vector<uint8_t> BytesOf(const Buffer& buffer) {
-    std::vector<uint8_t> bytes(buffer.size());
-    EXPECT_OK(buffer.CopyOut(bytes.data(), bytes.size()));
-    return bytes;
-  }
-  // Numbers that differ from place to place.
-  static std::vector<uint8_t> Pattern(uint64_t size, uint64_t seed = 1) {
-    std::vector<uint8_t> bytes(size);
-    for (uint64_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>(i * 31 + i / 251 + seed);
-    return bytes;
   }
   std::shared_ptr<DeviceStream> NewStream() { return *DeviceStream::Create(device_); }
 

@@ -2,11 +2,14 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_join.h"
+#include "absl/synchronization/notification.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/tests/allocator/cuda/fake_driver.h"
 
@@ -20,7 +23,8 @@ void Require(const absl::Status& status) {
 }
 
 // A kernel that waits for so many nanoseconds of the device's clock.
-constexpr char kSpin[] = R"(
+// And one that waits for a number in the host's memory to come to `value`, at most for so long.
+constexpr char kKernels[] = R"(
 .version 7.0
 .target sm_70
 .address_size 64
@@ -37,6 +41,27 @@ loop:
   @%again bra loop;
   ret;
 }
+.visible .entry hold(.param .u64 flag, .param .u32 value, .param .u64 nanoseconds)
+{
+  .reg .u64 %address, %limit, %begin, %now, %passed;
+  .reg .u32 %wanted, %seen;
+  .reg .pred %over;
+  ld.param.u64 %address, [flag];
+  ld.param.u32 %wanted, [value];
+  ld.param.u64 %limit, [nanoseconds];
+  cvta.to.global.u64 %address, %address;
+  mov.u64 %begin, %globaltimer;
+look:
+  ld.volatile.global.u32 %seen, [%address];
+  setp.ge.u32 %over, %seen, %wanted;
+  @%over bra done;
+  mov.u64 %now, %globaltimer;
+  sub.u64 %passed, %now, %begin;
+  setp.lt.u64 %over, %passed, %limit;
+  @%over bra look;
+done:
+  ret;
+}
 )";
 
 class RealGpu final : public TestGpu {
@@ -48,8 +73,18 @@ class RealGpu final : public TestGpu {
     Require(device.status());
     device_ = *std::move(device);
     Device::Scope scope(*device_);
-    Require(TENURE_CU(device_->driver(), ModuleLoadData, &module_, kSpin));
-    Require(TENURE_CU(device_->driver(), ModuleGetFunction, &spin_, module_, "spin"));
+    const Driver& cuda = device_->driver();
+    Require(TENURE_CU(cuda, ModuleLoadData, &module_, kKernels));
+    Require(TENURE_CU(cuda, ModuleGetFunction, &spin_, module_, "spin"));
+    Require(TENURE_CU(cuda, ModuleGetFunction, &hold_, module_, "hold"));
+    void* flag = nullptr;
+    Require(TENURE_CU(cuda, MemHostAlloc, &flag, sizeof(*released_), CU_MEMHOSTALLOC_PORTABLE));
+    released_ = new (flag) std::atomic<uint32_t>(0);
+    // Loaded when they first run, which might wait for the device: not while something is held.
+    Busy(nullptr, absl::ZeroDuration());
+    Hold(nullptr);
+    Release();
+    Require(TENURE_CU(cuda, StreamSynchronize, nullptr));
   }
   ~RealGpu() override { Close(); }
 
@@ -63,8 +98,19 @@ class RealGpu final : public TestGpu {
                       nullptr));
   }
 
-  absl::Status CaptureAndLaunch(CUstream stream, int launches,
-                                const std::function<absl::Status()>& work) override {
+  void Hold(CUstream stream) override {
+    Device::Scope scope(*device_);
+    auto address = reinterpret_cast<uint64_t>(released_);
+    uint32_t number = ++held_;
+    auto nanoseconds = static_cast<uint64_t>(absl::ToInt64Nanoseconds(kMostHeld));
+    void* params[] = {&address, &number, &nanoseconds};
+    Require(TENURE_CU(device_->driver(), LaunchKernel, hold_, 1, 1, 1, 1, 1, 1, 0, stream, params,
+                      nullptr));
+  }
+  void Release() override { released_->store(held_); }
+
+  absl::StatusOr<size_t> CaptureAndLaunch(CUstream stream, int launches,
+                                          const std::function<absl::Status()>& work) override {
     // Graphs are the embedding program's: the table has nothing of them.
     static void* const library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
     auto begin = reinterpret_cast<PFN_cuStreamBeginCapture_v10010>(
@@ -74,6 +120,7 @@ class RealGpu final : public TestGpu {
     auto make = reinterpret_cast<PFN_cuGraphInstantiateWithFlags_v11040>(
         dlsym(library, "cuGraphInstantiateWithFlags"));
     auto launch = reinterpret_cast<PFN_cuGraphLaunch_v10000>(dlsym(library, "cuGraphLaunch"));
+    auto nodes = reinterpret_cast<PFN_cuGraphGetNodes_v10000>(dlsym(library, "cuGraphGetNodes"));
     const Driver& driver = device_->driver();
     {
       Device::Scope scope(*device_);
@@ -86,20 +133,25 @@ class RealGpu final : public TestGpu {
     absl::Status ended = driver.StatusOf(end(stream, &graph), "cuStreamEndCapture");
     if (!status.ok()) return status;
     if (!ended.ok()) return ended;
+    size_t count = 0;
+    status = driver.StatusOf(nodes(graph, nullptr, &count), "cuGraphGetNodes");
     CUgraphExec executable = nullptr;
-    status = driver.StatusOf(make(&executable, graph, 0), "cuGraphInstantiate");
+    if (status.ok()) status = driver.StatusOf(make(&executable, graph, 0), "cuGraphInstantiate");
     for (int i = 0; status.ok() && i < launches; ++i) {
       status = driver.StatusOf(launch(executable, stream), "cuGraphLaunch");
     }
     if (status.ok()) status = TENURE_CU(driver, StreamSynchronize, stream);
-    return status;
+    if (!status.ok()) return status;
+    return count;
   }
 
   std::string Complaints() override { return ""; }
   std::string Close() override {
     if (device_ != nullptr) {
+      Release();
       Device::Scope scope(*device_);
       (void)device_->driver()->ModuleUnload(module_);
+      (void)device_->driver()->MemFreeHost(released_);
     }
     device_.reset();
     return "";
@@ -107,7 +159,9 @@ class RealGpu final : public TestGpu {
 
  private:
   CUmodule module_ = nullptr;
-  CUfunction spin_ = nullptr;
+  CUfunction spin_ = nullptr, hold_ = nullptr;
+  uint32_t held_ = 0;                          // how often
+  std::atomic<uint32_t>* released_ = nullptr;  // page-locked; up to which of them
 };
 
 class FakeGpu final : public TestGpu {
@@ -119,14 +173,27 @@ class FakeGpu final : public TestGpu {
     device_ = *std::move(device);
   }
   // Before the fake, which it is made of.
-  ~FakeGpu() override { device_.reset(); }
+  ~FakeGpu() override {
+    Release();
+    device_.reset();
+  }
 
   bool real() const override { return false; }
   void Busy(CUstream stream, absl::Duration duration) override {
     fake_.LaunchSleep(stream, duration);
   }
-  absl::Status CaptureAndLaunch(CUstream stream, int launches,
-                                const std::function<absl::Status()>& work) override {
+  void Hold(CUstream stream) override {
+    // Not the fake's own hold, which calls that wait for the device know of and pass by.
+    auto gate = std::make_shared<absl::Notification>();
+    held_.push_back(gate);
+    fake_.LaunchHost(stream, [gate] { gate->WaitForNotificationWithTimeout(kMostHeld); });
+  }
+  void Release() override {
+    for (const auto& gate : held_) gate->Notify();
+    held_.clear();
+  }
+  absl::StatusOr<size_t> CaptureAndLaunch(CUstream stream, int launches,
+                                          const std::function<absl::Status()>& work) override {
     Require(driver_->StatusOf(fake_.BeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL), "begin"));
     absl::Status status = work();
     FakeGraph graph;
@@ -138,7 +205,8 @@ class FakeGpu final : public TestGpu {
     }
     Device::Scope scope(*device_);
     if (status.ok()) status = TENURE_CU(*driver_, StreamSynchronize, stream);
-    return status;
+    if (!status.ok()) return status;
+    return graph.nodes.size();
   }
   std::string Complaints() override {
     const std::vector<std::string> all = fake_.Violations();
@@ -146,6 +214,7 @@ class FakeGpu final : public TestGpu {
     return absl::StrJoin(all, "\n");
   }
   std::string Close() override {
+    Release();
     device_.reset();
     return absl::StrJoin(fake_.LeakReport(), "\n");
   }
@@ -153,6 +222,7 @@ class FakeGpu final : public TestGpu {
  private:
   FakeDriver fake_;
   absl::StatusOr<Driver> driver_;
+  std::vector<std::shared_ptr<absl::Notification>> held_;
 };
 
 }  // namespace
@@ -182,6 +252,11 @@ std::unique_ptr<Allocator> TestGpu::Make(SpaceKind kind, const AllocatorOptions&
   absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(device_, kind, options);
   Require(made.status());
   return *std::move(made);
+}
+
+void TestGpu::Write(CUstream stream, uint64_t address, uint64_t size_bytes, uint8_t value) const {
+  Device::Scope scope(*device_);
+  Require(TENURE_CU(device_->driver(), MemsetD8Async, address, value, size_bytes, stream));
 }
 
 }  // namespace tenure::cuda

@@ -11,12 +11,15 @@
 #ifndef TENURE_TESTS_ALLOCATOR_CUDA_TEST_GPU_H_
 #define TENURE_TESTS_ALLOCATOR_CUDA_TEST_GPU_H_
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/cuda/allocators.h"
@@ -39,10 +42,19 @@ class TestGpu {
 
   // Keeps the stream busy for that long: what stands behind it waits.
   virtual void Busy(CUstream stream, absl::Duration duration) = 0;
+  // What is given to the stream from now on waits until Release(), or for kMostHeld: a test that
+  // waits for it all the same fails and does not hang.
+  virtual void Hold(CUstream stream) = 0;
+  // Whatever is held.
+  virtual void Release() = 0;
+  static constexpr absl::Duration kMostHeld = absl::Seconds(15);
+  // As a kernel of the embedder's: writes these bytes when the stream gets there.
+  void Write(CUstream stream, uint64_t address, uint64_t size_bytes, uint8_t value) const;
   // What is given to `stream` within `work` becomes a graph, which is launched `launches` times and
-  // waited for. The status is that of `work`, or of the launches.
-  virtual absl::Status CaptureAndLaunch(CUstream stream, int launches,
-                                        const std::function<absl::Status()>& work) = 0;
+  // waited for: how many nodes it had. The status is that of `work`, of the capture (if it was
+  // spoiled), or of the launches.
+  virtual absl::StatusOr<size_t> CaptureAndLaunch(CUstream stream, int launches,
+                                                  const std::function<absl::Status()>& work) = 0;
   // What the device has to complain about; empty: nothing.
   virtual std::string Complaints() = 0;
   // Lets go of the device, and says what is left behind then.
