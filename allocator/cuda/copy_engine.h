@@ -14,8 +14,11 @@
 // Where the caller is going to wait (CopyOptions::may_block), copies take a stream of their own for
 // the call: nobody waits behind somebody else's copy. Others give a fence, and go
 // - to three streams, one for each direction (to the device, from it, within it) ...
-// - ... but to one of 16 more where they have to follow unreached fences of others: what stands
-//   behind a late kernel holds up nothing but, when all 16 are taken, what does so too;
+// - ... but to one of four more where they have to follow unreached fences of others: what stands
+//   behind a late kernel holds up nothing but, when all four are taken, what does so too. No more
+//   than four, as a process has eight hardware queues for a device (CUDA_DEVICE_MAX_CONNECTIONS):
+//   on an H100 four streams that wait held up nobody, eight held up every kernel and copy of all
+//   others, whatever their priorities;
 // - to the caller's own stream (CopyOptions::queue), and, while that is being captured, into its
 //   graph. What the graph can't hold is refused before the driver spoils the capture.
 //
@@ -87,7 +90,7 @@ class CopyEngine {
  private:
   // Streams of callers that are remembered; of others the context is asked each time.
   static constexpr size_t kMostQueues = 64;
-  static constexpr size_t kMostFollowers = 16;
+  static constexpr size_t kMostFollowers = 4;
 
   // What a copy moves, and whether by way of memory of its own: for what a graph can't hold.
   struct Move {
