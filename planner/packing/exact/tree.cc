@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/strategy.h"
@@ -27,6 +28,8 @@ Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Uni
   geometric_.assign(n, 0);
   low_.assign(n, 0);
   total_ = model.total;
+  const auto most = std::max_element(total_.begin(), total_.end());
+  narrow_ = capacity < kNoKey && (most == total_.end() || *most < kNoKey);
   floor_.assign(model.sections, 0);
   second_.assign(model.sections, 0);
   next_.assign(model.sections, 0);
@@ -170,9 +173,11 @@ void Tree::UndoTo(size_t mark) {
         break;
       case Change::kAll:
         low_[i] = cell_[i].key = geometric_[i] = undo.old;
+        TellSections(i);
         break;
       case Change::kLow:
         low_[i] = cell_[i].key = undo.old;
+        TellSections(i);
         break;
       case Change::kGeometric:
         geometric_[i] = undo.old;
@@ -205,6 +210,7 @@ Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64
     low_[i] = cell_[i].key = geometric_[i] = Fit(i, 0);
     if (low_[i] + size(i) > capacity_) return Verdict::kInfeasible;
   }
+  FillNarrow();
   for (uint32_t i = 0; i < order_.size(); ++i) {
     if (next_sibling_[i] == order_.size()) continue;
     if (!Raise(next_sibling_[i], low_[i] + size(i))) return Verdict::kInfeasible;
@@ -234,6 +240,17 @@ Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64
       case Step::kStopped:
         return Verdict::kStopped;
     }
+  }
+}
+
+void Tree::FillNarrow() {
+  if (!narrow_) return;
+  member_key_.resize(members_.values.size());
+  member_size_.resize(members_.values.size());
+  for (size_t at = 0; at < members_.values.size(); ++at) {
+    const Cell& cell = cell_[members_.values[at]];
+    member_key_[at] = static_cast<int32_t>(cell.key);
+    member_size_[at] = static_cast<int32_t>(cell.size);
   }
 }
 

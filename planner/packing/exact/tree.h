@@ -77,8 +77,7 @@ class Tree {
     Units floor = 0;  // their key
     Units next = 0;   // the lowest key above it
     uint32_t ways = 0;
-    uint32_t item = 0;             // one of them
-    uint32_t first = 0, last = 0;  // the sections that they are in
+    uint32_t item = 0;  // it, if there is one way
 
     friend bool operator==(const Lowest&, const Lowest&) = default;
   };
@@ -109,13 +108,26 @@ class Tree {
   bool Exclude(uint32_t item);
   bool CheckTouched();
   bool CheckSection(uint32_t section);
+  // CheckSection's two steps, by keys of 32 bits where the capacity allows: whether the open items
+  // may still fit, given the lowest key and what lies at `probe_` or above; and what lies lowest.
+  bool RoomLeft(uint32_t section, Units floor, Units above) const;
+  void UpdateLowest(uint32_t section, const Lowest& lowest);
+  bool CheckNarrow(uint32_t section);
+  bool CheckWide(uint32_t section);
   bool PlaceDominating(uint32_t first, uint32_t last);
-  void Touch(uint32_t section);
+  void Touch(uint32_t section) {
+    if (touched_flag_[section] != 0) return;
+    touched_flag_[section] = 1;
+    touched_.push_back(section);
+  }
   void ClearTouched();
   Units LowestOther(uint32_t item) const;  // the lowest offset of an open item in its sections
   Units LowestSupport(uint32_t item);
   bool OutOfOrder(uint32_t item, Units offset) const;
   void TakeOut(uint32_t section, uint32_t span);
+  // Writes the key of an open item to the tables of its sections.
+  void TellSections(uint32_t item);
+  void FillNarrow();
   void SetLowest(uint32_t section, const Lowest& lowest) {
     lowest_[section] = lowest;
     floor_[section] = lowest.floor;
@@ -143,6 +155,9 @@ class Tree {
   void Blame(uint32_t section);
 
   // tree_choice.cc
+  struct SectionSpan {
+    uint32_t first = 0, last = 0;
+  };
   struct Spot {
     uint32_t section = 0;
     uint32_t item = 0;  // of Choice::kItem
@@ -151,6 +166,7 @@ class Tree {
   };
   Spot Choose(uint32_t first, uint32_t last);
   bool Look(uint32_t section, Spot& spot, double& value);
+  SectionSpan LowestHull(uint32_t section) const;
   double Value(uint32_t section, uint32_t ways) const;
   bool MayStayEmpty(uint32_t section);
 
@@ -184,6 +200,10 @@ class Tree {
   Rows members_;
   std::vector<uint32_t> member_span_;  // of each entry of members_: its entry of spans_
   std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
+  // Of each entry of members_, if `narrow_`: key and size, side by side for the scans. The keys are
+  // those of cell_; of entries that are not open they mean nothing.
+  bool narrow_ = false;
+  std::vector<int32_t> member_key_, member_size_;
 
   // The state; every change is on the trail.
   std::vector<uint32_t> open_count_;  // of each section

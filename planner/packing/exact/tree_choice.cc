@@ -44,7 +44,7 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
     const bool fills = lowest.next > room || lowest.floor >= room;
     const uint32_t ways = lowest.ways == 1 && !fills ? 2 : lowest.ways;
     if (any && Value(t, ways) >= best_value) continue;
-    if (Halted(lowest.last - lowest.first) && any) break;
+    if (Halted(open_count_[t]) && any) break;
     Spot spot;
     double value = 0;
     if (!Look(t, spot, value)) continue;
@@ -57,6 +57,27 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
   return best;
 }
 
+// The sections that the lowest open items of a section are in.
+Tree::SectionSpan Tree::LowestHull(uint32_t section) const {
+  const Units floor = floor_[section];
+  SectionSpan hull{section, section};
+  const auto add = [&](uint32_t item) {
+    hull.first = std::min(hull.first, first_section_[item]);
+    hull.last = std::max(hull.last, last_section_[item]);
+  };
+  if (narrow_) {
+    const uint32_t begin = members_.begin[section], end = begin + open_count_[section];
+    for (uint32_t at = begin; at < end; ++at) {
+      if (member_key_[at] == static_cast<int32_t>(floor)) add(members_.values[at]);
+    }
+    return hull;
+  }
+  for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
+    if (key(*i) == floor) add(*i);
+  }
+  return hull;
+}
+
 // False unless the items that fit on the floor of the section could be placed now: nothing may
 // come below them later, elsewhere in their lives.
 bool Tree::Look(uint32_t section, Spot& spot, double& value) {
@@ -64,10 +85,11 @@ bool Tree::Look(uint32_t section, Spot& spot, double& value) {
   const Units floor = lowest.floor;
   if (whole_) {
     // The walls of a valley stand close, mostly.
-    for (uint32_t t = section; t > lowest.first; --t) {
+    const SectionSpan hull = LowestHull(section);
+    for (uint32_t t = section; t > hull.first; --t) {
       if (floor_[t - 1] < floor) return false;
     }
-    for (uint32_t t = section; t < lowest.last; ++t) {
+    for (uint32_t t = section; t < hull.last; ++t) {
       if (floor_[t + 1] < floor) return false;
     }
   } else {

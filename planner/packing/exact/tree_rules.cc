@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/tree.h"
 
@@ -18,12 +19,6 @@ Units AlignUp(Units offset, Units alignment) {
 
 }  // namespace
 
-void Tree::Touch(uint32_t section) {
-  if (touched_flag_[section] != 0) return;
-  touched_flag_[section] = 1;
-  touched_.push_back(section);
-}
-
 void Tree::ClearTouched() {
   for (uint32_t t : touched_) touched_flag_[t] = 0;
   touched_.clear();
@@ -34,8 +29,22 @@ void Tree::TakeOut(uint32_t section, uint32_t span) {
   const uint32_t last = members_.begin[section] + --open_count_[section];
   std::swap(members_.values[at], members_.values[last]);
   std::swap(member_span_[at], member_span_[last]);
+  if (narrow_) {
+    std::swap(member_key_[at], member_key_[last]);
+    std::swap(member_size_[at], member_size_[last]);
+  }
   member_at_[member_span_[at]] = at;
   member_at_[span] = last;
+}
+
+void Tree::TellSections(uint32_t item) {
+  if (!narrow_) return;
+  const auto key = static_cast<int32_t>(cell_[item].key);
+  int32_t* const keys = member_key_.data();
+  const uint32_t* const end = member_at_.data() + spans_.begin[item + 1];
+  for (const uint32_t* at = member_at_.data() + spans_.begin[item]; at != end; ++at) {
+    keys[*at] = key;
+  }
 }
 
 // The lowest offset from this one up where the item is aligned and overlaps nothing fixed. What
@@ -107,8 +116,11 @@ bool Tree::Raise(uint32_t item, Units offset, Change change) {
     low_[item] = cell_[item].key = offset;
     if (change == Change::kAll) geometric_[item] = offset;
     work_ += spans_.begin[item + 1] - spans_.begin[item];
-    for (const uint32_t* t = spans_.first(item); t != spans_.last(item); ++t) {
-      if (old <= next_[*t]) Touch(*t);
+    TellSections(item);
+    const Units* const next_keys = next_.data();
+    const uint32_t* const end = spans_.last(item);
+    for (const uint32_t* t = spans_.first(item); t != end; ++t) {
+      if (old <= next_keys[*t]) Touch(*t);
     }
     // The next of equal items lies above this one.
     const uint32_t next = next_sibling_[item];
@@ -141,6 +153,42 @@ bool Tree::CheckTouched() {
 }
 
 bool Tree::CheckSection(uint32_t section) {
+  return narrow_ ? CheckNarrow(section) : CheckWide(section);
+}
+
+bool Tree::RoomLeft(uint32_t section, Units floor, Units above) const {
+  const Units total = total_[section];
+  if (total == 0) return true;
+  if (rules_.section_floors && floor + total > capacity_) return false;
+  return !rules_.stacks || probe_ + above <= capacity_;
+}
+
+void Tree::UpdateLowest(uint32_t section, const Lowest& lowest) {
+  if (lowest == lowest_[section]) return;
+  trail_.push_back({Change::kLowest, section, 0});
+  old_lowest_.push_back(lowest_[section]);
+  SetLowest(section, lowest);
+}
+
+bool Tree::CheckNarrow(uint32_t section) {
+  const uint32_t begin = members_.begin[section];
+  const uint32_t n = open_count_[section];
+  if (n == 0) {
+    UpdateLowest(section, {kNoUnits, kNoUnits, 0, 0});
+    return true;
+  }
+  const int32_t* const keys = member_key_.data() + begin;
+  const auto probe = static_cast<int32_t>(std::min<Units>(probe_, kNoKey));
+  const KeyScan scan = ScanKeys(keys, member_size_.data() + begin, n, probe);
+  if (!RoomLeft(section, scan.least, scan.above)) return false;
+  const LeastKeys least = FindLeast(keys, n, scan.least);
+  const auto ways = static_cast<uint32_t>(least.ways);
+  UpdateLowest(section, {scan.least, least.next == kNoKey ? kNoUnits : least.next, ways,
+                         ways > 1 ? 0 : members_.values[begin + static_cast<uint32_t>(least.at)]});
+  return true;
+}
+
+bool Tree::CheckWide(uint32_t section) {
   Lowest lowest{.floor = kNoUnits, .next = kNoUnits};
   Units above = 0;
   for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
@@ -150,21 +198,14 @@ bool Tree::CheckSection(uint32_t section) {
       lowest.next = std::min(lowest.next, cell.key);
     } else if (cell.key == lowest.floor) {
       ++lowest.ways;
-      lowest.first = std::min(lowest.first, first_section_[*i]);
-      lowest.last = std::max(lowest.last, last_section_[*i]);
+      lowest.item = 0;
     } else {
-      lowest = {cell.key, lowest.floor, 1, *i, first_section_[*i], last_section_[*i]};
+      lowest = {cell.key, lowest.floor, 1, *i};
     }
   }
-  if (!(lowest == lowest_[section])) {
-    trail_.push_back({Change::kLowest, section, 0});
-    old_lowest_.push_back(lowest_[section]);
-    SetLowest(section, lowest);
-  }
-  const Units total = total_[section];
-  if (total == 0) return true;
-  if (rules_.section_floors && lowest.floor + total > capacity_) return false;
-  return !rules_.stacks || probe_ + above <= capacity_;
+  if (!RoomLeft(section, lowest.floor, above)) return false;
+  UpdateLowest(section, lowest);
+  return true;
 }
 
 Units Tree::LowestOther(uint32_t item) const {

@@ -159,6 +159,45 @@ TEST(SearchTest, EveryStrategyIsComplete) {
   }
 }
 
+// Numbers that take more than 31 bits go another way through the sections.
+TEST(SearchTest, LargeNumbersGiveTheSameVerdicts) {
+  constexpr int kShift = 33;
+  int found = 0, refuted = 0;
+  for (uint32_t seed = 0; seed < 120; ++seed) {
+    Features features;
+    features.items = 6;
+    features.gaps = seed % 4 == 1;
+    features.alignment = seed % 3 == 1;
+    features.fixed = seed % 5 == 1;
+    const Problem problem =
+        seed < 100 ? RandomProblem(features, seed + 300000) : Tight(seed, 40, 100, 40);
+    const std::optional<Model> model = BuildModel(problem, ModelLimits{});
+    ASSERT_TRUE(model.has_value());
+    Model large = *model;
+    large.bound <<= kShift;
+    for (Units& size : large.size) size <<= kShift;
+    for (Units& total : large.total) total <<= kShift;
+    for (Units& alignment : large.alignment) alignment <<= kShift;
+    for (Units& fixed : large.fixed) fixed = fixed < 0 ? fixed : fixed << kShift;
+    const std::optional<uint64_t> optimum =
+        seed < 100 ? BruteForce(problem, 64) : std::optional<uint64_t>(100);
+    if (!optimum.has_value() || *optimum == 0) continue;
+    const auto least = static_cast<Units>(*optimum / model->unit);
+    SCOPED_TRACE(seed);
+    const SearchResult fits = Search(large, least << kShift, {});
+    ASSERT_EQ(fits.verdict, Verdict::kFound);
+    std::vector<Units> offsets = fits.offsets;
+    for (Units& offset : offsets) offset >>= kShift;
+    EXPECT_TRUE(Validate(problem, ToPacking(problem, *model, offsets)).ok());
+    ++found;
+    if (least == model->bound) continue;
+    EXPECT_EQ(Search(large, (least << kShift) - 1, {}).verdict, Verdict::kInfeasible);
+    ++refuted;
+  }
+  EXPECT_GT(found, 60);
+  EXPECT_GT(refuted, 5);
+}
+
 TEST(SearchTest, FillsRectanglesWithoutAHole) {
   for (uint32_t seed = 0; seed < 20; ++seed) {
     const Problem problem = Tight(seed, 40, 200, 50);
