@@ -19,6 +19,7 @@
 #ifndef TENURE_PLANNER_PACKING_BODIES_H_
 #define TENURE_PLANNER_PACKING_BODIES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -33,6 +34,8 @@
 namespace tenure::packing {
 
 inline constexpr uint32_t kAnyArena = ~uint32_t{0};
+// Up to so many bodies a first fit costs nothing to speak of, and may be repeated often.
+inline constexpr size_t kFewBodies = 1000;
 
 struct BodyPiece {
   SectionRange range;

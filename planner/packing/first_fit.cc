@@ -13,8 +13,6 @@ namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNobody = ~uint32_t{0};
-// Up to so many, first fit may be repeated often.
-constexpr size_t kFewBodies = 1000;
 constexpr uint32_t kLeafSize = 4;
 // Up to here conflicts of a partial order are kept, at most 8 MB of them.
 constexpr size_t kKeptConflicts = 8192;

@@ -13,9 +13,6 @@
 namespace tenure::packing {
 namespace {
 
-// Up to so many, a construction costs nothing to speak of.
-constexpr uint32_t kFewBodies = 1000;
-
 // Constructions spent on honouring more hints.
 constexpr int kAttempts = 8;
 
@@ -86,7 +83,7 @@ bool HasHints(const Problem& problem) {
 }
 
 void PreferHints(Task& task, Packing& packing) {
-  if (!task.budget.Leaves(2 * ReadyTime(task.problem))) return;
+  if (!task.budget.Leaves(2 * ReadyTime(task.problem))) return task.budget.Stop();
   const Bodies bodies = MakeBodies(task.problem, Detail::kFull, &task.budget);
   if (task.budget.Interrupted()) return;
   const std::vector<uint32_t> hinted = Hinted(bodies);

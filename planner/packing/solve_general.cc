@@ -22,9 +22,6 @@
 namespace tenure::packing {
 namespace {
 
-// Above this many bodies dropping comes first: one first fit may be too dear.
-constexpr size_t kFewBodies = 1000;
-
 // Bodies as blocks that take their hulls.
 PlainInstance Hulls(const Bodies& bodies) {
   constexpr uint64_t kCoarsest = uint64_t{1} << 32;
@@ -295,6 +292,7 @@ void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
   if (packed && (task.budget.Interrupted() || !task.budget.Leaves(2 * ready))) {
     return task.budget.Stop();
   }
+  // Of many bodies one first fit may be too dear: dropping comes first.
   const bool few = bodies.bodies.size() <= kFewBodies;
   const bool fast = task.options.effort == Effort::kFast;
   if (!few && !task.budget.Interrupted())

@@ -173,6 +173,7 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
   Conclude(problem, limit, packing);
   if (hints && packing.has_offsets() && !packing.deadline_hit) {
     PreferHints(task, packing);
+    packing.deadline_hit = budget.Interrupted();
     Conclude(problem, limit, packing);
   }
 }

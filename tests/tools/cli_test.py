@@ -252,6 +252,11 @@ class CliTest(CliCase):
         out = self.json("plan", trace, "--capacity=%d" % needs, "--order=dependencies", status=4)
         self.assertEqual((out["status"], out["explanation"]["proven"], out["explanation"]["conflict"]),
                          ("none", False, []))
+        free = self.json("plan", trace, "--order=dependencies")
+        fits = self.json("plan", trace, "--order=dependencies", "--capacity=%d" % free["arena_bytes"])
+        self.assertLessEqual(fits["arena_bytes"], free["arena_bytes"])
+        self.assertFalse("status" in fits and fits["status"] == "none")
+        self.json("plan", trace, "--order=dependencies", "--capacity=%d" % (free["lower_bound_bytes"] - 1), status=3)
 
     def test_plans_for_concurrent_ops(self):
         """Ops without a path between them never share bytes."""
