@@ -42,15 +42,18 @@ DeferredQueue::~DeferredQueue() {
 }
 
 void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) {
-  const bool due =
-      std::all_of(users.begin(), users.end(), [](const Fence& f) { return f.IsReached(); });
-  if (due) {
+  // Asked once each: a device's answer takes a microsecond.
+  Entry entry{allocation, {}};
+  for (const Fence& fence : users) {
+    if (!fence.IsReached()) entry.users.push_back(fence);
+  }
+  if (entry.users.empty()) {
     release_(allocation);
     return;
   }
   waiting_count_.fetch_add(1, std::memory_order_relaxed);
   waiting_bytes_.fetch_add(allocation.reserved_bytes, std::memory_order_relaxed);
-  Settle({allocation, {users.begin(), users.end()}});
+  SettleUnreached(std::move(entry));
 }
 
 void DeferredQueue::Settle(Entry entry) {
@@ -58,22 +61,31 @@ void DeferredQueue::Settle(Entry entry) {
   users.erase(
       std::remove_if(users.begin(), users.end(), [](const Fence& f) { return f.IsReached(); }),
       users.end());
+  if (!users.empty()) return SettleUnreached(std::move(entry));
+  release_(entry.allocation);
+  NoLongerWaiting(entry.allocation.reserved_bytes);
+}
+
+void DeferredQueue::SettleUnreached(Entry entry) {
+  // Whether they have been reached since matters only where their timeline has failed.
+  const bool failed =
+      std::any_of(entry.users.begin(), entry.users.end(), [](const Fence& f) {
+        return !f.timeline()->Failure().ok() && !f.IsReached();
+      });
+  if (!failed) return File(std::move(entry));
+  // Whatever the failed device may still do, the bytes stay out of use.
   const uint64_t bytes = entry.allocation.reserved_bytes;
-  if (users.empty()) {
-    release_(entry.allocation);
-  } else if (std::any_of(users.begin(), users.end(), [](const Fence& f) { return f.IsFailed(); })) {
-    // Whatever the failed device may still do, the bytes stay out of use.
-    if (give_up_ != nullptr) {
-      give_up_(entry.allocation, entry.users);
-    } else {
-      quarantined_count_.fetch_add(1, std::memory_order_relaxed);
-      quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-      KeepForGood(entry.allocation);
-    }
+  if (give_up_ != nullptr) {
+    give_up_(entry.allocation, entry.users);
   } else {
-    File(std::move(entry));
-    return;
+    quarantined_count_.fetch_add(1, std::memory_order_relaxed);
+    quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    KeepForGood(entry.allocation);
   }
+  NoLongerWaiting(bytes);
+}
+
+void DeferredQueue::NoLongerWaiting(uint64_t bytes) {
   waiting_count_.fetch_sub(1, std::memory_order_relaxed);
   waiting_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
 }

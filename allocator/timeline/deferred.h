@@ -107,6 +107,9 @@ class DeferredQueue {
   // Releases the entry if its fences are reached, or files it under one that is
   // not.
   void Settle(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same where none of its fences was reached a moment ago.
+  void SettleUnreached(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
+  void NoLongerWaiting(uint64_t bytes);
   void File(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
   void FileLocked(Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
