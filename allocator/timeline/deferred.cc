@@ -68,10 +68,9 @@ void DeferredQueue::Settle(Entry entry) {
 
 void DeferredQueue::SettleUnreached(Entry entry) {
   // Whether they have been reached since matters only where their timeline has failed.
-  const bool failed =
-      std::any_of(entry.users.begin(), entry.users.end(), [](const Fence& f) {
-        return !f.timeline()->Failure().ok() && !f.IsReached();
-      });
+  const bool failed = std::any_of(entry.users.begin(), entry.users.end(), [](const Fence& f) {
+    return !f.timeline()->Failure().ok() && !f.IsReached();
+  });
   if (!failed) return File(std::move(entry));
   // Whatever the failed device may still do, the bytes stay out of use.
   const uint64_t bytes = entry.allocation.reserved_bytes;
