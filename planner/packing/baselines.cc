@@ -7,18 +7,14 @@
 #include <numeric>
 #include <vector>
 
+#include "tenure/planner/packing/alignment.h"
+
 namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNil = ~uint32_t{0};
 constexpr int kSecondLevelBits = 5;
 constexpr uint32_t kSecondLevel = 1u << kSecondLevelBits;
-
-uint64_t AlignUp(uint64_t value, uint64_t alignment) {
-  if (alignment == 1) return value;
-  const uint64_t excess = value % alignment;
-  return excess == 0 ? value : value + (alignment - excess);
-}
 
 // Two-level segregated fit over an address space without end.
 class Tlsf {
@@ -159,8 +155,10 @@ void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
   for (const Block& block : blocks) {
     sections = std::max(sections, block.range.end);
   }
+  // With what is asked for later: blocks are far apart in this order.
   struct Event {
     uint32_t section, block;
+    uint64_t size, alignment;
   };
   auto sorted = [&](uint32_t SectionRange::*key) {
     std::vector<uint32_t> next(sections + 2);
@@ -170,8 +168,9 @@ void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
     for (size_t s = 1; s < next.size(); ++s) next[s] += next[s - 1];
     std::vector<Event> order(next.back());
     for (uint32_t b = 0; b < blocks.size(); ++b) {
+      if (offsets[b] != kNoOffset) continue;
       const uint32_t section = blocks[b].range.*key;
-      if (offsets[b] == kNoOffset) order[next[section]++] = {section, b};
+      order[next[section]++] = {section, b, blocks[b].size, blocks[b].alignment};
     }
     return order;
   };
@@ -180,10 +179,11 @@ void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
   Tlsf tlsf(base);
   std::vector<uint32_t> span_of(blocks.size());
   size_t e = 0;
-  for (const auto& [section, b] : starts) {
-    while (ends[e].section <= section) tlsf.Free(span_of[ends[e++].block]);
-    span_of[b] = tlsf.Allocate(blocks[b].size, blocks[b].alignment);
-    offsets[b] = tlsf.offset(span_of[b]);
+  for (const Event& start : starts) {
+    while (ends[e].section <= start.section) tlsf.Free(span_of[ends[e++].block]);
+    const uint32_t span = tlsf.Allocate(start.size, start.alignment);
+    span_of[start.block] = span;
+    offsets[start.block] = tlsf.offset(span);
   }
 }
 

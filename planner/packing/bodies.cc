@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/planner/packing/alignment.h"
 
 namespace tenure::packing {
 namespace {
@@ -140,7 +141,7 @@ class Maker {
     const Item& item = problem_.items[i];
     Body& body = result_.bodies.back();
     const uint64_t at = body.height;
-    const uint64_t excess = at == 0 ? 0 : at % item.alignment;
+    const uint64_t excess = Excess(at, item.alignment);
     if (!Combine(body, item.alignment, excess == 0 ? 0 : item.alignment - excess)) {
       Contradict(i, "its alignment cannot be met next to its neighbours in the adjacency group");
     }
@@ -189,11 +190,13 @@ class Maker {
     Body& body = result_.bodies.back();
     body.end_piece = static_cast<uint32_t>(result_.pieces.size());
     body.end_member = static_cast<uint32_t>(result_.members.size());
-    if (body.fixed != kNoOffset && body.fixed % body.modulus != body.residue % body.modulus) {
+    if (body.fixed != kNoOffset &&
+        Excess(body.fixed, body.modulus) != Excess(body.residue, body.modulus)) {
       Contradict(result_.members[body.first_member].item, "its fixed offset is not aligned");
     }
     if (body.hint != kNoOffset &&
-        (body.hint % body.modulus != body.residue % body.modulus || body.hint > kMostBytes)) {
+        (Excess(body.hint, body.modulus) != Excess(body.residue, body.modulus) ||
+         body.hint > kMostBytes)) {
       body.hint = kNoOffset;
     }
   }

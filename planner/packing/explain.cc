@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/planner/packing/alignment.h"
 
 namespace tenure::packing {
 namespace {
@@ -77,7 +78,7 @@ std::vector<uint32_t> FromPeak(const Problem& problem, const Explanation& why, b
   if (grain == 0) return {};
   // What rounding up to the grain adds counts everywhere but at the top.
   auto slack = [&](uint32_t i) {
-    const uint64_t excess = problem.items[i].size % grain;
+    const uint64_t excess = Excess(problem.items[i].size, grain);
     return excess == 0 ? 0 : grain - excess;
   };
   std::vector<uint32_t> items = why.peak_items;

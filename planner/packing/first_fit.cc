@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/piles.h"
 
@@ -21,8 +22,8 @@ constexpr uint32_t kMostPiles = 1u << 24;
 
 // The smallest value >= x that is residue (mod modulus).
 uint64_t NextOf(const Body& body, uint64_t x) {
-  const uint64_t residue = body.residue % body.modulus;
-  const uint64_t have = x % body.modulus;
+  const uint64_t residue = Excess(body.residue, body.modulus);
+  const uint64_t have = Excess(x, body.modulus);
   return have <= residue ? x + (residue - have) : x + (body.modulus - have) + residue;
 }
 

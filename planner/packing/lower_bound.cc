@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/precedence.h"
 #include "tenure/planner/packing/sections.h"
 
@@ -42,7 +43,7 @@ Demand FindDemand(const Problem& problem) {
   if (problem.order.steps > 0) by_order = LivesInOneOrder(problem);
   auto add = [&](size_t i, Life life, uint64_t bytes) {
     if (bytes == 0) return;
-    const uint64_t excess = grain == 1 ? 0 : bytes % grain;
+    const uint64_t excess = Excess(bytes, grain);
     const uint64_t slack = excess == 0 ? 0 : grain - excess;
     if (slack > 0 && demand.slacks.empty()) demand.slacks.resize(demand.sizes.size());
     if (slack > 0 || !demand.slacks.empty()) demand.slacks.push_back(slack);

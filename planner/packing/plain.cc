@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/alignment.h"
+
 namespace tenure::packing {
 
 PlainInstance MakePlain(const Problem& problem) {
@@ -23,8 +25,8 @@ PlainInstance MakePlain(const Problem& problem) {
   plain.width.reserve(n);
   for (size_t i = 0; i < n; ++i) {
     const Item& item = problem.items[i];
-    if (item.size == 0) continue;
-    const uint64_t excess = plain.grain == 1 ? 0 : item.size % plain.grain;
+    if (item.size == 0 || item.fixed != kNoOffset) continue;
+    const uint64_t excess = Excess(item.size, plain.grain);
     const uint64_t size = excess == 0 ? item.size : item.size + (plain.grain - excess);
     const uint64_t alignment = item.alignment == plain.grain ? 1 : item.alignment;
     plain.mixed_alignment |= alignment != 1;

@@ -32,7 +32,8 @@ struct PlainInstance {
   bool rounded = false;  // some sizes were not multiples of the grain
 };
 
-// From a problem for which IsPlain holds.
+// Of a problem for which IsPlain holds. Of others it is what the plain part asks for: gaps, groups,
+// orders and arenas are passed over, and fixed items left out.
 PlainInstance MakePlain(const Problem& problem);
 
 // The largest offset + size.

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/planner/packing/alignment.h"
 
 namespace tenure::packing {
 namespace {
@@ -33,8 +34,7 @@ absl::Status CheckItems(const Problem& problem) {
           "item ", i, ": size ", item.size, " or alignment ", item.alignment, " is above 2^62"));
     }
     if (item.size > 0) {
-      const uint64_t excess = item.size % item.alignment;
-      const uint64_t rounded = excess == 0 ? item.size : item.size + (item.alignment - excess);
+      const uint64_t rounded = AlignUp(item.size, item.alignment);
       if (rounded > kMostBytes - sum) {
         return absl::InvalidArgumentError(
             absl::StrCat("item ", i,
@@ -44,7 +44,7 @@ absl::Status CheckItems(const Problem& problem) {
       sum += rounded;
     }
     if (item.fixed != kNoOffset) {
-      if (item.fixed % item.alignment != 0) {
+      if (Excess(item.fixed, item.alignment) != 0) {
         return absl::InvalidArgumentError(absl::StrCat("item ", i, ": fixed offset ", item.fixed,
                                                        " is not a multiple of its alignment ",
                                                        item.alignment));

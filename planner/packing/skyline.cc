@@ -4,17 +4,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "tenure/planner/packing/alignment.h"
+
 namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNone = ~uint32_t{0};
 constexpr uint32_t kLeafSize = 4;
-
-uint64_t AlignUp(uint64_t value, uint64_t alignment) {
-  if (alignment == 1) return value;
-  const uint64_t excess = value % alignment;
-  return excess == 0 ? value : value + (alignment - excess);
-}
 
 }  // namespace
 

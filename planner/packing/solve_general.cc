@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "tenure/planner/packing/alignment.h"
+#include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
 #include "tenure/planner/packing/orders.h"
@@ -42,8 +44,7 @@ PlainInstance Hulls(const Bodies& bodies) {
       hull.begin = std::min(hull.begin, bodies.Apart(p).begin);
       hull.end = std::max(hull.end, bodies.Apart(p).end);
     }
-    const uint64_t excess = body.height % plain.grain;
-    const uint64_t size = excess == 0 ? body.height : body.height + (plain.grain - excess);
+    const uint64_t size = AlignUp(body.height, plain.grain);
     const bool fine = body.modulus != plain.grain && body.modulus <= kCoarsest;
     plain.blocks.push_back({size, fine ? body.modulus : 1, hull});
     plain.item_of.push_back(b);
@@ -176,26 +177,32 @@ class Search {
   uint64_t best_height_ = kUnlimited;
 };
 
-// Whether pieces at absolute addresses overlap: a walk through time beside what lives, by address.
-bool AnyOverlap(const std::vector<BodyPiece>& pieces) {
+// Bytes at absolute addresses during some time.
+struct Rectangle {
+  uint64_t first, last;  // sections, or keys of times
+  uint64_t begin, end;
+};
+
+// A walk through time beside what lives, by address.
+bool AnyOverlap(const std::vector<Rectangle>& rectangles) {
   std::vector<Keyed> starts, ends;
-  starts.reserve(pieces.size());
-  ends.reserve(pieces.size());
-  for (uint32_t p = 0; p < pieces.size(); ++p) {
-    starts.push_back({pieces[p].range.begin, p});
-    ends.push_back({pieces[p].range.end, p});
+  starts.reserve(rectangles.size());
+  ends.reserve(rectangles.size());
+  for (uint32_t r = 0; r < rectangles.size(); ++r) {
+    starts.push_back({rectangles[r].first, r});
+    ends.push_back({rectangles[r].last, r});
   }
   SortByKey(starts);
   SortByKey(ends);
   std::map<uint64_t, uint64_t> alive;  // begin to end
   size_t e = 0;
   for (const Keyed& start : starts) {
-    const BodyPiece& piece = pieces[start.index];
-    for (; ends[e].key <= start.key; ++e) alive.erase(pieces[ends[e].index].begin);
-    const auto next = alive.lower_bound(piece.begin);
-    if (next != alive.end() && next->first < piece.end) return true;
-    if (next != alive.begin() && std::prev(next)->second > piece.begin) return true;
-    alive.emplace_hint(next, piece.begin, piece.end);
+    const Rectangle& born = rectangles[start.index];
+    for (; ends[e].key <= start.key; ++e) alive.erase(rectangles[ends[e].index].begin);
+    const auto next = alive.lower_bound(born.begin);
+    if (next != alive.end() && next->first < born.end) return true;
+    if (next != alive.begin() && std::prev(next)->second > born.begin) return true;
+    alive.emplace_hint(next, born.begin, born.end);
   }
   return false;
 }
@@ -215,7 +222,14 @@ bool FixedContradict(const Problem& problem, const Bodies& bodies, Budget& budge
       pieces.back().end += body.fixed;
     }
   }
-  if (bodies.precedence == nullptr) return AnyOverlap(pieces);
+  if (bodies.precedence == nullptr) {
+    std::vector<Rectangle> rectangles;
+    rectangles.reserve(pieces.size());
+    for (const BodyPiece& p : pieces) {
+      rectangles.push_back({p.range.begin, p.range.end, p.begin, p.end});
+    }
+    return AnyOverlap(rectangles);
+  }
   // Only pairs that share addresses are asked about their times: sorted by address, they are close.
   std::sort(pieces.begin(), pieces.end(),
             [](const BodyPiece& a, const BodyPiece& b) { return a.begin < b.begin; });
@@ -267,11 +281,44 @@ Problem AsIntervals(const Problem& problem) {
   return intervals;
 }
 
+// One arena, no groups, no order; gaps are as if they were not there, and what is not fixed goes on
+// top of what is. Says kInfeasible where fixed items overlap and no gap could make that right.
+void PileOntoFixed(const Problem& problem, Packing& packing) {
+  std::vector<Rectangle> fixed;
+  uint64_t base = 0;
+  packing.offsets.assign(problem.items.size(), 0);
+  for (size_t i = 0; i < problem.items.size(); ++i) {
+    const Item& item = problem.items[i];
+    if (item.fixed == kNoOffset) continue;
+    packing.offsets[i] = item.fixed;
+    if (item.size == 0) continue;
+    const uint64_t end = item.fixed + item.size;
+    fixed.push_back({KeyOf(item.first), KeyOf(item.last), item.fixed, end});
+    base = std::max(base, end);
+  }
+  if (problem.gaps.empty() && AnyOverlap(fixed)) {
+    packing.offsets.clear();
+    packing.outcome = Outcome::kInfeasible;
+    return;
+  }
+  const PlainInstance plain = MakePlain(problem);
+  std::vector<uint64_t> offsets;
+  TlsfInEventOrder(plain.blocks, AlignUp(base, plain.grain), offsets);
+  for (size_t b = 0; b < plain.blocks.size(); ++b) packing.offsets[plain.item_of[b]] = offsets[b];
+  ++packing.statistics.constructions;
+  ++packing.statistics.improvements;
+  packing.statistics.winner = "tlsf:events";
+}
+
 // For want of time: whatever is certain to be right.
 void SolveRoughly(Task& task, Packing& packing) {
   const Problem& problem = task.problem;
   // What is fixed is packed already: whether rightly, only its gaps and its order can tell.
   if ((problem.order.steps == 0 && problem.gaps.empty()) || FixedAreApart(problem)) {
+    if (ArenaCount(problem) == 1 && problem.adjacent.empty() && problem.order.steps == 0) {
+      PileOntoFixed(problem, packing);
+      return task.budget.Stop();
+    }
     const Bodies bodies = MakeBodies(problem, Detail::kRough);
     if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
                                           FixedContradict(problem, bodies, task.budget))) {

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/sort_by_key.h"
 
 namespace tenure::packing {
@@ -519,7 +520,7 @@ absl::Status CheckPlaces(const Problem& problem, const Packing& packing) {
     if (offset == kNoOffset || offset > kNoOffset - item.size) {
       return Wrong(absl::StrCat("item ", i, " has no offset, or one near 2^64"));
     }
-    if (offset % item.alignment != 0) {
+    if (Excess(offset, item.alignment) != 0) {
       return Wrong(absl::StrCat("item ", i, " at ", offset, " is not aligned to ", item.alignment));
     }
     if (item.fixed != kNoOffset && offset != item.fixed) {

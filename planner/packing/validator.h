@@ -1,4 +1,5 @@
-// The independent judge of packings: shares no code with any solver.
+// The independent judge of packings: shares no code with any solver but the sorting of numbers
+// (whose result it looks at) and remainders.
 //
 // Why: every plan is checked before anyone sees it, release builds included, because two buffers
 // that overlap corrupt data silently. It looks at every feature of the problem: bounds, alignment,

@@ -42,7 +42,7 @@ struct KeyScan {
 };
 
 inline KeyScan ScanKeys(const int32_t* keys, const int32_t* sizes, size_t n, int32_t line) {
-  using namespace key_scan;
+  using key_scan::All, key_scan::kLanes, key_scan::Lanes, key_scan::Least, key_scan::Load;
   Lanes least = All(kNoKey), above = All(0);
   size_t k = 0;
   for (; k + kLanes <= n; k += kLanes) {
@@ -65,7 +65,7 @@ struct LeastKeys {
 };
 
 inline LeastKeys FindLeast(const int32_t* keys, size_t n, int32_t least) {
-  using namespace key_scan;
+  using key_scan::All, key_scan::kLanes, key_scan::Lanes, key_scan::Least, key_scan::Load;
   Lanes next = All(kNoKey), ways = All(0), at = All(-1), here = {0, 1, 2, 3};
   size_t k = 0;
   for (; k + kLanes <= n; k += kLanes) {

@@ -340,6 +340,25 @@ TEST(Solver, ADeadlineInThePastStillGivesAPacking) {
   EXPECT_TRUE(packing.has_offsets());
 }
 
+// What is fixed is packed as it is, the rest above it; what overlaps is said to.
+TEST(Solver, ADeadlineInThePastKeepsWhatIsFixed) {
+  int packed = 0, refuted = 0;
+  for (uint32_t seed = 0; seed < 600; ++seed) {
+    Features features{.items = 5, .fixed = true};
+    features.alignment = seed % 2 == 0;
+    features.gaps = features.windows = seed % 3 == 0;
+    const Problem problem = RandomProblem(features, seed);
+    const absl::StatusOr<Packing> packing = Solve(problem, {.deadline = absl::InfinitePast()});
+    ASSERT_TRUE(packing.ok()) << seed << ": " << packing.status();  // it is validated
+    packed += packing->has_offsets() ? 1 : 0;
+    if (packing->outcome != Outcome::kInfeasible) continue;
+    EXPECT_FALSE(BruteForce(problem, 64).has_value()) << seed;
+    ++refuted;
+  }
+  EXPECT_GT(packed, 300);
+  EXPECT_GT(refuted, 5);
+}
+
 TEST(Solver, AlignmentCountsAtTheGrain) {
   Problem problem;
   problem.items.resize(3, {.first = 0, .last = 1, .size = 10, .alignment = 64});
