@@ -22,7 +22,7 @@ constexpr size_t kManyBlocks = 200000;
 
 // Placements that the effort is worth. Small problems are placed ten times as fast.
 uint64_t Placements(const Constructions& work, Effort effort) {
-  if (work.small()) return effort == Effort::kFast ? 5000 : 60000;
+  if (work.small()) return effort == Effort::kFast ? 4200 : 48000;
   if (effort == Effort::kFast) return std::min<uint64_t>(200000, 3 * work.size());
   return 1500000;
 }

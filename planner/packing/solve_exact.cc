@@ -17,7 +17,7 @@ namespace {
 
 // What balanced effort spends: nodes of search times sections and conflicts of an item, and the
 // size of a model that it is worth building.
-constexpr uint64_t kBalancedWork = 104000;
+constexpr uint64_t kBalancedWork = 88000;
 // The second height that it asks for is this part of the bound above it.
 constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
