@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "tenure/planner/packing/alignment.h"
 
 namespace tenure {
 namespace {
@@ -77,9 +78,6 @@ class OrderPacker {
   bool FreeOf(uint32_t tenant, uint32_t m) const {
     return tenant == kNobody || order_.SurelyPrecede(Group(tenant).ends, Group(m).ends);
   }
-  static uint64_t AlignUp(uint64_t offset, uint64_t alignment) {
-    return (offset + alignment - 1) & ~(alignment - 1);
-  }
 
   void Note(Place at, uint32_t tenant) {
     over_.push_back({at, tenant});
@@ -102,7 +100,7 @@ class OrderPacker {
         kept = i;
         continue;
       }
-      const Place found{at.arena, AlignUp(at.offset, alignment)};
+      const Place found{at.arena, packing::AlignUp(at.offset, alignment)};
       if (best.arena != kNobody &&
           std::pair(best.arena, best.offset) < std::pair(found.arena, found.offset)) {
         continue;
@@ -123,7 +121,8 @@ class OrderPacker {
     Try(over_, m, best);
     if (best.arena != kNobody) return best;
     for (; first_with_room_ < arenas_.size(); ++first_with_room_) {
-      const uint64_t offset = AlignUp(arenas_[first_with_room_].height(), group.alignment_bytes);
+      const uint64_t offset =
+          packing::AlignUp(arenas_[first_with_room_].height(), group.alignment_bytes);
       if (offset <= limit_ && group.size_bytes <= limit_ - offset) {
         return {first_with_room_, offset};
       }

@@ -425,6 +425,7 @@ void PooledAllocator::Release(const Allocation& allocation) {
     return;
   }
   const auto kind = static_cast<Kind>(allocation.token & kKindMask);
+  static_assert(kNotABlock == kNone);
   if (kind == kNone) return;
   if (kind == kOwnSlab) {
     auto* slab = reinterpret_cast<Slab*>(allocation.token - kOwnSlab);

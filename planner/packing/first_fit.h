@@ -33,8 +33,8 @@ namespace tenure::packing {
 // k-d tree.
 class OverlapIndex {
  public:
-  // `addresses`, of pieces, may be empty; they are guesses, and make HoldsAny fast where they are
-  // right.
+  // `addresses`, of pieces, may be empty; they are guesses, and make CollectWithin fast where
+  // they are right.
   OverlapIndex(const std::vector<SectionRange>& ranges, const std::vector<uint64_t>& addresses);
   void Clear();
   // With the addresses that it holds.

@@ -26,11 +26,10 @@ PlainInstance MakePlain(const Problem& problem) {
   for (size_t i = 0; i < n; ++i) {
     const Item& item = problem.items[i];
     if (item.size == 0 || item.fixed != kNoOffset) continue;
-    const uint64_t excess = Excess(item.size, plain.grain);
-    const uint64_t size = excess == 0 ? item.size : item.size + (plain.grain - excess);
+    const uint64_t size = AlignUp(item.size, plain.grain);
     const uint64_t alignment = item.alignment == plain.grain ? 1 : item.alignment;
     plain.mixed_alignment |= alignment != 1;
-    plain.rounded |= excess != 0;
+    plain.rounded |= size != item.size;
     plain.blocks.push_back({size, alignment, {}});
     plain.item_of.push_back(static_cast<uint32_t>(i));
     plain.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));

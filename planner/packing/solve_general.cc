@@ -317,7 +317,8 @@ void SolveRoughly(Task& task, Packing& packing) {
   if ((problem.order.steps == 0 && problem.gaps.empty()) || FixedAreApart(problem)) {
     if (ArenaCount(problem) == 1 && problem.adjacent.empty() && problem.order.steps == 0) {
       PileOntoFixed(problem, packing);
-      return task.budget.Stop();
+      if (packing.outcome != Outcome::kInfeasible) task.budget.Stop();
+      return;
     }
     const Bodies bodies = MakeBodies(problem, Detail::kRough);
     if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&

@@ -207,12 +207,13 @@ size_t SetMoments(const std::vector<Piece>& pieces, std::vector<Slab>& slabs) {
     low = std::min(low, p.first);
     high = std::max(high, p.last);
   }
-  if (static_cast<uint64_t>(high) - static_cast<uint64_t>(low) <= 8 * pieces.size()) {
+  const uint64_t span = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
+  if (span <= std::min<uint64_t>(8 * pieces.size(), std::numeric_limits<uint32_t>::max())) {
     for (size_t p = 0; p < pieces.size(); ++p) {
       slabs[p].first = static_cast<uint32_t>(pieces[p].first - low);
       slabs[p].last = static_cast<uint32_t>(pieces[p].last - low);
     }
-    return static_cast<size_t>(high - low);
+    return span;
   }
   std::vector<Keyed> times;
   times.reserve(2 * pieces.size());

@@ -34,6 +34,7 @@ inline Lanes Load(const int32_t* from) {
 inline Lanes All(int32_t value) { return Lanes{value, value, value, value}; }
 inline Lanes Least(Lanes a, Lanes b) { return a < b ? a : b; }
 inline int32_t Least(Lanes a) { return std::min(std::min(a[0], a[1]), std::min(a[2], a[3])); }
+
 }  // namespace key_scan
 
 struct KeyScan {

@@ -33,6 +33,7 @@
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/strategy.h"
+#include "tenure/planner/packing/sections.h"
 
 namespace tenure::packing::exact {
 
@@ -155,9 +156,6 @@ class Tree {
   void Blame(uint32_t section);
 
   // tree_choice.cc
-  struct SectionSpan {
-    uint32_t first = 0, last = 0;
-  };
   struct Spot {
     uint32_t section = 0;
     uint32_t item = 0;  // of Choice::kItem
@@ -166,7 +164,7 @@ class Tree {
   };
   Spot Choose(uint32_t first, uint32_t last);
   bool Look(uint32_t section, Spot& spot, double& value);
-  SectionSpan LowestHull(uint32_t section) const;
+  SectionRange LowestHull(uint32_t section) const;
   double Value(uint32_t section, uint32_t ways) const;
   bool MayStayEmpty(uint32_t section);
 

@@ -58,12 +58,12 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
 }
 
 // The sections that the lowest open items of a section are in.
-Tree::SectionSpan Tree::LowestHull(uint32_t section) const {
+SectionRange Tree::LowestHull(uint32_t section) const {
   const Units floor = floor_[section];
-  SectionSpan hull{section, section};
+  SectionRange hull{section, section + 1};
   const auto add = [&](uint32_t item) {
-    hull.first = std::min(hull.first, first_section_[item]);
-    hull.last = std::max(hull.last, last_section_[item]);
+    hull.begin = std::min(hull.begin, first_section_[item]);
+    hull.end = std::max(hull.end, last_section_[item] + 1);
   };
   if (narrow_) {
     const uint32_t begin = members_.begin[section], end = begin + open_count_[section];
@@ -85,11 +85,11 @@ bool Tree::Look(uint32_t section, Spot& spot, double& value) {
   const Units floor = lowest.floor;
   if (whole_) {
     // The walls of a valley stand close, mostly.
-    const SectionSpan hull = LowestHull(section);
-    for (uint32_t t = section; t > hull.first; --t) {
+    const SectionRange hull = LowestHull(section);
+    for (uint32_t t = section; t > hull.begin; --t) {
       if (floor_[t - 1] < floor) return false;
     }
-    for (uint32_t t = section; t < hull.last; ++t) {
+    for (uint32_t t = section; t + 1 < hull.end; ++t) {
       if (floor_[t + 1] < floor) return false;
     }
   } else {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/tree.h"
@@ -13,8 +14,8 @@ namespace tenure::packing::exact {
 namespace {
 
 Units AlignUp(Units offset, Units alignment) {
-  if (alignment == 1) return offset;
-  return (offset + alignment - 1) / alignment * alignment;
+  return static_cast<Units>(
+      packing::AlignUp(static_cast<uint64_t>(offset), static_cast<uint64_t>(alignment)));
 }
 
 }  // namespace
