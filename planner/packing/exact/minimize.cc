@@ -14,8 +14,10 @@
 namespace tenure::packing::exact {
 namespace {
 
-// Of the work at the bound, in that of any other height.
-constexpr uint64_t kShareOfBound = 4;
+// Of the work at the bound, in that of any other height; and of windows of time in one such share:
+// there are some thirty of them, and nothing is to be found there but a proof.
+constexpr uint64_t kShareOfBound = 8;
+constexpr uint64_t kWindowsInShare = 8;
 
 class Minimizer {
  public:
@@ -43,7 +45,7 @@ class Minimizer {
       while (floor <= top_ && !Over()) {
         const Units top = Top();
         const Units probe = first ? floor : floor + (top - floor) / 2;
-        const Verdict verdict = first ? ProbeBound(budget) : Probe(model_, probe, budget);
+        const Verdict verdict = first ? ProbeBound(budget) : Probe(model_, probe, budget, &memory_above_);
         first = false;
         switch (verdict) {
           case Verdict::kFound:
@@ -56,7 +58,7 @@ class Minimizer {
             floor = probe + 1;
         }
       }
-      if (best_.bound <= top_ && !Over()) RaiseBound(budget);
+      if (best_.bound <= top_ && !Over()) RaiseBound(budget / kWindowsInShare);
       if (budget < UINT64_MAX / 64) budget *= 4;
     }
     return std::move(best_);
@@ -78,20 +80,22 @@ class Minimizer {
   Verdict ProbeBound(uint64_t budget) {
     if (bound_of_runs_ != best_.bound) {
       bound_of_runs_ = best_.bound;
+      memory_of_bound_.clear();
       first_run_ = 0;
     }
     const uint64_t before = best_.runs;
-    const Verdict verdict = Probe(model_, best_.bound, kShareOfBound * budget, first_run_);
+    const Verdict verdict =
+        Probe(model_, best_.bound, kShareOfBound * budget, &memory_of_bound_, first_run_);
     // The last was cut short.
     first_run_ += std::max<uint64_t>(best_.runs - before, 1) - 1;
     return verdict;
   }
 
-  Verdict Probe(const Model& model, Units capacity, uint64_t budget, uint64_t first_run = 0) {
+  Verdict Probe(const Model& model, Units capacity, uint64_t budget, Memory* memory,
+                uint64_t first_run = 0) {
     SearchOptions search = options_.search;
     search.first_run = first_run;
-    // Windows have other items.
-    if (&model == &model_) search.leads = &leads_;
+    search.memory = memory;
     search.node_limit = std::min(left_, budget);
     SearchResult result = Search(model, capacity, search);
     best_.nodes += result.nodes;
@@ -122,7 +126,7 @@ class Minimizer {
         const uint32_t last = std::min(model_.sections - 1, centre + reach);
         const Model window = Window(model_, first, last);
         while (best_.bound <= top_ && !Over()) {
-          if (Probe(window, best_.bound, budget) != Verdict::kInfeasible) break;
+          if (Probe(window, best_.bound, budget, nullptr) != Verdict::kInfeasible) break;
           ++best_.bound;
         }
         if (best_.bound > top_ || Over()) return;
@@ -136,7 +140,7 @@ class Minimizer {
   Units top_ = 0;
   Units bound_of_runs_ = -1;  // what the next run is meant for
   uint64_t first_run_ = 0;
-  std::vector<Lead> leads_;
+  Memory memory_of_bound_, memory_above_;
   MinimizeResult best_;
 };
 

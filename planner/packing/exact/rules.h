@@ -40,7 +40,8 @@ struct Rules {
   // Several orders race with growing limits; otherwise the first runs to the end.
   bool restarts = true;
   // Items that were in the way in earlier runs of an order come earlier in it, in every other
-  // round.
+  // round; later, most runs are of the order that has come furthest, and most of those know which
+  // sections failed.
   bool learning = true;
 };
 

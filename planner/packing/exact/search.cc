@@ -18,39 +18,54 @@
 namespace tenure::packing::exact {
 namespace {
 
-// The sequence of runs: which strategy, with how many nodes.
+// Runs of the order that has come furthest are this long, in the shortest of the others. By trial.
+constexpr uint64_t kBestScale = 4;
+
+// The sequence of runs: what each is for, with how many nodes.
 class Schedule {
  public:
   Schedule(const Model& model, const SearchOptions& options)
       : restarts_(options.rules.restarts),
-        left_(options.node_limit),
+        learning_(options.rules.learning && restarts_),
+        first_run_(options.first_run),
         limit_(model.items() + model.items() / 4 + 64),
-        run_(options.first_run) {}
+        left_(options.node_limit) {}
+
+  // Of a run of this search, which may make but a part of the sequence.
+  Turn TurnOfRun(uint64_t number) const {
+    return restarts_ ? TurnOf(first_run_ + number, learning_) : Turn{};
+  }
+  bool Learns(const Turn& turn) const { return learning_ && UsesMemory(turn); }
 
   // The limit of the next run; 0: the node limit is spent.
-  uint64_t Next() {
+  uint64_t NextLimit(const Turn& turn) {
     if (!restarts_) return std::exchange(left_, 0);
-    const uint64_t round = run_++ / RoundLength();
-    // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows
-    // which is the right one.
-    const uint64_t scale = round == 0 ? 1 : round & (~round + 1);
+    uint64_t scale = kBestScale;
+    if (turn.aim == Aim::kBroad) {
+      // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows
+      // which is the right one.
+      const uint64_t round = turn.round();
+      scale = round == 0 ? 1 : round & (~round + 1);
+    }
     const uint64_t limit = std::min(limit_ * scale, left_);
     if (left_ != UINT64_MAX) left_ -= limit;
     return limit;
   }
 
  private:
-  bool restarts_;
+  const bool restarts_;
+  const bool learning_;
+  const uint64_t first_run_;
+  const uint64_t limit_;
   uint64_t left_;
-  uint64_t limit_;
-  uint64_t run_;
 };
 
 struct Run {
   bool ended = false;
   Verdict verdict = Verdict::kStopped;
+  uint64_t order = 0;
   std::vector<Units> offsets;
-  std::vector<double> failures;  // until learned from
+  Failures failures;  // until learned from
   uint64_t nodes = 0;
   uint64_t backtracks = 0;
 };
@@ -60,40 +75,46 @@ class Race {
  public:
   Race(const Model& model, Units capacity, const SearchOptions& options)
       : model_(model), capacity_(capacity), options_(options), schedule_(model, options) {
-    if (options.leads != nullptr) leads_ = *options.leads;
-    leads_.resize(RoundLength());
+    if (options.memory != nullptr) memory_ = *options.memory;
+    memory_.resize(Orders());
+    while (plans_.size() < kLearningLag) PlanNext();
   }
 
   void Work() {
     for (;;) {
       uint64_t number = 0;
       uint64_t limit = 0;
-      Lead lead;
+      Turn turn;
+      RunPlan plan;
       {
         absl::MutexLock lock(&mutex_);
         number = runs_.size();
         if (IsOver(number)) return;
-        limit = schedule_.Next();
+        turn = schedule_.TurnOfRun(number);
+        limit = schedule_.NextLimit(turn);
         if (limit == 0) return;
         runs_.emplace_back();
-        if (Learns() && UsesLead(Place(number))) {
+        if (schedule_.Learns(turn)) {
           const auto ready = [this, number]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-            return learned_ + RoundLength() > number || IsOver(number);
+            return plans_.size() > number || IsOver(number);
           };
           mutex_.Await(absl::Condition(&ready));
           if (IsOver(number)) return;
-          lead = leads_[Place(number) % RoundLength()];
+          plan = std::move(plans_[number]);
+        } else {
+          plan = PlanRun(turn, {});
         }
       }
-      Tree tree(model_, RaceStrategy(options_.rules.restarts ? Place(number) : 0), options_.rules,
-                capacity_, options_.stop, lead);
+      Tree tree(model_, plan.strategy, options_.rules, capacity_, options_.stop, plan.lead,
+                plan.weights);
       Run run;
       run.ended = true;
+      run.order = plan.order;
       run.verdict = tree.Run(limit, &decided_, number);
       run.nodes = tree.nodes();
       run.backtracks = tree.backtracks();
       if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();
-      if (Learns() && run.verdict == Verdict::kLimit) run.failures = tree.Failures();
+      if (run.verdict == Verdict::kLimit) run.failures = tree.FailuresSoFar();
       absl::MutexLock lock(&mutex_);
       if (run.verdict == Verdict::kFound || run.verdict == Verdict::kInfeasible) {
         if (number < decided_.load(std::memory_order_relaxed)) {
@@ -124,25 +145,29 @@ class Race {
     } else {
       result.verdict = stopped_ ? Verdict::kStopped : Verdict::kLimit;
     }
-    if (options_.leads != nullptr) *options_.leads = std::move(leads_);
+    if (options_.memory != nullptr) *options_.memory = std::move(memory_);
     return result;
   }
 
  private:
-  bool Learns() const { return options_.rules.learning && options_.rules.restarts; }
-  // In the whole sequence, of which this search makes a part.
-  uint64_t Place(uint64_t number) const { return options_.first_run + number; }
   // Whether what that run finds is of no use any more.
   bool IsOver(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopped_ || number > decided_.load(std::memory_order_relaxed);
+  }
+  // With what is known by now. The others need no plan before it is their turn.
+  void PlanNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const Turn turn = schedule_.TurnOfRun(plans_.size());
+    plans_.push_back(schedule_.Learns(turn) ? PlanRun(turn, memory_) : RunPlan{});
   }
   // From runs in their order, whoever ended first, and from none behind the one that decides.
   void LearnInSequence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (learned_ < runs_.size() && runs_[learned_].ended &&
            learned_ < decided_.load(std::memory_order_relaxed)) {
-      const std::vector<double> failures = std::move(runs_[learned_].failures);
-      Learn(failures, leads_[Place(learned_) % RoundLength()]);
+      const Run& run = runs_[learned_];
+      const Failures failures = std::move(runs_[learned_].failures);
+      Learn(schedule_.TurnOfRun(learned_), failures, memory_[run.order]);
       ++learned_;
+      PlanNext();
     }
   }
 
@@ -153,8 +178,9 @@ class Race {
   absl::Mutex mutex_;
   Schedule schedule_ ABSL_GUARDED_BY(mutex_);
   std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
-  std::vector<Lead> leads_ ABSL_GUARDED_BY(mutex_);  // of each order
-  uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;     // from so many runs
+  std::vector<RunPlan> plans_ ABSL_GUARDED_BY(mutex_);  // of the runs that are to learn
+  Memory memory_ ABSL_GUARDED_BY(mutex_);
+  uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;  // from so many runs
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

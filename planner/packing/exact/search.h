@@ -11,7 +11,8 @@
 // Runs of many orders of branching race, in rounds with growing node limits (strategy.h, tree.h).
 // The result is that of the first run in the sequence that ends with an answer, never of the one
 // that was done first: it is the same for every number of threads. A node limit is counted over
-// that sequence, too. A run learns from those of its order in earlier rounds, and waits for them.
+// that sequence, too. A run learns from those that come kLearningLag and more before it in the
+// sequence, and waits for them.
 //
 // Cost: exponential in the worst case; see docs for what instances need. Memory: that of the model
 // for each thread. Thread safety: safe to call from any thread; up to max_threads - 1 threads are
@@ -39,9 +40,9 @@ struct SearchOptions {
   uint64_t first_run = 0;  // of the sequence; those before it were made already
   int max_threads = 1;
   Stop stop;
-  // What earlier searches of the same model have learned, for each order; this one adds to it. May
-  // be null: nothing is known, and what is learned is lost.
-  std::vector<Lead>* leads = nullptr;
+  // What earlier searches of the same model have learned, at this capacity or one close to it; this
+  // one adds to it. May be null: nothing is known, and what is learned is lost.
+  Memory* memory = nullptr;
 };
 
 struct SearchResult {

@@ -6,6 +6,9 @@
 //
 // Runs of one order learn from each other: an item that had no room left where earlier runs ended
 // goes some places ahead in the next one (squeaky wheel optimisation, Joslin and Clements 1999).
+// Where the race goes on for long, most runs are of the order that has come furthest, and most of
+// those begin with the failures that sections had in those before (Boussemart, Hemery, Lecoutre
+// and Sais, "Boosting systematic search by weighting constraints", 2004).
 //
 // Thread safety: thread-compatible. Ownership: by value. Errors: none.
 
@@ -39,21 +42,67 @@ struct Strategy {
   uint32_t seed = 0;  // 0: the order itself; else neighbours in it are exchanged at random
 };
 
-// The run number `run` of the race: strategies in turn, seeds from the second round on.
-Strategy RaceStrategy(uint64_t run);
-
-// Runs of one round.
-uint64_t RoundLength();
-
 // By how many places each item of the model goes ahead of its own; empty: none does.
 using Lead = std::vector<double>;
 
-// Whether that run goes by what was learned. The other half of the rounds does not: what is learned
-// may be wrong, too.
-bool UsesLead(uint64_t run);
+// What runs of one order have learned.
+struct OrderMemory {
+  Lead lead;
+  std::vector<double> weights;  // failures of each section beyond the first, fading; empty: none
+  double furthest = 0;          // most of all bytes times sections that a run has placed at once
 
-// What is learned from a run in which branches ended this often for want of room for each item.
-void Learn(const std::vector<double>& failures, Lead& lead);
+  friend bool operator==(const OrderMemory&, const OrderMemory&) = default;
+};
+
+// Of each order of the race; empty at first.
+using Memory = std::vector<OrderMemory>;
+
+// The orders of the race.
+uint64_t Orders();
+
+// What a run of the race is for.
+enum class Aim : uint8_t {
+  kBroad,   // all orders in turn, some of the rounds with what was learned of items
+  kBest,    // the order that has come furthest
+  kFailed,  // the same, with what was learned of sections
+};
+
+struct Turn {
+  Aim aim = Aim::kBroad;
+  uint64_t number = 0;  // among those of this aim
+
+  // One for each order.
+  uint64_t round() const { return number / Orders(); }
+};
+
+// The turn of run number `run`: all are broad if nothing may be learned.
+Turn TurnOf(uint64_t run, bool learning);
+
+// How many runs later what a run has learned is used. Threads that work on no more runs at once
+// than these do not wait for each other.
+inline constexpr uint64_t kLearningLag = 10;
+
+// Whether that turn goes by what was learned. Half of the broad rounds do not: what is learned may
+// be wrong, too.
+bool UsesMemory(const Turn& turn);
+
+struct RunPlan {
+  uint64_t order = 0;
+  Strategy strategy;  // seeds from the second round on
+  Lead lead;
+  std::vector<double> weights;
+};
+RunPlan PlanRun(const Turn& turn, const Memory& memory);
+
+// What ended branches in a run.
+struct Failures {
+  std::vector<double> items;     // how often for want of room for each item of the model
+  std::vector<double> sections;  // of each section, above the weights that the run began with
+  double furthest = 0;           // as in OrderMemory
+};
+
+// What is learned from a run that was planned so.
+void Learn(const Turn& turn, const Failures& failures, OrderMemory& memory);
 
 // Items in the order of a strategy. The same for items listed in another order, but for ties.
 std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy,

@@ -17,7 +17,7 @@
 namespace tenure::packing::exact {
 
 Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
-           const Stop& stop, const Lead& lead)
+           const Stop& stop, const Lead& lead, const std::vector<double>& weights)
     : rules_(rules), strategy_(strategy), capacity_(capacity), stop_(stop) {
   order_ = StaticOrder(model, strategy, lead);
   Renumber(model);
@@ -39,6 +39,10 @@ Tree::Tree(const Model& model, const Strategy& strategy, const Rules& rules, Uni
     for (uint32_t t = first_section_[i] + 1; t <= last_section_[i]; ++t) ++crossing_[t];
   }
   weight_.assign(model.sections, 1.0);
+  for (size_t t = 0; t < weights.size(); ++t) weight_[t] += weights[t];
+  old_weight_ = weight_;
+  for (uint32_t i = 0; i < n; ++i) open_area_ += Area(i);
+  least_area_ = all_area_ = open_area_;
   failures_.assign(n, 0);
   touched_flag_.assign(model.sections, 0);
   support_.assign(n, 0);
@@ -165,6 +169,7 @@ void Tree::UndoTo(size_t mark) {
     switch (undo.change) {
       case Change::kPlaced:
         cell_[i].key = low_[i];
+        open_area_ += Area(i);
         for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) {
           total_[*t] += size(i);
           ++open_count_[*t];
@@ -401,9 +406,13 @@ Tree::Step Tree::Advance() {
   return Step::kFailed;
 }
 
-std::vector<double> Tree::Failures() const {
-  std::vector<double> failures(order_.size(), 0);
-  for (size_t i = 0; i < failures_.size(); ++i) failures[order_[i]] = failures_[i];
+Failures Tree::FailuresSoFar() const {
+  Failures failures;
+  failures.items.resize(order_.size());
+  for (size_t i = 0; i < failures_.size(); ++i) failures.items[order_[i]] = failures_[i];
+  failures.sections.resize(weight_.size());
+  for (size_t t = 0; t < weight_.size(); ++t) failures.sections[t] = weight_[t] - old_weight_[t];
+  if (all_area_ > 0) failures.furthest = 1 - least_area_ / all_area_;
   return failures;
 }
 

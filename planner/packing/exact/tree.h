@@ -46,9 +46,10 @@ enum class Verdict : uint8_t {
 
 class Tree {
  public:
-  // `stop` ends the building of large trees, too.
+  // `stop` ends the building of large trees, too. `weights`, if not empty, are failures of sections
+  // in earlier runs, beyond the first.
   Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
-       const Stop& stop = {}, const Lead& lead = {});
+       const Stop& stop = {}, const Lead& lead = {}, const std::vector<double>& weights = {});
 
   // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
   // `run`, ends when it becomes smaller.
@@ -58,8 +59,8 @@ class Tree {
   uint64_t backtracks() const { return backtracks_; }
   // Of each item of the model, after kFound.
   std::vector<Units> Offsets() const;
-  // How often branches ended for want of room for each item of the model.
-  std::vector<double> Failures() const;
+  // What ended branches so far.
+  Failures FailuresSoFar() const;
 
  private:
   enum class Step : uint8_t { kEnter, kSolved, kFailed, kLimit, kStopped };
@@ -153,6 +154,10 @@ class Tree {
   bool IsOpen(uint32_t item) const { return key(item) != kNoUnits; }
   Units key(uint32_t item) const { return cell_[item].key; }
   Units size(uint32_t item) const { return cell_[item].size; }
+  double Area(uint32_t item) const {
+    return static_cast<double>(size(item)) *
+           static_cast<double>(spans_.begin[item + 1] - spans_.begin[item]);
+  }
   void Blame(uint32_t section);
 
   // tree_choice.cc
@@ -216,7 +221,11 @@ class Tree {
   std::vector<Undo> trail_;
   std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
 
-  std::vector<double> weight_;    // failures of each section
+  std::vector<double> weight_;    // failures of each section, one more than there were
+  std::vector<double> old_weight_;  // when the run began
+  double open_area_ = 0;            // sizes times sections of open items
+  double least_area_ = 0;           // so far
+  double all_area_ = 0;
   std::vector<double> failures_;  // of each item
   std::vector<uint8_t> touched_flag_;
   std::vector<uint32_t> touched_;

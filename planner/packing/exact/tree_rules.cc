@@ -75,6 +75,8 @@ bool Tree::Place(uint32_t item) {
   const Units top = low_[item] + size(item);
   trail_.push_back({Change::kPlaced, item, 0});
   cell_[item].key = kNoUnits;
+  open_area_ -= Area(item);
+  least_area_ = std::min(least_area_, open_area_);
   for (uint32_t s = spans_.begin[item]; s < spans_.begin[item + 1]; ++s) {
     const uint32_t t = spans_.values[s];
     total_[t] -= size(item);

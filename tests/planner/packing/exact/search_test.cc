@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "tenure/planner/packing/exact/core.h"
@@ -146,16 +147,28 @@ TEST(SearchTest, EveryStrategyIsComplete) {
     if (!optimum.has_value() || *optimum == 0) continue;
     const std::optional<Model> model = BuildModel(problem, ModelLimits{});
     ASSERT_TRUE(model.has_value());
-    Lead lead;  // backwards
-    for (size_t i = 0; i < model->items(); ++i) lead.push_back(2.0 * static_cast<double>(i));
-    for (uint64_t run = 0; run < 2 * RoundLength(); ++run) {
-      const auto least = static_cast<Units>(*optimum / model->unit);
-      Tree fits(*model, RaceStrategy(run), Rules{}, least, {}, UsesLead(run) ? lead : Lead{});
+    OrderMemory backwards;
+    for (size_t i = 0; i < model->items(); ++i) {
+      backwards.lead.push_back(2.0 * static_cast<double>(i));
+    }
+    for (uint32_t t = 0; t < model->sections; ++t) backwards.weights.push_back(7.0 * (t % 5));
+    Memory memory(Orders(), backwards);
+    memory[seed % Orders()].furthest = 0.5;
+    const auto least = static_cast<Units>(*optimum / model->unit);
+    std::set<Aim> aims;
+    for (uint64_t run = 0; run < 4 * Orders() + 9; ++run) {
+      const Turn turn = TurnOf(run, true);
+      if (!aims.insert(turn.aim).second && run >= 2 * Orders() && turn.aim == Aim::kBroad) continue;
+      const RunPlan plan = PlanRun(turn, memory);
+      if (turn.aim != Aim::kBroad) EXPECT_EQ(plan.order, seed % Orders());
+      EXPECT_EQ(plan.weights.empty(), turn.aim != Aim::kFailed);
+      Tree fits(*model, plan.strategy, Rules{}, least, {}, plan.lead, plan.weights);
       EXPECT_EQ(fits.Run(UINT64_MAX), Verdict::kFound) << seed << " run " << run;
       if (least - 1 < model->bound) continue;  // Search knows; a tree looks at what it places
-      Tree less(*model, RaceStrategy(run), Rules{}, least - 1, {}, UsesLead(run) ? lead : Lead{});
+      Tree less(*model, plan.strategy, Rules{}, least - 1, {}, plan.lead, plan.weights);
       EXPECT_EQ(less.Run(UINT64_MAX), Verdict::kInfeasible) << seed << " run " << run;
     }
+    EXPECT_EQ(aims.size(), 3u);
   }
 }
 
@@ -232,24 +245,25 @@ TEST(SearchTest, SameAnswerForAnyNumberOfThreads) {
 
 TEST(SearchTest, LearnsTheSameWithAnyNumberOfThreads) {
   int learned = 0;
-  for (uint32_t seed = 0; seed < 3; ++seed) {
-    const Problem problem = Tight(seed, 150, 900, 200);
+  for (const Problem& problem : {Tight(2, 180, 900, 120), Tight(2, 120, 3000, 200)}) {
     const std::optional<Model> model = BuildModel(problem, ModelLimits{});
     ASSERT_TRUE(model.has_value());
-    std::vector<Lead> leads, more_leads;
+    Memory memory, more_memory;
     SearchOptions options;
-    options.node_limit = 15000;
-    options.leads = &leads;
+    options.node_limit = 30000;
+    options.memory = &memory;
     const SearchResult one = Search(*model, model->bound, options);
-    options.leads = &more_leads;
+    options.memory = &more_memory;
     options.max_threads = 3;
     const SearchResult more = Search(*model, model->bound, options);
     EXPECT_EQ(more.verdict, one.verdict);
     EXPECT_EQ(more.offsets, one.offsets);
     EXPECT_EQ(more.nodes, one.nodes);
-    EXPECT_EQ(more_leads, leads);
-    if (one.runs <= 2 * RoundLength()) continue;
+    EXPECT_EQ(more_memory, memory);
+    if (one.runs <= 4 * Orders() + kLearningLag) continue;
     ++learned;
+    EXPECT_TRUE(std::any_of(memory.begin(), memory.end(),
+                            [](const OrderMemory& order) { return !order.weights.empty(); }));
     // What was learned is of use: the search goes another way with it than without.
     options.rules.learning = false;
     EXPECT_NE(Search(*model, model->bound, options).backtracks, one.backtracks);
