@@ -45,7 +45,8 @@ class Minimizer {
       while (floor <= top_ && !Over()) {
         const Units top = Top();
         const Units probe = first ? floor : floor + (top - floor) / 2;
-        const Verdict verdict = first ? ProbeBound(budget) : Probe(model_, probe, budget, &memory_above_);
+        const Verdict verdict =
+            first ? ProbeBound(budget) : Probe(model_, probe, budget, &memory_above_);
         first = false;
         switch (verdict) {
           case Verdict::kFound:

@@ -221,7 +221,7 @@ class Tree {
   std::vector<Undo> trail_;
   std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
 
-  std::vector<double> weight_;    // failures of each section, one more than there were
+  std::vector<double> weight_;      // failures of each section, one more than there were
   std::vector<double> old_weight_;  // when the run began
   double open_area_ = 0;            // sizes times sections of open items
   double least_area_ = 0;           // so far
