@@ -160,7 +160,9 @@ TEST(SearchTest, EveryStrategyIsComplete) {
       const Turn turn = TurnOf(run, true);
       if (!aims.insert(turn.aim).second && run >= 2 * Orders() && turn.aim == Aim::kBroad) continue;
       const RunPlan plan = PlanRun(turn, memory);
-      if (turn.aim != Aim::kBroad) EXPECT_EQ(plan.order, seed % Orders());
+      if (turn.aim != Aim::kBroad) {
+        EXPECT_EQ(plan.order, seed % Orders());
+      }
       EXPECT_EQ(plan.weights.empty(), turn.aim != Aim::kFailed);
       Tree fits(*model, plan.strategy, Rules{}, least, {}, plan.lead, plan.weights);
       EXPECT_EQ(fits.Run(UINT64_MAX), Verdict::kFound) << seed << " run " << run;
