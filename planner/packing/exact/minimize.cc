@@ -15,7 +15,7 @@ namespace tenure::packing::exact {
 namespace {
 
 // Of the work at the bound, in that of any other height; and of windows of time in one such share:
-// there are some thirty of them, and nothing is to be found there but a proof.
+// there are up to some thirty of them, and nothing is to be found there but a proof.
 constexpr uint64_t kShareOfBound = 8;
 constexpr uint64_t kWindowsInShare = 8;
 
@@ -46,7 +46,7 @@ class Minimizer {
         const Units top = Top();
         const Units probe = first ? floor : floor + (top - floor) / 2;
         const Verdict verdict =
-            first ? ProbeBound(budget) : Probe(model_, probe, budget, &memory_above_);
+            first ? ProbeBound(budget) : Probe(model_, probe, budget, &experience_above_);
         first = false;
         switch (verdict) {
           case Verdict::kFound:
@@ -81,22 +81,22 @@ class Minimizer {
   Verdict ProbeBound(uint64_t budget) {
     if (bound_of_runs_ != best_.bound) {
       bound_of_runs_ = best_.bound;
-      memory_of_bound_.clear();
+      experience_at_bound_.clear();
       first_run_ = 0;
     }
     const uint64_t before = best_.runs;
     const Verdict verdict =
-        Probe(model_, best_.bound, kShareOfBound * budget, &memory_of_bound_, first_run_);
+        Probe(model_, best_.bound, kShareOfBound * budget, &experience_at_bound_, first_run_);
     // The last was cut short.
     first_run_ += std::max<uint64_t>(best_.runs - before, 1) - 1;
     return verdict;
   }
 
-  Verdict Probe(const Model& model, Units capacity, uint64_t budget, Memory* memory,
+  Verdict Probe(const Model& model, Units capacity, uint64_t budget, Experience* experience,
                 uint64_t first_run = 0) {
     SearchOptions search = options_.search;
     search.first_run = first_run;
-    search.memory = memory;
+    search.experience = experience;
     search.node_limit = std::min(left_, budget);
     SearchResult result = Search(model, capacity, search);
     best_.nodes += result.nodes;
@@ -141,7 +141,7 @@ class Minimizer {
   Units top_ = 0;
   Units bound_of_runs_ = -1;  // what the next run is meant for
   uint64_t first_run_ = 0;
-  Memory memory_of_bound_, memory_above_;
+  Experience experience_at_bound_, experience_above_;
   MinimizeResult best_;
 };
 

@@ -35,7 +35,7 @@ class Schedule {
   Turn TurnOfRun(uint64_t number) const {
     return restarts_ ? TurnOf(first_run_ + number, learning_) : Turn{};
   }
-  bool Learns(const Turn& turn) const { return learning_ && UsesMemory(turn); }
+  bool Learns(const Turn& turn) const { return learning_ && UsesExperience(turn); }
 
   // The limit of the next run; 0: the node limit is spent.
   uint64_t NextLimit(const Turn& turn) {
@@ -75,8 +75,8 @@ class Race {
  public:
   Race(const Model& model, Units capacity, const SearchOptions& options)
       : model_(model), capacity_(capacity), options_(options), schedule_(model, options) {
-    if (options.memory != nullptr) memory_ = *options.memory;
-    memory_.resize(Orders());
+    if (options.experience != nullptr) experience_ = *options.experience;
+    experience_.resize(Orders());
     while (plans_.size() < kLearningLag) PlanNext();
   }
 
@@ -114,7 +114,9 @@ class Race {
       run.nodes = tree.nodes();
       run.backtracks = tree.backtracks();
       if (run.verdict == Verdict::kFound) run.offsets = tree.Offsets();
-      if (run.verdict == Verdict::kLimit) run.failures = tree.FailuresSoFar();
+      if (options_.rules.learning && run.verdict == Verdict::kLimit) {
+        run.failures = tree.FailuresSoFar();
+      }
       absl::MutexLock lock(&mutex_);
       if (run.verdict == Verdict::kFound || run.verdict == Verdict::kInfeasible) {
         if (number < decided_.load(std::memory_order_relaxed)) {
@@ -145,7 +147,7 @@ class Race {
     } else {
       result.verdict = stopped_ ? Verdict::kStopped : Verdict::kLimit;
     }
-    if (options_.memory != nullptr) *options_.memory = std::move(memory_);
+    if (options_.experience != nullptr) *options_.experience = std::move(experience_);
     return result;
   }
 
@@ -154,18 +156,19 @@ class Race {
   bool IsOver(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopped_ || number > decided_.load(std::memory_order_relaxed);
   }
-  // With what is known by now. The others need no plan before it is their turn.
+  // With what is known by now, so that it does not depend on who ended first. Runs that do not
+  // learn are planned when it is their turn: they wait for nobody.
   void PlanNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const Turn turn = schedule_.TurnOfRun(plans_.size());
-    plans_.push_back(schedule_.Learns(turn) ? PlanRun(turn, memory_) : RunPlan{});
+    plans_.push_back(schedule_.Learns(turn) ? PlanRun(turn, experience_) : RunPlan{});
   }
   // From runs in their order, whoever ended first, and from none behind the one that decides.
   void LearnInSequence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (learned_ < runs_.size() && runs_[learned_].ended &&
            learned_ < decided_.load(std::memory_order_relaxed)) {
-      const Run& run = runs_[learned_];
-      const Failures failures = std::move(runs_[learned_].failures);
-      Learn(schedule_.TurnOfRun(learned_), failures, memory_[run.order]);
+      Run& run = runs_[learned_];
+      const Failures failures = std::move(run.failures);
+      Learn(schedule_.TurnOfRun(learned_), failures, experience_[run.order]);
       ++learned_;
       PlanNext();
     }
@@ -179,12 +182,12 @@ class Race {
   Schedule schedule_ ABSL_GUARDED_BY(mutex_);
   std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
   std::vector<RunPlan> plans_ ABSL_GUARDED_BY(mutex_);  // of the runs that are to learn
-  Memory memory_ ABSL_GUARDED_BY(mutex_);
+  Experience experience_ ABSL_GUARDED_BY(mutex_);
   uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;  // from so many runs
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// More threads than processors only take memory; a few are allowed anywhere.
+// More threads than processors only take experience; a few are allowed anywhere.
 int UsefulThreads(int most) {
   return std::min(most, std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
 }

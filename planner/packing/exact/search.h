@@ -42,7 +42,7 @@ struct SearchOptions {
   Stop stop;
   // What earlier searches of the same model have learned, at this capacity or one close to it; this
   // one adds to it. May be null: nothing is known, and what is learned is lost.
-  Memory* memory = nullptr;
+  Experience* experience = nullptr;
 };
 
 struct SearchResult {

@@ -46,27 +46,28 @@ struct Strategy {
 using Lead = std::vector<double>;
 
 // What runs of one order have learned.
-struct OrderMemory {
+struct OrderExperience {
   Lead lead;
-  std::vector<double> weights;  // failures of each section beyond the first, fading; empty: none
-  double furthest = 0;          // most of all bytes times sections that a run has placed at once
+  std::vector<double> weights;  // failures of each section, fading; empty: none
+  double furthest = 0;          // largest share of all bytes times sections that a run has placed
 
-  friend bool operator==(const OrderMemory&, const OrderMemory&) = default;
+  friend bool operator==(const OrderExperience&, const OrderExperience&) = default;
 };
 
 // Of each order of the race; empty at first.
-using Memory = std::vector<OrderMemory>;
+using Experience = std::vector<OrderExperience>;
 
 // The orders of the race.
 uint64_t Orders();
 
 // What a run of the race is for.
 enum class Aim : uint8_t {
-  kBroad,   // all orders in turn, some of the rounds with what was learned of items
-  kBest,    // the order that has come furthest
-  kFailed,  // the same, with what was learned of sections
+  kBroad,         // all orders in turn, some of the rounds with what was learned of items
+  kBest,          // the order that has come furthest
+  kBestWeighted,  // the same, with what was learned of sections
 };
 
+// A place in the sequence of runs.
 struct Turn {
   Aim aim = Aim::kBroad;
   uint64_t number = 0;  // among those of this aim
@@ -78,31 +79,32 @@ struct Turn {
 // The turn of run number `run`: all are broad if nothing may be learned.
 Turn TurnOf(uint64_t run, bool learning);
 
-// How many runs later what a run has learned is used. Threads that work on no more runs at once
-// than these do not wait for each other.
+// How many runs later what a run has learned is used: up to so many threads rarely wait for each
+// other.
 inline constexpr uint64_t kLearningLag = 10;
 
 // Whether that turn goes by what was learned. Half of the broad rounds do not: what is learned may
 // be wrong, too.
-bool UsesMemory(const Turn& turn);
+bool UsesExperience(const Turn& turn);
 
+// How a run branches: by which order, and with what was learned.
 struct RunPlan {
-  uint64_t order = 0;
-  Strategy strategy;  // seeds from the second round on
+  uint64_t order = 0;  // below Orders()
+  Strategy strategy;   // seeds from the second round on
   Lead lead;
   std::vector<double> weights;
 };
-RunPlan PlanRun(const Turn& turn, const Memory& memory);
+RunPlan PlanRun(const Turn& turn, const Experience& experience);
 
 // What ended branches in a run.
 struct Failures {
   std::vector<double> items;     // how often for want of room for each item of the model
   std::vector<double> sections;  // of each section, above the weights that the run began with
-  double furthest = 0;           // as in OrderMemory
+  double furthest = 0;           // as in OrderExperience
 };
 
 // What is learned from a run that was planned so.
-void Learn(const Turn& turn, const Failures& failures, OrderMemory& memory);
+void Learn(const Turn& turn, const Failures& failures, OrderExperience& experience);
 
 // Items in the order of a strategy. The same for items listed in another order, but for ties.
 std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy,

@@ -47,7 +47,7 @@ enum class Verdict : uint8_t {
 class Tree {
  public:
   // `stop` ends the building of large trees, too. `weights`, if not empty, are failures of sections
-  // in earlier runs, beyond the first.
+  // in earlier runs, which those of this run are added to.
   Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
        const Stop& stop = {}, const Lead& lead = {}, const std::vector<double>& weights = {});
 

@@ -147,23 +147,24 @@ TEST(SearchTest, EveryStrategyIsComplete) {
     if (!optimum.has_value() || *optimum == 0) continue;
     const std::optional<Model> model = BuildModel(problem, ModelLimits{});
     ASSERT_TRUE(model.has_value());
-    OrderMemory backwards;
+    OrderExperience backwards;
     for (size_t i = 0; i < model->items(); ++i) {
       backwards.lead.push_back(2.0 * static_cast<double>(i));
     }
     for (uint32_t t = 0; t < model->sections; ++t) backwards.weights.push_back(7.0 * (t % 5));
-    Memory memory(Orders(), backwards);
-    memory[seed % Orders()].furthest = 0.5;
+    Experience experience(Orders(), backwards);
+    experience[seed % Orders()].furthest = 0.5;
     const auto least = static_cast<Units>(*optimum / model->unit);
     std::set<Aim> aims;
     for (uint64_t run = 0; run < 4 * Orders() + 9; ++run) {
       const Turn turn = TurnOf(run, true);
-      if (!aims.insert(turn.aim).second && run >= 2 * Orders() && turn.aim == Aim::kBroad) continue;
-      const RunPlan plan = PlanRun(turn, memory);
+      aims.insert(turn.aim);
+      if (turn.aim == Aim::kBroad && run >= 2 * Orders()) continue;
+      const RunPlan plan = PlanRun(turn, experience);
       if (turn.aim != Aim::kBroad) {
         EXPECT_EQ(plan.order, seed % Orders());
       }
-      EXPECT_EQ(plan.weights.empty(), turn.aim != Aim::kFailed);
+      EXPECT_EQ(plan.weights.empty(), turn.aim != Aim::kBestWeighted);
       Tree fits(*model, plan.strategy, Rules{}, least, {}, plan.lead, plan.weights);
       EXPECT_EQ(fits.Run(UINT64_MAX), Verdict::kFound) << seed << " run " << run;
       if (least - 1 < model->bound) continue;  // Search knows; a tree looks at what it places
@@ -250,22 +251,22 @@ TEST(SearchTest, LearnsTheSameWithAnyNumberOfThreads) {
   for (const Problem& problem : {Tight(2, 180, 900, 120), Tight(2, 120, 3000, 200)}) {
     const std::optional<Model> model = BuildModel(problem, ModelLimits{});
     ASSERT_TRUE(model.has_value());
-    Memory memory, more_memory;
+    Experience experience, more_experience;
     SearchOptions options;
     options.node_limit = 30000;
-    options.memory = &memory;
+    options.experience = &experience;
     const SearchResult one = Search(*model, model->bound, options);
-    options.memory = &more_memory;
+    options.experience = &more_experience;
     options.max_threads = 3;
     const SearchResult more = Search(*model, model->bound, options);
     EXPECT_EQ(more.verdict, one.verdict);
     EXPECT_EQ(more.offsets, one.offsets);
     EXPECT_EQ(more.nodes, one.nodes);
-    EXPECT_EQ(more_memory, memory);
+    EXPECT_EQ(more_experience, experience);
     if (one.runs <= 4 * Orders() + kLearningLag) continue;
     ++learned;
-    EXPECT_TRUE(std::any_of(memory.begin(), memory.end(),
-                            [](const OrderMemory& order) { return !order.weights.empty(); }));
+    EXPECT_TRUE(std::any_of(experience.begin(), experience.end(),
+                            [](const OrderExperience& order) { return !order.weights.empty(); }));
     // What was learned is of use: the search goes another way with it than without.
     options.rules.learning = false;
     EXPECT_NE(Search(*model, model->bound, options).backtracks, one.backtracks);
