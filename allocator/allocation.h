@@ -20,8 +20,9 @@
 #include <string_view>
 #include <vector>
 
-#include "tenure/allocator/ids.h"
 #include "tenure/allocator/timeline/timeline.h"
+#include "tenure/base/fill_pattern.h"  // IWYU pragma: export
+#include "tenure/base/ids.h"
 
 namespace tenure {
 
@@ -109,12 +110,6 @@ struct SubRegion {
   uint64_t device_address() const {
     return allocation->device_address == 0 ? 0 : allocation->device_address + offset_bytes;
   }
-};
-
-// 1, 2, 4, 8 or 16 bytes that Fill repeats.
-struct FillPattern {
-  std::byte bytes[16] = {};
-  uint32_t size_bytes = 1;
 };
 
 }  // namespace tenure

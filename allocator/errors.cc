@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

@@ -24,8 +24,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "tenure/allocator/ids.h"
 #include "tenure/allocator/memory_space.h"
+#include "tenure/base/ids.h"
 
 namespace tenure {
 

@@ -31,8 +31,8 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/caching.h"
 #include "tenure/allocator/decorators/recording.h"
-#include "tenure/allocator/host/workers.h"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/base/workers.h"
 
 namespace tenure {
 namespace {

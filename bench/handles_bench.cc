@@ -16,7 +16,7 @@
 
 #include "benchmark/benchmark.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
-#include "tenure/allocator/host/workers.h"
+#include "tenure/base/workers.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/mapping.h"
 

@@ -30,8 +30,8 @@
 #include "tenure/planner/packing/solver.h"
 #include "tenure/planner/packing/validator.h"
 #include "tenure/planner/planner.h"
-#include "tenure/tools/cli/trace_job.h"
 #include "tenure/tools/trace/trace.h"
+#include "tenure/tools/trace_run/trace_job.h"
 
 namespace tenure {
 namespace {

@@ -28,8 +28,8 @@
 #include <vector>
 
 #include "benchmark/benchmark.h"
-#include "tenure/allocator/offset/pooled_allocator.h"
-#include "tenure/allocator/offset/range_heap.h"
+#include "tenure/allocator/pool/pooled_allocator.h"
+#include "tenure/allocator/pool/range_heap.h"
 
 namespace tenure {
 namespace {

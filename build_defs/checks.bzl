@@ -6,7 +6,7 @@
 
     bazel build //... --aspects=//build_defs:checks.bzl%headers_aspect --output_groups=checks
 
-tools/tidy and .ci/run use them.
+tools/dev/tidy and .ci/run use them.
 """
 
 load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "ACTION_NAMES")

@@ -6,7 +6,7 @@
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 #include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/validate_plan.h"
 

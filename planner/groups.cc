@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 #include "tenure/planner/byte_ranges.h"
 #include "tenure/planner/groups.h"
 #include "tenure/planner/reuse_edges.h"

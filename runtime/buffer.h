@@ -44,8 +44,8 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tenure/allocator/allocator.h"
-#include "tenure/allocator/checked.h"
-#include "tenure/allocator/ids.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/ids.h"
 #include "tenure/runtime/buffer_options.h"  // IWYU pragma: export
 #include "tenure/runtime/dtype.h"
 #include "tenure/runtime/host_span.h"

@@ -11,12 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/allocator/copy/copy_table.h"
+#include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/base/checked.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/buffer_errors.h"
-#include "tenure/runtime/copy/copy_table.h"
-#include "tenure/runtime/copy/host_queue.h"
 
 namespace tenure {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 

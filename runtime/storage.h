@@ -34,7 +34,7 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/allocator.h"
-#include "tenure/allocator/ids.h"
+#include "tenure/base/ids.h"
 #include "tenure/runtime/use_list.h"
 
 namespace tenure {

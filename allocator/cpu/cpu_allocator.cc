@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/errors.h"
-#include "tenure/allocator/host/memory.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/host_memory.h"
 
 namespace tenure {
 namespace {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/host/memory.h"
+#include "tenure/base/host_memory.h"
 
 namespace tenure::cuda {
 namespace {

@@ -24,7 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/cuda/allocators.h"
 #include "tenure/allocator/cuda/copy_engine.h"
-#include "tenure/allocator/offset/pooled_allocator.h"
+#include "tenure/allocator/pool/pooled_allocator.h"
 
 namespace tenure::cuda {
 

@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
+#include "tenure/base/checked.h"
 
 namespace tenure::cuda {
 namespace {

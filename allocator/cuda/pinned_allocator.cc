@@ -3,11 +3,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
-#include "tenure/allocator/host/memory.h"
-#include "tenure/allocator/host/system_memory.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/host_memory.h"
+#include "tenure/base/system_memory.h"
 
 namespace tenure::cuda {
 namespace {

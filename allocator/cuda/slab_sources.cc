@@ -7,9 +7,9 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/errors.h"
-#include "tenure/allocator/host/workers.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/workers.h"
 
 namespace tenure::cuda {
 namespace {

@@ -20,8 +20,8 @@
 
 #include "absl/status/statusor.h"
 #include "tenure/allocator/cuda/device.h"
-#include "tenure/allocator/host/system_memory.h"
-#include "tenure/allocator/offset/slab_source.h"
+#include "tenure/allocator/pool/slab_source.h"
+#include "tenure/base/system_memory.h"
 
 namespace tenure::cuda {
 

@@ -11,7 +11,7 @@
 
 #include "absl/time/time.h"
 #include "tenure/allocator/cuda/stream.h"
-#include "tenure/allocator/host/workers.h"
+#include "tenure/base/workers.h"
 
 namespace tenure::cuda {
 namespace {

@@ -5,8 +5,8 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/errors.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

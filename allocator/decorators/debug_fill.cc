@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/errors.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

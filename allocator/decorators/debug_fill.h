@@ -33,8 +33,8 @@
 #include <string>
 
 #include "tenure/allocator/decorators/decorator.h"
-#include "tenure/allocator/ids.h"
 #include "tenure/allocator/timeline/deferred.h"
+#include "tenure/base/ids.h"
 
 namespace tenure {
 

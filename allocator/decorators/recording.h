@@ -36,7 +36,7 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/decorators/decorator.h"
 #include "tenure/allocator/decorators/recording_format.h"
-#include "tenure/allocator/ids.h"
+#include "tenure/base/ids.h"
 
 namespace tenure {
 

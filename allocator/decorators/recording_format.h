@@ -25,8 +25,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "tenure/allocator/ids.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/base/ids.h"
 
 namespace tenure {
 

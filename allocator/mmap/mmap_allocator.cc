@@ -14,9 +14,9 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "tenure/allocator/checked.h"
-#include "tenure/allocator/host/memory.h"
-#include "tenure/allocator/host/workers.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/host_memory.h"
+#include "tenure/base/workers.h"
 
 namespace tenure {
 namespace {

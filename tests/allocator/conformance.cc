@@ -11,7 +11,7 @@
 #include <utility>
 
 #include "gtest/gtest.h"
-#include "tenure/allocator/checked.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {

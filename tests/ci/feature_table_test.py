@@ -1,4 +1,4 @@
-"""tools/feature_table.py: a cell is what tests say that ran and passed, and README.md shows that."""
+"""tools/dev/feature_table.py: a cell is what tests say that ran and passed, and README.md shows that."""
 import json
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""tools/test_report.py on made-up event files: a test runner that counts wrongly hides every other mistake."""
+"""tools/dev/test_report.py on made-up event files: a test runner that counts wrongly hides every other mistake."""
 import json
 import os
 import tempfile

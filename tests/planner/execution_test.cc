@@ -10,10 +10,10 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/planner/planner.h"
-#include "tenure/tests/planner/random_schedule.h"
-#include "tenure/tests/runtime/status_matchers.h"
-#include "tenure/tools/cli/trace_job.h"
+#include "tenure/tests/testing/random_schedule.h"
+#include "tenure/tests/testing/status_matchers.h"
 #include "tenure/tools/trace/trace.h"
+#include "tenure/tools/trace_run/trace_job.h"
 
 namespace tenure {
 namespace {

@@ -9,8 +9,8 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/planner/byte_ranges.h"
-#include "tenure/tests/planner/sketch.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/sketch.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -12,8 +12,8 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/fault_injecting.h"
 #include "tenure/planner/planner.h"
-#include "tenure/tests/planner/sketch.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/sketch.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -10,8 +10,8 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tenure/planner/planner.h"
-#include "tenure/tests/planner/sketch.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/sketch.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -10,8 +10,8 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
-#include "tenure/tests/planner/sketch.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/sketch.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
-#include "tenure/tests/planner/sketch.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/sketch.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -16,7 +16,7 @@
 #include "tenure/planner/planner.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/mapping.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

@@ -18,7 +18,7 @@
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/observer.h"
 #include "tenure/runtime/mapping.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

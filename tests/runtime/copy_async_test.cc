@@ -9,12 +9,12 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/runtime/buffer.h"
-#include "tenure/runtime/copy/host_queue.h"
-#include "tenure/tests/runtime/far_allocator.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/far_allocator.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define TENURE_TEST_TSAN 1

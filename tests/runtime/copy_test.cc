@@ -14,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+#include "tenure/allocator/copy/copy_table.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/debug_fill.h"
 #include "tenure/allocator/decorators/fault_injecting.h"
@@ -21,10 +22,9 @@
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/observer.h"
 #include "tenure/runtime/buffer.h"
-#include "tenure/runtime/copy/copy_table.h"
 #include "tenure/runtime/mapping.h"
-#include "tenure/tests/runtime/far_allocator.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/far_allocator.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

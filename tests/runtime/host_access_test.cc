@@ -9,8 +9,8 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/runtime/buffer.h"
-#include "tenure/tests/runtime/far_allocator.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/far_allocator.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

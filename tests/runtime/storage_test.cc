@@ -7,7 +7,7 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {

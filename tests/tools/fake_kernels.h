@@ -10,7 +10,7 @@
 #define TENURE_TESTS_TOOLS_FAKE_KERNELS_H_
 
 #include "tenure/build_defs/cuda_image.h"
-#include "tenure/tests/allocator/cuda/fake_driver.h"
+#include "tenure/tests/allocator/cuda/fake/fake_driver.h"
 
 namespace tenure {
 

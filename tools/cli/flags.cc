@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "tenure/allocator/checked.h"
 #include "tenure/allocator/cuda/cuda.h"
+#include "tenure/base/checked.h"
 #include "tenure/tools/cli/output.h"
 
 namespace tenure::cli {

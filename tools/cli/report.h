@@ -29,7 +29,7 @@
 #include "tenure/planner/shortage.h"
 #include "tenure/tools/cli/explanation.h"
 #include "tenure/tools/cli/flags.h"
-#include "tenure/tools/cli/trace_job.h"
+#include "tenure/tools/trace_run/trace_job.h"
 
 namespace tenure::cli {
 

@@ -10,7 +10,7 @@
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
-#include "tenure/tools/cli/trace_run.h"
+#include "tenure/tools/trace_run/trace_run.h"
 
 namespace tenure::cli {
 namespace {

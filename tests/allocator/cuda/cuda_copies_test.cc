@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/runtime/copy_many.h"
-#include "tenure/tests/allocator/cuda/fake_cuda.h"
+#include "tenure/tests/allocator/cuda/fake/fake_cuda.h"
 
 namespace tenure::cuda {
 namespace {

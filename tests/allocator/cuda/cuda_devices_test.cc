@@ -10,8 +10,8 @@
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/select_device.h"
 #include "tenure/runtime/buffer.h"
-#include "tenure/tests/allocator/cuda/fake_driver.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/allocator/cuda/fake/fake_driver.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure::cuda {
 namespace {

@@ -26,8 +26,8 @@
 #include "tenure/allocator/decorators/recording.h"
 #include "tenure/planner/planner.h"
 #include "tenure/runtime/buffer.h"
-#include "tenure/tests/allocator/cuda/fake_driver.h"
-#include "tenure/tests/runtime/status_matchers.h"
+#include "tenure/tests/allocator/cuda/fake/fake_driver.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure::cuda {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "absl/time/time.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
-#include "tenure/tests/allocator/cuda/fake_cuda.h"
+#include "tenure/tests/allocator/cuda/fake/fake_cuda.h"
 
 namespace tenure::cuda {
 namespace {

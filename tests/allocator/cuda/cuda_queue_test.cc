@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "tenure/tests/allocator/cuda/fake_cuda.h"
+#include "tenure/tests/allocator/cuda/fake/fake_cuda.h"
 
 namespace tenure::cuda {
 namespace {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tenure/tests/allocator/cuda/fake_driver.h"
+#include "tenure/tests/allocator/cuda/fake/fake_driver.h"
 
 namespace tenure::cuda {
 namespace {

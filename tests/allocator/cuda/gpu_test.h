@@ -20,8 +20,8 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cuda/stream.h"
-#include "tenure/tests/allocator/cuda/test_buffers.h"
 #include "tenure/tests/allocator/cuda/test_gpu.h"
+#include "tenure/tests/testing/test_buffers.h"
 
 #define TENURE_ON_ALL_GPUS(fixture)                       \
   INSTANTIATE_TEST_SUITE_P(                               \

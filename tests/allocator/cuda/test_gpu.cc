@@ -11,7 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/notification.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
-#include "tenure/tests/allocator/cuda/fake_driver.h"
+#include "tenure/tests/allocator/cuda/fake/fake_driver.h"
 
 namespace tenure::cuda {
 namespace {

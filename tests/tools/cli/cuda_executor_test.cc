@@ -13,8 +13,8 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/tests/tools/fake_kernels.h"
-#include "tenure/tools/cli/trace_run.h"
 #include "tenure/tools/trace/reference_kernel_image.h"
+#include "tenure/tools/trace_run/trace_run.h"
 
 namespace tenure::cli {
 namespace {

@@ -1,6 +1,6 @@
 // Runs of recorded schedules: wrong plans are found out, and failures are told.
 
-#include "tenure/tools/cli/trace_run.h"
+#include "tenure/tools/trace_run/trace_run.h"
 
 #include <algorithm>
 #include <memory>

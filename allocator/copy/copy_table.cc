@@ -1,0 +1,231 @@
+#include "tenure/allocator/copy/copy_table.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <new>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/copy/cuda_routes.h"
+#include "tenure/base/host_memory.h"
+
+namespace tenure {
+namespace {
+
+constexpr uint64_t kStageBytes = uint64_t{4} << 20;
+
+std::string Ends(const CopyEnd& to, const CopyEnd& from) {
+  return absl::StrCat("from '", from.allocator->space().ToString(), "' to '",
+                      to.allocator->space().ToString(), "'");
+}
+
+// Whether the host may read it in place. A file's mapping it may not: a file that shrank would be a
+// signal and not an error.
+bool HostReads(const CopyEnd& end) {
+  return end.region.allocation->host != nullptr && end.allocator->traits().host_readable &&
+         end.allocator->space().kind() != SpaceKind::kDisk;
+}
+
+// Whether the host may write it in place, with nothing to flush afterwards.
+bool HostWrites(const CopyEnd& end) {
+  const SpaceTraits& traits = end.allocator->traits();
+  return end.region.allocation->host != nullptr && traits.host_writable &&
+         traits.coherence_atom_bytes <= 1 && !end.region.allocation->read_only;
+}
+
+// What an allocator could not do, told as what it means for the copy.
+absl::Status Explain(absl::Status status, const CopyEnd& to, const CopyEnd& from) {
+  if (status.code() != absl::StatusCode::kUnimplemented) return status;
+  return absl::UnimplementedError(
+      absl::StrCat("can't copy ", Ends(to, from), ": ", status.message(),
+                   "; copy by way of a buffer of 'cpu', or register a CopyRoute for this pair"));
+}
+
+absl::Status CopyAndWait(absl::StatusOr<Fence> fence) {
+  return fence.ok() ? fence->Wait() : fence.status();
+}
+
+bool KeepsOrder(const CopyEnd& end) {
+  return end.allocator->Capability<OrderingCapability>() != nullptr;
+}
+
+// Whose copy it is on this way if a device's order is to be kept: one that can. Null: the way has
+// none.
+const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const CopyEnd& from) {
+  switch (kind) {
+    case CopyTable::RouteKind::kWithin:
+    case CopyTable::RouteKind::kIn:
+      return KeepsOrder(to) ? &to : nullptr;
+    case CopyTable::RouteKind::kOut:
+      return KeepsOrder(from) ? &from : nullptr;
+    case CopyTable::RouteKind::kDirect:
+      // Memory of the host's that a device can copy too.
+      return KeepsOrder(to) ? &to : KeepsOrder(from) ? &from : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
+  return absl::UnimplementedError(absl::StrCat(
+      "can't copy ", Ends(to, from),
+      " in the order of a device's queue: the host has a part in it; leave TransferOptions::queue "
+      "at 0 and wait for the copy before the queue goes on, or copy by way of a buffer of "
+      "'cuda-pinned', which a device's queue can copy to and from"));
+}
+
+// Waits at each step: the staging memory is used again, and must be when this returns.
+absl::Status CopyStaged(const CopyEnd& to, const CopyEnd& from, const CopyOptions& options) {
+  const uint64_t size = to.region.size_bytes;
+  const uint64_t stage_bytes = std::min(size, kStageBytes);
+  std::unique_ptr<std::byte[]> stage(new (std::nothrow) std::byte[stage_bytes]);
+  if (stage == nullptr) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("no host memory of ", stage_bytes, " bytes to stage a copy of ", size,
+                     " bytes ", Ends(to, from), "; free host memory and copy again"));
+  }
+  for (uint64_t done = 0; done < size;) {
+    const uint64_t n = std::min(stage_bytes, size - done);
+    const SubRegion source{from.region.allocation, from.region.offset_bytes + done, n};
+    const SubRegion target{to.region.allocation, to.region.offset_bytes + done, n};
+    absl::Status status = CopyAndWait(from.allocator->CopyOut(stage.get(), source, options));
+    if (!status.ok()) return status;
+    status = CopyAndWait(to.allocator->CopyIn(target, stage.get(), options));
+    if (!status.ok()) return status;
+    done += n;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string_view RouteName(CopyTable::RouteKind kind) {
+  switch (kind) {
+    case CopyTable::RouteKind::kRegistered:
+      return "registered";
+    case CopyTable::RouteKind::kWithin:
+      return "within";
+    case CopyTable::RouteKind::kDirect:
+      return "direct";
+    case CopyTable::RouteKind::kIn:
+      return "in";
+    case CopyTable::RouteKind::kOut:
+      return "out";
+    case CopyTable::RouteKind::kStaged:
+      return "staged";
+  }
+  return "unknown";
+}
+
+CopyTable& CopyTable::Default() {
+  static CopyTable* const table = [] {
+    auto* made = new CopyTable;
+    RegisterCudaRoutes(*made);
+    return made;
+  }();
+  return *table;
+}
+
+void CopyTable::Register(SpaceKind from, SpaceKind to, std::unique_ptr<CopyRoute> route) {
+  absl::MutexLock lock(&mutex_);
+  routes_[static_cast<size_t>(from)][static_cast<size_t>(to)].store(route.get(),
+                                                                    std::memory_order_release);
+  if (route != nullptr) owned_.push_back(std::move(route));
+}
+
+absl::StatusOr<CopyTable::RouteKind> CopyTable::DefaultRoute(const CopyEnd& to,
+                                                             const CopyEnd& from) const {
+  for (const CopyEnd* end : {&to, &from}) {
+    if (!end->allocator->traits().has_bytes) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "can't copy ", Ends(to, from), ": '", end->allocator->space().ToString(),
+          "' has sizes and no bytes; it is for planning, run with buffers of another space"));
+    }
+  }
+  if (to.allocator == from.allocator) return RouteKind::kWithin;
+  if (HostWrites(to)) return HostReads(from) ? RouteKind::kDirect : RouteKind::kOut;
+  return HostReads(from) ? RouteKind::kIn : RouteKind::kStaged;
+}
+
+absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
+                                                             const CopyEnd& from) const {
+  const auto row = static_cast<size_t>(from.allocator->space().kind());
+  const auto column = static_cast<size_t>(to.allocator->space().kind());
+  if (routes_[row][column].load(std::memory_order_acquire) != nullptr) {
+    return RouteKind::kRegistered;
+  }
+  return DefaultRoute(to, from);
+}
+
+bool CopyTable::CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
+                          uint64_t queue) const {
+  const auto row = static_cast<size_t>(from.allocator->space().kind());
+  const auto column = static_cast<size_t>(to.allocator->space().kind());
+  if (const CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
+    return route->CanFollow(fence);
+  }
+  const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
+  // The host does what is direct; only in a queue's order does a device.
+  if (!kind.ok() || (*kind == RouteKind::kDirect && queue == 0)) return false;
+  const CopyEnd* keeper = KeeperOf(*kind, to, from);
+  return keeper != nullptr && keeper->allocator->Capability<OrderingCapability>()->CanFollow(fence);
+}
+
+absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
+                                      const CopyOptions& options) const {
+  if (to.region.size_bytes != from.region.size_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("can't copy ", from.region.size_bytes,
+                                                   " bytes over ", to.region.size_bytes,
+                                                   "; give ranges of one size"));
+  }
+  if (to.region.size_bytes == 0) return Fence();
+  const auto row = static_cast<size_t>(from.allocator->space().kind());
+  const auto column = static_cast<size_t>(to.allocator->space().kind());
+  if (CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
+    absl::StatusOr<Fence> fence = route->Copy(to, from, options);
+    if (fence.status().code() != absl::StatusCode::kUnimplemented) return fence;
+  }
+  absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
+  if (!kind.ok()) return kind.status();
+  CopyOptions left = options;
+  const CopyEnd* keeper = KeeperOf(*kind, to, from);
+  if (options.queue != 0 && keeper == nullptr) return KeepsNoOrder(to, from);
+  if (keeper == nullptr) {
+    // A registered route could have followed them, and has not.
+    for (const Fence& fence : options.after) {
+      if (absl::Status status = fence.Wait(); !status.ok()) return status;
+    }
+    left.after = {};
+  }
+  absl::StatusOr<Fence> fence = Fence();
+  switch (*kind) {
+    case RouteKind::kWithin:
+      fence = to.allocator->CopyWithin(to.region, from.region, left);
+      break;
+    case RouteKind::kDirect:
+      if (left.queue != 0 || !left.after.empty()) {
+        fence = keeper == &to ? to.allocator->CopyIn(to.region, from.region.host(), left)
+                              : from.allocator->CopyOut(to.region.host(), from.region, left);
+        break;
+      }
+      // Moved: foreign memory may be wrapped by two allocators.
+      host::MoveBytes(to.region.host(), from.region.host(), to.region.size_bytes,
+                      options.max_threads);
+      break;
+    case RouteKind::kIn:
+      fence = to.allocator->CopyIn(to.region, from.region.host(), left);
+      break;
+    case RouteKind::kOut:
+      fence = from.allocator->CopyOut(to.region.host(), from.region, left);
+      break;
+    default:
+      if (absl::Status status = CopyStaged(to, from, left); !status.ok()) fence = status;
+      break;
+  }
+  if (!fence.ok()) return Explain(fence.status(), to, from);
+  return fence;
+}
+
+}  // namespace tenure

@@ -1,0 +1,112 @@
+// PooledAllocator's part that gives bytes again before they are free, to queues that come after.
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/pool/pooled_allocator.h"
+
+namespace tenure {
+namespace {
+
+// A later point of a timeline stands for the earlier ones.
+void Add(absl::Span<const Fence> users, std::vector<Fence>& fences) {
+  for (const Fence& fence : users) {
+    auto it = std::find_if(fences.begin(), fences.end(), [&](const Fence& other) {
+      return other.timeline() == fence.timeline();
+    });
+    if (it == fences.end()) {
+      fences.push_back(fence);
+    } else if (it->value() < fence.value()) {
+      *it = fence;
+    }
+  }
+}
+
+}  // namespace
+
+absl::Status PooledAllocator::MakeQueueWait(uint64_t, absl::Span<const Fence>) {
+  return absl::UnimplementedError(
+      absl::StrCat(space().ToString(), " has no queues that could wait"));
+}
+
+absl::StatusOr<bool> PooledAllocator::FromWaiting(const AllocationRequest& request,
+                                                  const Need& need, Order least, Allocation& made) {
+  if (deferred().waiting_count() == 0) return false;
+  std::vector<Fence> fences;
+  bool found = false;
+  deferred().Revise([&](const Fence& fence) { return OrderAfter(request.queue, fence) >= least; },
+                    [&](absl::Span<DeferredQueue::Entry* const> waiting,
+                        std::vector<DeferredQueue::Entry>& more) {
+                      found = TakeWaiting(need, waiting, more, made, fences);
+                      // A small block may lie among large ones, before there is none.
+                      if (!found && need.small && least == Order::kIfItWaits) {
+                        const Need single = {need.size_bytes, need.alignment_bytes, false,
+                                             need.size_bytes, need.alignment_bytes};
+                        found = TakeWaiting(single, waiting, more, made, fences);
+                      }
+                    });
+  if (!found) return false;
+  // Also where the order is kept already, which costs little: a handle may be another queue's now.
+  if (absl::Status status = MakeQueueWait(request.queue, fences); !status.ok()) {
+    made.id = AllocationId::Mint();
+    deferred().Retire(made, fences);
+    return status;
+  }
+  OnGivenAgain(made);
+  request.pending->insert(request.pending->end(), fences.begin(), fences.end());
+  return true;
+}
+
+bool PooledAllocator::TakeWaiting(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
+                                  std::vector<DeferredQueue::Entry>& more, Allocation& made,
+                                  std::vector<Fence>& fences) {
+  absl::MutexLock lock(&mutex_);
+  RangeHeap& heap = need.small ? small_ : large_;
+  std::vector<DeferredQueue::Entry*> entries;
+  std::vector<uint32_t> nodes;
+  for (DeferredQueue::Entry* entry : waiting) {
+    Allocation& allocation = entry->allocation;
+    if (allocation.imported || allocation.apart) continue;
+    // Not of the other heap, nor a slab of its own.
+    const RangeHeap::Block block = heap.BlockAt(static_cast<uint32_t>(allocation.token >> 2));
+    if (block.size_bytes == 0 || block.size_bytes != allocation.reserved_bytes ||
+        TokenOf(block, need.small) != allocation.token) {
+      continue;
+    }
+    if (block.size_bytes == need.size_bytes && (block.address & (need.alignment_bytes - 1)) == 0) {
+      // The whole of it, as it is: what schedules that repeat themselves find.
+      HandOut(block, need.small, need, made);
+      Add(entry->users, fences);
+      allocation = Allocation();
+      return true;
+    }
+    entries.push_back(entry);
+    nodes.push_back(block.node);
+  }
+  std::vector<RangeHeap::Cut> cuts;
+  const auto block = heap.AllocateOver(nodes, need.size_bytes, need.alignment_bytes, cuts);
+  if (!block.has_value()) return false;
+  HandOut(*block, need.small, need, made);
+  for (const RangeHeap::Cut& cut : cuts) {
+    DeferredQueue::Entry& entry = *entries[cut.index];
+    Add(entry.users, fences);
+    // What is left of it goes on waiting, in one piece or two.
+    const Allocation whole = std::exchange(entry.allocation, Allocation());
+    for (const RangeHeap::Block& piece : {cut.front, cut.back}) {
+      if (piece.size_bytes == 0) continue;
+      Allocation rest;
+      rest.id = whole.id;
+      rest.size_bytes = piece.size_bytes;
+      HandOut(piece, need.small, need, rest);
+      if (entry.allocation) {
+        more.push_back({rest, entry.users});
+      } else {
+        entry.allocation = rest;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace tenure

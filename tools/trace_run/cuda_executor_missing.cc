@@ -1,0 +1,13 @@
+// In place of the CUDA executor where the toolkit's headers were missing.
+
+#include "tenure/tools/trace_run/executor.h"
+
+namespace tenure::cli {
+
+absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace&, Allocator&) {
+  return absl::UnimplementedError(
+      "this program was built without the CUDA Toolkit's headers; build it where they are, or use "
+      "--space=cpu");
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,144 @@
+#include "tenure/tools/trace_run/trace_run.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "tenure/tools/trace/reference_kernel.h"
+
+namespace tenure::cli {
+namespace {
+
+absl::Status Annotate(const absl::Status& status, std::string_view where) {
+  return status.ok() ? status
+                     : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
+}
+
+class Copied final : public WeightSource {
+ public:
+  Copied(const Trace& trace, int threads) : trace_(trace), threads_(threads) {}
+
+  absl::StatusOr<std::map<uint32_t, Buffer>> Given() override {
+    return std::map<uint32_t, Buffer>();
+  }
+
+  absl::Status Load(uint32_t base, const Buffer& to) override {
+    const uint64_t size = trace_.buffers[base].bytes;
+    if (size == 0) return to.EnsureAllocated();
+    for (uint64_t at = 0; at < size; at += kChunk) {
+      const uint64_t bytes = std::min(kChunk, size - at);
+      staging_.resize(std::max<size_t>(staging_.size(), bytes));
+      FillStart(absl::MakeSpan(staging_.data(), bytes), base, threads_, at / 8);
+      if (absl::Status status = to.CopyInAt(at, staging_.data(), bytes, {.max_threads = threads_});
+          !status.ok()) {
+        return status;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr uint64_t kChunk = 16 << 20;
+  const Trace& trace_;
+  const int threads_;
+  std::vector<uint8_t> staging_;
+};
+
+}  // namespace
+
+std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads) {
+  return std::make_unique<Copied>(trace, threads);
+}
+
+absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
+                                   const RunOptions& options) {
+  absl::StatusOr<std::unique_ptr<Executor>> executor =
+      MakeExecutor(trace, allocator, options.threads);
+  if (!executor.ok()) return executor.status();
+  absl::StatusOr<std::map<uint32_t, Buffer>> given;
+  if ((*executor)->ReadsMappedFiles()) {
+    given = weights.Given();
+    if (!given.ok()) return given.status();
+  } else {
+    given = std::map<uint32_t, Buffer>();
+  }
+  absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
+  if (!job.ok()) return job.status();
+  for (const auto& [base, buffer] : job->persistent) {
+    if (trace.buffers[base].kind == TraceKind::kOutput || given->contains(base)) continue;
+    if (absl::Status status = weights.Load(base, buffer); !status.ok()) {
+      return Annotate(status, DescribeTraceBuffer(trace, base));
+    }
+  }
+  given->clear();
+
+  RunResult result;
+  PlacedPlan placed;
+  if (options.plan != nullptr) {
+    absl::StatusOr<PlacedPlan> p = options.check_plan
+                                       ? PlacePlan(*options.plan, job->schedule)
+                                       : internal::PlaceUnchecked(*options.plan, job->schedule);
+    if (!p.ok()) return p.status();
+    placed = *std::move(p);
+  }
+  std::vector<Step> steps = job->schedule.TakeSteps();
+  result.executor = (*executor)->name();
+  size_t fill = 0;
+  const absl::Time start = absl::Now();
+  for (uint32_t number = 0; number < trace.ops.size(); ++number) {
+    const std::string where = absl::StrCat("op ", number, " ('", trace.ops[number].name, "')");
+    for (; fill < placed.fills.size() && placed.fills[fill].step == number; ++fill) {
+      if (absl::Status status = (*executor)->Zero(placed.fills[fill].storage); !status.ok()) {
+        return Annotate(status, where);
+      }
+    }
+    if (absl::Status status = (*executor)->RunOp(number, steps[number]); !status.ok()) {
+      return Annotate(status, where);
+    }
+    // A storage that is not placed goes with the last step that holds it.
+    steps[number] = Step();
+    if (options.progress) options.progress(number + 1, trace.ops.size());
+  }
+  absl::StatusOr<ReadChain> chain = (*executor)->Finish();
+  if (!chain.ok()) return chain.status();
+  result.read_chain = *std::move(chain);
+  result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  for (uint32_t base : job->Results()) {
+    const Buffer& buffer = job->persistent.at(base);
+    std::vector<uint8_t>& bytes = result.bytes[base];
+    bytes.resize(buffer.size());
+    if (absl::Status status =
+            buffer.CopyOut(bytes.data(), bytes.size(), {.max_threads = options.threads});
+        !status.ok()) {
+      return Annotate(status, DescribeTraceBuffer(trace, base));
+    }
+    result.digests[base] = Digest(bytes, options.threads);
+  }
+  return result;
+}
+
+absl::Status CompareRuns(const Trace& trace, const RunResult& reference, const RunResult& run) {
+  for (uint32_t op = 0; op < trace.ops.size(); ++op) {
+    for (size_t k = 0; k < trace.ops[op].reads.size(); ++k) {
+      if (reference.read_chain[op][k] == run.read_chain[op][k]) continue;
+      return absl::DataLossError(absl::StrCat("op ", op, " ('", trace.ops[op].name,
+                                              "') read other bytes than in the unplanned run from ",
+                                              DescribeTraceBuffer(trace, trace.ops[op].reads[k])));
+    }
+  }
+  for (const auto& [base, bytes] : reference.bytes) {
+    const std::vector<uint8_t>& other = run.bytes.at(base);
+    if (bytes == other) continue;
+    size_t at = 0;
+    while (at < bytes.size() && bytes[at] == other[at]) ++at;
+    return absl::DataLossError(
+        absl::StrCat(DescribeTraceBuffer(trace, base),
+                     " came out differently than in the unplanned run, from byte ", at,
+                     " on; its last writer is before the end of the schedule"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tenure::cli

@@ -1,0 +1,79 @@
+// Runs a recorded schedule with the reference kernel, step by step, on the host or on a CUDA device
+// (executor.h), planned or not, and compares two runs.
+//
+// Example:
+//   std::unique_ptr<WeightSource> weights = CopiedWeights(trace, threads);
+//   ASSIGN_OR_RETURN(RunResult apart, RunTrace(trace, cpu, *weights, {}));
+//   ASSIGN_OR_RETURN(RunResult planned, RunTrace(trace, cpu, *weights, {.plan = &plan}));
+//   RETURN_IF_ERROR(CompareRuns(trace, apart, planned));
+//
+// Thread safety: single-threaded; a run uses as many threads as it may. Ownership: borrows what it
+// is given.
+// Errors: what allocation, placing and copies give, after the op and the buffer; Unimplemented
+// where nobody can run ops in the space; DataLoss for runs that differ.
+
+#ifndef TENURE_TOOLS_TRACE_RUN_TRACE_RUN_H_
+#define TENURE_TOOLS_TRACE_RUN_TRACE_RUN_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/allocator/registry.h"
+#include "tenure/planner/planner.h"
+#include "tenure/tools/trace_run/executor.h"
+#include "tenure/tools/trace_run/trace_job.h"
+
+namespace tenure::cli {
+
+// Where weights and inputs come from.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  // Buffers to be used as they are (mapped), by id; the job makes the others.
+  virtual absl::StatusOr<std::map<uint32_t, Buffer>> Given() = 0;
+  // Brings the contents of weight or input `base` into `to`.
+  virtual absl::Status Load(uint32_t base, const Buffer& to) = 0;
+};
+
+// Computed into host memory and copied in.
+std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads);
+
+// Written to a temporary file (in TMPDIR) that is mapped: what no op writes is read in place where
+// ops can, the rest is copied. The file has no name by the time this returns, so nothing is left
+// behind however the process ends.
+absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, Registry& registry,
+                                                            int threads);
+
+// What a run left behind.
+struct RunResult {
+  // By id of the storage: outputs, and weights and inputs that ops write.
+  std::map<uint32_t, uint64_t> digests;
+  std::map<uint32_t, std::vector<uint8_t>> bytes;
+  ReadChain read_chain;
+  double seconds = 0;    // of the ops
+  std::string executor;  // who ran them
+};
+
+struct RunOptions {
+  int threads = 1;
+  const Plan* plan = nullptr;  // null: every storage in memory of its own
+  bool check_plan = true;      // false only in tests that place a wrong plan
+  std::function<void(size_t done, size_t total)> progress = {};
+};
+
+absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
+                                   const RunOptions& options);
+
+// OK, or DataLoss naming the first op that read other bytes than in the reference run and the
+// buffer, or the result that came out differently.
+absl::Status CompareRuns(const Trace& trace, const RunResult& reference, const RunResult& run);
+
+}  // namespace tenure::cli
+
+#endif  // TENURE_TOOLS_TRACE_RUN_TRACE_RUN_H_
