@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tenure/allocator/memory_hints.h"  // IWYU pragma: export
 #include "tenure/allocator/timeline/timeline.h"
 #include "tenure/base/fill_pattern.h"  // IWYU pragma: export
 #include "tenure/base/ids.h"
@@ -41,28 +42,18 @@ struct FileWindow {
   uint64_t offset_bytes = 0;
 };
 
-// How other processes can come by the bytes; of spaces with the capability to share (cuda.h).
-enum class Sharing : uint8_t {
-  kNone,
-  kPosixFd,  // through a file descriptor
-  kIpc,      // through a handle of the driver's, which is bytes
-};
-
 struct AllocationRequest {
   uint64_t size_bytes = 0;       // 0 is allowed: a valid allocation without bytes
   uint64_t alignment_bytes = 0;  // a power of two, or 0: the space's default
   bool zeroed = false;           // every byte reads as zero
-  Sharing sharing = Sharing::kNone;
-  bool write_combined = false;  // of pinned memory: fast for devices to read and the host to write
-                                // in order, slow for the host to read; elsewhere without effect
-  std::string_view name = {};   // for errors, logs and events; borrowed for the call
-  StorageId storage = {};       // whom it is for; none for slabs and arenas' own use
-  // The device's queue (of CUDA a CUstream) that will use it first, or 0: none in particular. It
-  // may then have bytes that were freed and that work on devices still uses, which that queue
-  // comes after or is made to wait for. The fences of that work are added to `pending`, and are
-  // uses of the new allocation too: the host, and other queues, must wait for them, and Deallocate
-  // be given them while they are not reached. Null: no such bytes. Elsewhere without effect.
-  uint64_t queue = 0;
+  MemoryHints hints = {};        // sharing, write-combining, the first queue
+  std::string_view name = {};    // for errors, logs and events; borrowed for the call
+  StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
+  // With hints.queue the allocation may get bytes that were freed while work on
+  // devices still uses them. The fences of that work are added to `pending`.
+  // They are uses of the new allocation too: the host and other queues must wait
+  // for them, and Deallocate must be given those that are not reached. Null: no
+  // such bytes are given.
   std::vector<Fence>* pending = nullptr;
   // Where the bytes come from, if they exist already (at most one of the two).
   // Wrapping foreign memory and opening windows of files are allocations like
@@ -72,9 +63,9 @@ struct AllocationRequest {
   std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
-  // Of memory of its own kind, whose bytes are not to be given to other requests nor moved about:
-  // decorators pass it through.
-  bool apart() const { return imports() || sharing != Sharing::kNone || write_combined; }
+  // Whether the bytes are of no slab: dedicated memory, or memory that exists
+  // already. Decorators pass such requests through unchanged.
+  bool is_dedicated() const { return imports() || hints.needs_dedicated(); }
 };
 
 struct Allocation {
@@ -91,7 +82,7 @@ struct Allocation {
   uint64_t token = 0;            // the allocator's own; means nothing to others
   bool read_only = false;        // host writes are refused
   bool imported = false;         // foreign memory or a window of a file
-  bool apart = false;            // the request was (AllocationRequest::apart)
+  bool dedicated = false;        // the request was (AllocationRequest::is_dedicated)
 
   explicit operator bool() const { return static_cast<bool>(id); }
 };

@@ -2,14 +2,11 @@
 // bytes in it.
 //
 // The interface is small so that a new space is a day's work and a decorator an
-// hour's. What only some spaces can do is a capability that a caller asks for
-// by type:
+// hour's. What only some spaces can do is a capability (capabilities.h) that a
+// caller asks for by type.
 //
-//   auto* advise = allocator.Capability<AdviceCapability>();
-//   if (advise != nullptr) advise->Advise(region, Advice::kSequential);
-//
-// Decorators (allocator/decorators/) own their upstream, forward every
-// capability, and stack in any order:
+// Decorators (allocator/decorators/) own their upstream, wrap every capability,
+// and stack in any order:
 //
 //   LimitingAllocator( CachingAllocator( RecordingAllocator( CpuAllocator )))
 //
@@ -33,6 +30,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/memory_space.h"
+#include "tenure/allocator/queue.h"
 #include "tenure/allocator/timeline/timeline.h"
 
 namespace tenure {
@@ -75,91 +73,21 @@ struct CopyOptions {
   // The caller is going to wait for the fence anyway: the copy may use its thread
   // for as long as it likes. Otherwise it returns soon, whatever is under way.
   bool may_block = true;
-  // What the copy has to follow. Only of those with an OrderingCapability, and
-  // only fences that it can follow.
+  // Fences that the copy has to follow. Only for allocators that have a
+  // QueueCapability, and only fences that it can wait for.
   absl::Span<const Fence> after = {};
-  // The device's queue to use (of CUDA a CUstream), in whose order the copy then
-  // is; 0: the allocator's own. Only of those with an OrderingCapability.
-  uint64_t queue = 0;
+  // The queue to copy in, borrowed for the call; the copy is then in that
+  // queue's order. Null: a queue of the allocator's own. Only for allocators
+  // that have a QueueCapability.
+  Queue* queue = nullptr;
 };
 
-// Copies of devices that keep order among themselves, without the host's waiting.
-class OrderingCapability {
- public:
-  static constexpr std::string_view kName = "ordering";
-  virtual ~OrderingCapability() = default;
-  // Whether CopyOptions::after may hold this fence.
-  virtual bool CanFollow(const Fence& fence) const = 0;
-};
-
-enum class Advice { kNormal, kSequential, kRandom, kWillNeed, kDontNeed };
-
-// Tells the system how a range will be accessed.
-class AdviceCapability {
- public:
-  static constexpr std::string_view kName = "advice";
-  virtual ~AdviceCapability() = default;
-  virtual absl::Status Advise(const SubRegion& region, Advice advice) = 0;
-};
-
-// Accepts AllocationRequest::foreign.
-class ForeignMemoryCapability {
- public:
-  static constexpr std::string_view kName = "foreign memory";
-  virtual ~ForeignMemoryCapability() = default;
-};
-
-// Accepts AllocationRequest::file.
-class FileCapability {
- public:
-  static constexpr std::string_view kName = "file windows";
-  virtual ~FileCapability() = default;
-  // The size of the file as it was mapped.
-  virtual absl::StatusOr<uint64_t> FileSize() = 0;
-};
-
-// Many small copies with host memory for the price of one wait.
-class BatchCapability {
- public:
-  static constexpr std::string_view kName = "batches of copies";
-  virtual ~BatchCapability() = default;
-  struct In {
-    uint64_t to = 0;  // a device address
-    const void* from = nullptr;
-    uint64_t size_bytes = 0;
-  };
-  struct Out {
-    void* to = nullptr;
-    uint64_t from = 0;  // a device address
-    uint64_t size_bytes = 0;
-  };
-  // All is done when they return; after an error, some may be.
-  virtual absl::Status CopyInMany(absl::Span<const In> parts) = 0;
-  virtual absl::Status CopyOutMany(absl::Span<const Out> parts) = 0;
-};
-
-// Bytes that several processes use. What is to be shared is allocated with
-// AllocationRequest::sharing, which gives it memory of its own in the driver.
-//
-//   one process                                    another
-//   fd = ExportFd(allocation)      -- socket -->   memory = ImportFd(fd, size)
-//   handle = ExportIpc(allocation) -- anything --> memory = ImportIpc(handle, size)
-//                                                  Buffer::Wrap(cuda, dtype, shape, memory, size)
-//
-// With a descriptor the bytes live until the last process lets go of them. With an IPC handle they
-// live as long as the exporting allocation: keep it until the others have closed theirs, as the
-// same memory may be given to another allocation for Sharing::kIpc afterwards.
-class ShareCapability {
- public:
-  static constexpr std::string_view kName = "sharing between processes";
-  virtual ~ShareCapability() = default;
-  // A new descriptor of all bytes of the allocation (Sharing::kPosixFd), the caller's to close.
-  virtual absl::StatusOr<int> ExportFd(const Allocation& allocation) = 0;
-  // The descriptor stays the caller's. The result's `release` lets go of the bytes.
-  virtual absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) = 0;
-  // 64 bytes (Sharing::kIpc), to be opened in another process.
-  virtual absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) = 0;
-  virtual absl::StatusOr<ForeignMemory> ImportIpc(std::string_view handle, uint64_t size_bytes) = 0;
+// What a transfer does to the bytes of one allocation.
+enum class TransferKind : uint8_t {
+  kIn,      // bytes come from host memory or from another allocator
+  kOut,     // bytes go to host memory or to another allocator
+  kWithin,  // both ends are of this allocator; the region is the destination
+  kFill,
 };
 
 class Allocator {
@@ -210,6 +138,19 @@ class Allocator {
   // The next allocator of a stack of decorators; null at its end.
   virtual Allocator* upstream() { return nullptr; }
 
+  // The allocator at the end of the stack, which has the memory.
+  Allocator& root();
+
+  // For routes that move bytes themselves, without CopyIn and the other calls
+  // above (allocator/copy/copy_table.h). A route starts at the allocator that the
+  // buffer has and asks it to admit the transfer, so that every decorator of the
+  // stack sees it and may refuse it. Then it works on the root's region, and
+  // reports how it ended.
+  virtual absl::Status AdmitTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
+  virtual void ReportTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
+  // The bytes of `region` in terms of root().
+  virtual SubRegion RootRegion(const SubRegion& region) { return region; }
+
   // The capability, or null. Borrowed; lives as long as the allocator.
   template <typename C>
   C* Capability() {
@@ -223,6 +164,12 @@ class Allocator {
     return allocator.FindCapability(name);
   }
 };
+
+inline Allocator& Allocator::root() {
+  Allocator* allocator = this;
+  while (Allocator* next = allocator->upstream()) allocator = next;
+  return *allocator;
+}
 
 }  // namespace tenure
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/base/checked.h"
 
 namespace tenure {
@@ -91,7 +92,8 @@ absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator
         absl::StrCat(allocator.space().ToString(),
                      " has no file to open a window of; use a space 'disk:/path'"));
   }
-  if (request.sharing != Sharing::kNone && allocator.Capability<ShareCapability>() == nullptr) {
+  if (request.hints.sharing != Sharing::kNone &&
+      allocator.Capability<ShareCapability>() == nullptr) {
     return absl::UnimplementedError(absl::StrCat(allocator.space().ToString(),
                                                  " can't share bytes with other processes",
                                                  Named(request), "; use a space 'cuda:N'"));

@@ -34,6 +34,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/timeline/timeline.h"
 #include "tenure/base/ids.h"
 
@@ -61,13 +62,23 @@ class Queue : public std::enable_shared_from_this<Queue> {
   virtual absl::StatusOr<Fence> Record() = 0;
 
   // Whether the queue can wait for this fence without the host. A fence that is
-  // reached can always be waited for.
+  // reached can always be waited for. Calls no driver for fences of devices, so
+  // it may be asked while a lock is held.
   virtual bool CanWaitFor(const Fence& fence) const = 0;
 
-  // Work that is queued from now on runs after `fence`. The host does not wait.
-  // FailedPrecondition if CanWaitFor(fence) is false: wait for it on the host
-  // first.
-  virtual absl::Status WaitFor(const Fence& fence) = 0;
+  // Whether this queue recorded the fence: what is queued later comes after it
+  // without a wait. Calls no driver.
+  virtual bool HasRecorded(const Fence& fence) const = 0;
+
+  // False while the queue takes no waits: a CUDA stream that is being captured
+  // into a graph, which cannot wait for work outside of the graph.
+  virtual bool AcceptsWaits() const { return true; }
+
+  // Work that is queued from now on runs after all of `fences`. The host does
+  // not wait. FailedPrecondition if CanWaitFor is false for one of them: wait
+  // for that one on the host first.
+  virtual absl::Status WaitFor(absl::Span<const Fence> fences) = 0;
+  absl::Status WaitFor(const Fence& fence) { return WaitFor(absl::MakeConstSpan(&fence, 1)); }
 
   // The host waits until all work that is queued so far is done.
   virtual absl::Status Synchronize() = 0;

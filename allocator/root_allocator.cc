@@ -32,7 +32,7 @@ absl::StatusOr<Allocation> RootAllocator::Allocate(const AllocationRequest& requ
   }
   made->id = AllocationId::Mint();
   made->size_bytes = request.size_bytes;
-  made->apart = request.apart();
+  made->dedicated = request.is_dedicated();
   counters_.OnAllocate(made->size_bytes, made->reserved_bytes);
   return made;
 }

@@ -45,7 +45,7 @@ class NumberSource final : public SlabSource {
   explicit NumberSource(bool joins) : joins_(joins) {}
   uint64_t granularity_bytes() const override { return 2 * kMiB; }
   uint64_t tail() const override { return joins_ ? next_ : 0; }
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override {
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override {
     Slab slab;
     slab.address = slab.device_address = next_;
     slab.size_bytes = size_bytes;
@@ -54,7 +54,7 @@ class NumberSource final : public SlabSource {
     ++takes;
     return slab;
   }
-  void Give(const Slab&) override { ++gives; }
+  void Release(const Slab&) override { ++gives; }
 
   int64_t takes = 0;
   int64_t gives = 0;

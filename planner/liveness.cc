@@ -208,10 +208,10 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
     life.reason = PlanReason::kAllocated;
   } else if (storage.sealed()) {
     life.reason = PlanReason::kSealed;
-  } else if (storage.sharing() != Sharing::kNone || storage.write_combined()) {
+  } else if (storage.hints().needs_dedicated()) {
     life.reason = PlanReason::kHeld;
-    life.detail = storage.write_combined() ? "write-combined memory of its own"
-                                           : "to be shared with other processes";
+    life.detail = storage.hints().write_combined ? "write-combined memory of its own"
+                                                 : "to be shared with other processes";
   } else if (const std::string* why = schedule.HeldBecause(storage.id())) {
     life.reason = PlanReason::kHeld;
     life.detail = *why;

@@ -19,7 +19,7 @@ absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& a
       {.name = absl::StrCat("arena ", number, plan.name.empty() ? "" : " of ", plan.name),
        .alignment_bytes = arena.alignment_bytes,
        .immediate = true,
-       .sharing = options.sharing});
+       .hints = {.sharing = options.sharing}});
 }
 
 absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, const PlaceOptions& options,

@@ -43,9 +43,7 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
                                 Storage::Make(allocator, size,
                                               {.alignment_bytes = options.alignment_bytes,
                                                .zeroed = options.zeroed,
-                                               .sharing = options.sharing,
-                                               .write_combined = options.write_combined,
-                                               .queue = options.queue,
+                                               .hints = options.hints,
                                                .name = options.name}),
                                 uint64_t{0}, size, dtype, shape);
 }
@@ -209,8 +207,7 @@ absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> b
       storage = Storage::Make(old.allocator(), old.size_bytes(),
                               {.alignment_bytes = old.alignment_bytes(),
                                .zeroed = old.zeroed(),
-                               .sharing = old.sharing(),
-                               .write_combined = old.write_combined(),
+                               .hints = old.hints(),
                                .name = old.name()});
       // What has no bytes yet has no contents: the fork starts as the original does.
       if (contents == Contents::kCopied && old.is_allocated()) {

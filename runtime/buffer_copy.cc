@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/copy/copy_table.h"
 #include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/observer.h"
@@ -80,13 +81,13 @@ Allocator& AllocatorOf(Storage* storage) { return storage->root_storage().alloca
 
 // Only devices have queues that a transfer could be put into.
 absl::Status CheckQueue(const CopyOptions& options, std::initializer_list<Allocator*> allocators) {
-  if (options.queue == 0) return absl::OkStatus();
+  if (options.queue == nullptr) return absl::OkStatus();
   for (Allocator* allocator : allocators) {
-    if (allocator->Capability<OrderingCapability>() != nullptr) return absl::OkStatus();
+    if (allocator->Capability<QueueCapability>() != nullptr) return absl::OkStatus();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("a transfer of '", (*allocators.begin())->space().ToString(),
-                   "' can't be put into a device's queue; leave TransferOptions::queue at 0"));
+                   "' can't be put into a device's queue; leave TransferOptions::queue null"));
 }
 
 struct MoveIn {
@@ -99,9 +100,9 @@ struct MoveIn {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyIn, *storage, {}, to);
     return fence;
   }
-  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
-    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
-    return ordering != nullptr && ordering->CanFollow(fence);
+  bool CanWaitFor(const Fence& fence, const Queue* /*queue*/) const {
+    auto* queues = AllocatorOf(storage).Capability<QueueCapability>();
+    return queues != nullptr && queues->CanWaitFor(fence);
   }
 };
 
@@ -115,9 +116,9 @@ struct MoveOut {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopyOut, *storage, {}, from);
     return fence;
   }
-  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
-    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
-    return ordering != nullptr && ordering->CanFollow(fence);
+  bool CanWaitFor(const Fence& fence, const Queue* /*queue*/) const {
+    auto* queues = AllocatorOf(storage).Capability<QueueCapability>();
+    return queues != nullptr && queues->CanWaitFor(fence);
   }
 };
 
@@ -134,9 +135,9 @@ struct MoveBetween {
     if (fence.ok()) NotifyMoved(Event::Kind::kCopy, *storage, source->id(), to);
     return fence;
   }
-  bool CanFollow(const Fence& fence, uint64_t queue) const {
-    return CopyTable::Default().CanFollow({&AllocatorOf(storage), to}, {&AllocatorOf(source), from},
-                                          fence, queue);
+  bool CanWaitFor(const Fence& fence, const Queue* queue) const {
+    return CopyTable::Default().CanWaitFor({&AllocatorOf(storage), to},
+                                           {&AllocatorOf(source), from}, fence, queue);
   }
 };
 
@@ -150,9 +151,9 @@ struct FillAll {
     if (fence.ok()) NotifyMoved(Event::Kind::kFill, *storage, {}, to);
     return fence;
   }
-  bool CanFollow(const Fence& fence, uint64_t /*queue*/) const {
-    auto* ordering = AllocatorOf(storage).Capability<OrderingCapability>();
-    return ordering != nullptr && ordering->CanFollow(fence);
+  bool CanWaitFor(const Fence& fence, const Queue* /*queue*/) const {
+    auto* queues = AllocatorOf(storage).Capability<QueueCapability>();
+    return queues != nullptr && queues->CanWaitFor(fence);
   }
 };
 
@@ -218,7 +219,7 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, const Transfe
   }
   const bool followed = deadline == absl::InfiniteFuture() &&
                         std::all_of(after.begin(), after.end(), [&](const Fence& f) {
-                          return move.CanFollow(f, transfer.queue);
+                          return move.CanWaitFor(f, transfer.queue);
                         });
   if (after.empty() || followed) {
     // Waits for nothing; tells of uses that ended with an error.
@@ -233,7 +234,7 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, const Transfe
     for (const Use& use : uses) use.Record(*fence);
     return fence;
   }
-  if (transfer.queue != 0) {
+  if (transfer.queue != nullptr) {
     return absl::FailedPreconditionError(
         "the transfer has to wait on the host for another use of the bytes, and so can't keep its "
         "place in a device's queue; wait for that use first, and give no timeout");

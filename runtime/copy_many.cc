@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/observer.h"
 
 namespace tenure {
@@ -31,19 +32,19 @@ void NotifyMoved(Event::Kind kind, const Buffer& buffer) {
 const Buffer& BufferOf(const CopyInPart& part) { return part.to; }
 const Buffer& BufferOf(const CopyOutPart& part) { return part.from; }
 
-BatchCapability::In AtAddress(const CopyInPart& part, uint64_t address) {
-  return {address, part.from, part.size_bytes};
+BatchCapability::In InRegion(const CopyInPart& part, const SubRegion& region) {
+  return {region, part.from};
 }
-BatchCapability::Out AtAddress(const CopyOutPart& part, uint64_t address) {
-  return {part.to, address, part.size_bytes};
+BatchCapability::Out InRegion(const CopyOutPart& part, const SubRegion& region) {
+  return {part.to, region};
 }
 
 const void* HostOf(const CopyInPart& part) { return part.from; }
 const void* HostOf(const CopyOutPart& part) { return part.to; }
 
-// Where the bytes are, once they may be used so.
+// The bytes of the part, once they may be used in this way; an empty region for an empty part.
 template <typename Part>
-absl::StatusOr<uint64_t> Prepare(const Part& part, Access access, absl::Time deadline) {
+absl::StatusOr<SubRegion> Prepare(const Part& part, Access access, absl::Time deadline) {
   const Buffer& buffer = BufferOf(part);
   if (buffer.is_null()) return absl::FailedPreconditionError("a null buffer has no bytes to copy");
   if (part.size_bytes != buffer.size()) {
@@ -54,20 +55,22 @@ absl::StatusOr<uint64_t> Prepare(const Part& part, Access access, absl::Time dea
     return absl::InvalidArgumentError(
         absl::StrCat("null host memory for a copy of ", part.size_bytes, " bytes"));
   }
-  if (part.size_bytes == 0) return 0;
-  absl::StatusOr<uint64_t> address =
-      access == Access::kWrite ? buffer.MutableDeviceAddress() : buffer.DeviceAddress();
-  if (!address.ok()) return address;
-  absl::Status status = buffer.storage()->WaitForUses(
-      buffer.offset(), buffer.offset() + buffer.size(), access, deadline);
+  if (part.size_bytes == 0) return SubRegion();
+  // Allocates, and refuses what is sealed or read-only.
+  const absl::Status status = access == Access::kWrite ? buffer.MutableDeviceAddress().status()
+                                                       : buffer.DeviceAddress().status();
   if (!status.ok()) return status;
-  return address;
+  Storage& storage = *buffer.storage();
+  absl::Status waited =
+      storage.WaitForUses(buffer.offset(), buffer.offset() + buffer.size(), access, deadline);
+  if (!waited.ok()) return waited;
+  return SubRegion{&storage.root(), storage.root_offset() + buffer.offset(), buffer.size()};
 }
 
 template <typename Part, typename Batched, typename Batch, typename Single>
 absl::Status CopyMany(absl::Span<const Part> parts, Access access, const TransferOptions& options,
                       const Batch& batch, const Single& single) {
-  if (options.queue != 0) {
+  if (options.queue != nullptr) {
     return absl::UnimplementedError(
         "a batch can't be put into a device's queue; queue its parts one by one");
   }
@@ -76,7 +79,7 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
                                   : absl::Now() + options.timeout;
   for (size_t next = 0; next < parts.size();) {
     const Buffer& first = BufferOf(parts[next]);
-    Allocator* allocator = first.is_null() ? nullptr : &first.storage()->allocator();
+    Allocator* allocator = first.is_null() ? nullptr : &first.storage()->root_storage().allocator();
     auto* capability = allocator == nullptr ? nullptr : allocator->Capability<BatchCapability>();
     if (capability == nullptr) {
       absl::Status status = OfPart(single(parts[next]), next);
@@ -88,10 +91,10 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
     const size_t begin = next;
     for (; next < parts.size(); ++next) {
       const Buffer& buffer = BufferOf(parts[next]);
-      if (buffer.is_null() || &buffer.storage()->allocator() != allocator) break;
-      absl::StatusOr<uint64_t> address = Prepare(parts[next], access, deadline);
-      if (!address.ok()) return OfPart(address.status(), next);
-      together.push_back(AtAddress(parts[next], *address));
+      if (buffer.is_null() || &buffer.storage()->root_storage().allocator() != allocator) break;
+      absl::StatusOr<SubRegion> region = Prepare(parts[next], access, deadline);
+      if (!region.ok()) return OfPart(region.status(), next);
+      if (region->size_bytes > 0) together.push_back(InRegion(parts[next], *region));
     }
     absl::Status status = batch(*capability, together);
     if (!status.ok()) return OfPart(status, begin);

@@ -28,10 +28,8 @@ Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& optio
       allocator_(&allocator),
       size_bytes_(size_bytes),
       alignment_bytes_(options.alignment_bytes),
-      queue_(options.queue),
       zeroed_(options.zeroed),
-      sharing_(options.sharing),
-      write_combined_(options.write_combined),
+      hints_(options.hints),
       name_(options.name) {}
 
 StorageHandle Storage::Make(Allocator& allocator, uint64_t size_bytes, const Options& options) {
@@ -63,8 +61,6 @@ absl::Status Storage::AllocateSlowly() {
   request.size_bytes = size_bytes_;
   request.alignment_bytes = alignment_bytes_;
   request.zeroed = zeroed_;
-  request.sharing = sharing_;
-  request.write_combined = write_combined_;
   return AllocateWith(std::move(request));
 }
 
@@ -94,10 +90,8 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
   }
   // No lock here: the others wait on mutex_ without one, and allocators may take their time.
   std::vector<Fence> pending;
-  if (queue_ != 0) {
-    request.queue = queue_;
-    request.pending = &pending;
-  }
+  request.hints = hints_;
+  if (hints_.queue != nullptr) request.pending = &pending;
   absl::StatusOr<Allocation> made = allocator_->Allocate(request);
   if (made.ok()) {
     allocation_ = *made;

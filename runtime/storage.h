@@ -80,9 +80,7 @@ class Storage {
   struct Options {
     uint64_t alignment_bytes = 0;  // a power of two (checked when allocated), or 0
     bool zeroed = false;           // reads as zeros before the first write
-    Sharing sharing = Sharing::kNone;
-    bool write_combined = false;
-    uint64_t queue = 0;          // AllocationRequest::queue
+    MemoryHints hints = {};
     std::string_view name = {};  // borrowed for the call
   };
   static StorageHandle Make(Allocator& allocator, uint64_t size_bytes, const Options& options);
@@ -92,8 +90,7 @@ class Storage {
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t alignment_bytes() const { return alignment_bytes_; }
   bool zeroed() const { return zeroed_; }
-  Sharing sharing() const { return sharing_; }
-  bool write_combined() const { return write_combined_; }
+  const MemoryHints& hints() const { return hints_; }
   const std::string& name() const { return name_; }
 
   // How many buffers hold it. Exact only while no other thread copies or drops handles.
@@ -170,7 +167,6 @@ class Storage {
   Allocator* const allocator_;
   const uint64_t size_bytes_;
   const uint64_t alignment_bytes_;
-  const uint64_t queue_;
   // Written before state_ says that they may be read.
   const Allocation* root_ = nullptr;
   uint64_t root_offset_ = 0;
@@ -180,8 +176,7 @@ class Storage {
   absl::Mutex mutex_;
   std::shared_ptr<Attempt> attempt_ ABSL_GUARDED_BY(mutex_);  // while kBusy
   const bool zeroed_;
-  const Sharing sharing_;
-  const bool write_combined_;
+  const MemoryHints hints_;
   bool exclusive_ = true;  // as given to Place
   const std::string name_;
 };

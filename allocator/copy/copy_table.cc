@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/copy/cuda_routes.h"
 #include "tenure/base/host_memory.h"
 
@@ -48,7 +49,7 @@ absl::Status CopyAndWait(absl::StatusOr<Fence> fence) {
 }
 
 bool KeepsOrder(const CopyEnd& end) {
-  return end.allocator->Capability<OrderingCapability>() != nullptr;
+  return end.allocator->Capability<QueueCapability>() != nullptr;
 }
 
 // Whose copy it is on this way if a device's order is to be kept: one that can. Null: the way has
@@ -68,11 +69,42 @@ const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const Copy
   }
 }
 
+// Lets every decorator of both stacks see a copy that none of their CopyIn, CopyOut and CopyWithin
+// will see, and `copy` do it. An end without a kind is seen by those calls already.
+template <typename Copy>
+absl::StatusOr<Fence> Admitted(const CopyEnd* to, const CopyEnd* from, const Copy& copy) {
+  absl::Status status;
+  if (from != nullptr) status = from->allocator->AdmitTransfer(TransferKind::kOut, from->region);
+  if (status.ok() && to != nullptr) {
+    status = to->allocator->AdmitTransfer(TransferKind::kIn, to->region);
+  }
+  if (!status.ok()) return status;
+  absl::StatusOr<Fence> fence = copy();
+  if (from != nullptr) {
+    from->allocator->ReportTransfer(TransferKind::kOut, from->region, fence.status());
+  }
+  if (to != nullptr) to->allocator->ReportTransfer(TransferKind::kIn, to->region, fence.status());
+  return fence;
+}
+
+CopyEnd RootOf(const CopyEnd& end) {
+  return {&end.allocator->root(), end.allocator->RootRegion(end.region)};
+}
+
+absl::StatusOr<Fence> CopyByRoute(CopyRoute& route, const CopyEnd& to, const CopyEnd& from,
+                                  const CopyOptions& options) {
+  const CopyEnd root_to = RootOf(to), root_from = RootOf(from);
+  if (!route.Supports(root_to, root_from)) {
+    return absl::UnimplementedError("the route does not support these two");
+  }
+  return Admitted(&to, &from, [&] { return route.Copy(root_to, root_from, options); });
+}
+
 absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
   return absl::UnimplementedError(absl::StrCat(
       "can't copy ", Ends(to, from),
       " in the order of a device's queue: the host has a part in it; leave TransferOptions::queue "
-      "at 0 and wait for the copy before the queue goes on, or copy by way of a buffer of "
+      "null and wait for the copy before the queue goes on, or copy by way of a buffer of "
       "'cuda-pinned', which a device's queue can copy to and from"));
 }
 
@@ -159,18 +191,18 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
   return DefaultRoute(to, from);
 }
 
-bool CopyTable::CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
-                          uint64_t queue) const {
+bool CopyTable::CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
+                           const Queue* queue) const {
   const auto row = static_cast<size_t>(from.allocator->space().kind());
   const auto column = static_cast<size_t>(to.allocator->space().kind());
   if (const CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
-    return route->CanFollow(fence);
+    return route->CanWaitFor(fence);
   }
   const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
   // The host does what is direct; only in a queue's order does a device.
-  if (!kind.ok() || (*kind == RouteKind::kDirect && queue == 0)) return false;
+  if (!kind.ok() || (*kind == RouteKind::kDirect && queue == nullptr)) return false;
   const CopyEnd* keeper = KeeperOf(*kind, to, from);
-  return keeper != nullptr && keeper->allocator->Capability<OrderingCapability>()->CanFollow(fence);
+  return keeper != nullptr && keeper->allocator->Capability<QueueCapability>()->CanWaitFor(fence);
 }
 
 absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
@@ -184,14 +216,14 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
   const auto row = static_cast<size_t>(from.allocator->space().kind());
   const auto column = static_cast<size_t>(to.allocator->space().kind());
   if (CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
-    absl::StatusOr<Fence> fence = route->Copy(to, from, options);
+    absl::StatusOr<Fence> fence = CopyByRoute(*route, to, from, options);
     if (fence.status().code() != absl::StatusCode::kUnimplemented) return fence;
   }
   absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
   if (!kind.ok()) return kind.status();
   CopyOptions left = options;
   const CopyEnd* keeper = KeeperOf(*kind, to, from);
-  if (options.queue != 0 && keeper == nullptr) return KeepsNoOrder(to, from);
+  if (options.queue != nullptr && keeper == nullptr) return KeepsNoOrder(to, from);
   if (keeper == nullptr) {
     // A registered route could have followed them, and has not.
     for (const Fence& fence : options.after) {
@@ -205,20 +237,30 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
       fence = to.allocator->CopyWithin(to.region, from.region, left);
       break;
     case RouteKind::kDirect:
-      if (left.queue != 0 || !left.after.empty()) {
-        fence = keeper == &to ? to.allocator->CopyIn(to.region, from.region.host(), left)
-                              : from.allocator->CopyOut(to.region.host(), from.region, left);
-        break;
+      if (keeper == &to && (left.queue != nullptr || !left.after.empty())) {
+        fence = Admitted(nullptr, &from,
+                         [&] { return to.allocator->CopyIn(to.region, from.region.host(), left); });
+      } else if (left.queue != nullptr || !left.after.empty()) {
+        fence = Admitted(&to, nullptr, [&] {
+          return from.allocator->CopyOut(to.region.host(), from.region, left);
+        });
+      } else {
+        fence = Admitted(&to, &from, [&]() -> absl::StatusOr<Fence> {
+          // Moved, not copied: two allocators may have wrapped the same foreign memory.
+          host::MoveBytes(to.region.host(), from.region.host(), to.region.size_bytes,
+                          options.max_threads);
+          return Fence();
+        });
       }
-      // Moved: foreign memory may be wrapped by two allocators.
-      host::MoveBytes(to.region.host(), from.region.host(), to.region.size_bytes,
-                      options.max_threads);
       break;
     case RouteKind::kIn:
-      fence = to.allocator->CopyIn(to.region, from.region.host(), left);
+      fence = Admitted(nullptr, &from,
+                       [&] { return to.allocator->CopyIn(to.region, from.region.host(), left); });
       break;
     case RouteKind::kOut:
-      fence = from.allocator->CopyOut(to.region.host(), from.region, left);
+      fence = Admitted(&to, nullptr, [&] {
+        return from.allocator->CopyOut(to.region.host(), from.region, left);
+      });
       break;
     default:
       if (absl::Status status = CopyStaged(to, from, left); !status.ok()) fence = status;

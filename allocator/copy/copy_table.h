@@ -12,9 +12,13 @@
 // Files are read by their allocator (out), which notices when they have shrunk, and not by way of
 // the mapping.
 //
-// With CopyOptions::queue the allocator that has OrderingCapability does the copy, also between
+// With CopyOptions::queue the allocator that has QueueCapability does the copy, also between
 // host memories (pinned and other). Ways on which the host has a part keep no such order and are
 // refused: staged ones, files, spaces of which neither has that capability.
+//
+// Decorators see every copy. A route starts at the allocators that the buffers have: each decorator
+// of both stacks is asked to admit the copy (Allocator::AdmitTransfer). A registered route then
+// gets the allocators at the end of the stacks, which have the memory, and regions in their terms.
 //
 // Example, of a driver that copies between two of its own spaces:
 //   class PeerRoute : public CopyRoute { ... };
@@ -57,12 +61,15 @@ struct CopyEnd {
 class CopyRoute {
  public:
   virtual ~CopyRoute() = default;
-  // Regions are of equal size, not empty and inside their allocations. Unimplemented leaves this
-  // copy to the default route (two devices that can't reach each other, say).
+  // Whether it can copy between these two. False leaves the copy to the default route (two devices
+  // that can't reach each other, say).
+  virtual bool Supports(const CopyEnd& /*to*/, const CopyEnd& /*from*/) const { return true; }
+  // Allocators are those at the end of their stacks. Regions are of equal size, not empty and
+  // inside their allocations. Unimplemented leaves this copy to the default route.
   virtual absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                                      const CopyOptions& options) = 0;
   // Whether CopyOptions::after may hold this fence.
-  virtual bool CanFollow(const Fence&) const { return false; }
+  virtual bool CanWaitFor(const Fence&) const { return false; }
 };
 
 class CopyTable {
@@ -84,10 +91,10 @@ class CopyTable {
   // The way that Copy takes between these two, as far as it can be told before trying.
   absl::StatusOr<RouteKind> RouteBetween(const CopyEnd& to, const CopyEnd& from) const;
 
-  // Whether the way between these two can put a copy, in that queue's order if it is not 0, behind
-  // this fence (OrderingCapability).
-  bool CanFollow(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
-                 uint64_t queue = 0) const;
+  // Whether the way between these two can put a copy, in that queue's order if it is not null,
+  // behind this fence (QueueCapability).
+  bool CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
+                  const Queue* queue = nullptr) const;
 
   // Copies; what is still under way is guarded by the fence. Sizes must be equal and within the
   // allocations (checked by the caller: Buffer), and `to` writable.

@@ -25,7 +25,9 @@ absl::Status NotCudas() {
 
 class OrderedRoute : public CopyRoute {
  public:
-  bool CanFollow(const Fence& fence) const override { return DeviceStream::IsDeviceFence(fence); }
+  bool CanWaitFor(const Fence& fence) const override {
+    return DeviceStream::AnyStreamCanWaitFor(fence);
+  }
 };
 
 // Whether the engine's device can touch memory of that device.
@@ -49,9 +51,10 @@ class UnifiedAddresses final : public OrderedRoute {
                            (target == SpaceKind::kCudaUnified && source == SpaceKind::kCuda);
     CopyEngine* engine = EngineOf(by_source ? from : to);
     if (engine == nullptr) return NotCudas();
-    CopyEngine::Lane lane = source == SpaceKind::kCudaPinned   ? CopyEngine::Lane::kIn
-                            : target == SpaceKind::kCudaPinned ? CopyEngine::Lane::kOut
-                                                               : CopyEngine::Lane::kWithin;
+    CopyEngine::Direction direction = source == SpaceKind::kCudaPinned ? CopyEngine::Direction::kIn
+                                      : target == SpaceKind::kCudaPinned
+                                          ? CopyEngine::Direction::kOut
+                                          : CopyEngine::Direction::kWithin;
     if (target == SpaceKind::kCuda && source == SpaceKind::kCuda) {
       CopyEngine* other = EngineOf(from);
       if (other == nullptr) return NotCudas();
@@ -61,7 +64,7 @@ class UnifiedAddresses final : public OrderedRoute {
       }
     }
     return engine->Between(to.region.device_address(), from.region.device_address(),
-                           to.region.size_bytes, options, lane);
+                           to.region.size_bytes, options, direction);
   }
 
  private:

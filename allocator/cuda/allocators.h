@@ -8,7 +8,7 @@
 //
 // All three pool (offset/pooled_allocator.h): what is freed is given again at once, or as soon as
 // the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
-// which comes after (AllocationRequest::queue). To the driver it goes back by Trim, on
+// which comes after (MemoryHints::queue). To the driver it goes back by Trim, on
 // exhaustion, beyond the bounds below, and, of `cuda`, when an allocation makes the pool grow while
 // much of it is free elsewhere; never from dropping the last handle (but see max_cached_bytes), as
 // cuMemFree and cuMemFreeHost wait for all queued work.

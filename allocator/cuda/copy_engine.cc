@@ -94,45 +94,17 @@ CopyEngine::~CopyEngine() {
   for (std::byte* memory : gather_) (void)device_->driver()->MemFreeHost(memory);
 }
 
-absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Lane lane) {
+absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Direction direction) {
   {
     absl::MutexLock lock(&mutex_);
-    const std::shared_ptr<DeviceStream>& stream = lanes_[static_cast<int>(lane)];
+    const std::shared_ptr<DeviceStream>& stream = direction_streams_[static_cast<int>(direction)];
     if (stream != nullptr) return stream;
   }
   absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
   if (!made.ok()) return made.status();
   absl::MutexLock lock(&mutex_);
-  std::shared_ptr<DeviceStream>& stream = lanes_[static_cast<int>(lane)];
+  std::shared_ptr<DeviceStream>& stream = direction_streams_[static_cast<int>(direction)];
   if (stream == nullptr) stream = *made;  // else another thread was faster
-  return stream;
-}
-
-absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(uint64_t queue) {
-  {
-    absl::MutexLock lock(&mutex_);
-    auto it = queues_.find(queue);
-    if (it != queues_.end()) {
-      it->second.used = ++queue_uses_;
-      return it->second.stream;
-    }
-  }
-  absl::StatusOr<std::shared_ptr<DeviceStream>> made =
-      DeviceStream::Wrap(device_, reinterpret_cast<CUstream>(queue));
-  if (!made.ok()) return made.status();
-  std::shared_ptr<DeviceStream> dropped;  // after the lock
-  absl::MutexLock lock(&mutex_);
-  Queue& slot = queues_[queue];
-  if (slot.stream == nullptr) slot.stream = *made;
-  slot.used = ++queue_uses_;
-  std::shared_ptr<DeviceStream> stream = slot.stream;
-  if (queues_.size() > kMostQueues) {
-    auto oldest = std::min_element(
-        queues_.begin(), queues_.end(),
-        [](const auto& a, const auto& b) { return a.second.used < b.second.used; });
-    dropped = std::move(oldest->second.stream);
-    queues_.erase(oldest);
-  }
   return stream;
 }
 
@@ -141,7 +113,8 @@ bool CopyEngine::AreOthers(absl::Span<const Fence> fences) {
   if (fences.empty()) return false;
   {
     absl::MutexLock lock(&mutex_);
-    for (int i = 0; i < 3; ++i) own[i] = lanes_[i] == nullptr ? nullptr : lanes_[i]->timeline();
+    for (int i = 0; i < 3; ++i)
+      own[i] = direction_streams_[i] == nullptr ? nullptr : direction_streams_[i]->timeline();
   }
   return std::any_of(fences.begin(), fences.end(), [&](const Fence& fence) {
     return !fence.IsReached() &&
@@ -149,11 +122,11 @@ bool CopyEngine::AreOthers(absl::Span<const Fence> fences) {
   });
 }
 
-absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::TakeFollower() {
+absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::AcquireSideStream() {
   {
-    absl::MutexLock lock(&follow_mutex_);
-    Follower* best = nullptr;
-    for (Follower& one : followers_) {
+    absl::MutexLock lock(&side_mutex_);
+    SideStream* best = nullptr;
+    for (SideStream& one : side_streams_) {
       if (!one.taken && one.last.IsReached()) {
         best = &one;
         break;
@@ -161,22 +134,22 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::TakeFollower() {
       if (best == nullptr || one.used < best->used) best = &one;
     }
     if (best != nullptr &&
-        ((!best->taken && best->last.IsReached()) || followers_.size() >= kMostFollowers)) {
+        ((!best->taken && best->last.IsReached()) || side_streams_.size() >= kMostSideStreams)) {
       best->taken = true;
-      best->used = ++follower_uses_;
+      best->used = ++side_stream_uses_;
       return best->stream;
     }
   }
   absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
   if (!made.ok()) return made.status();
-  absl::MutexLock lock(&follow_mutex_);
-  followers_.push_back({*made, Fence(), ++follower_uses_, true});
+  absl::MutexLock lock(&side_mutex_);
+  side_streams_.push_back({*made, Fence(), ++side_stream_uses_, true});
   return made;
 }
 
-void CopyEngine::GiveFollower(const DeviceStream& stream, const Fence& last) {
-  absl::MutexLock lock(&follow_mutex_);
-  for (Follower& one : followers_) {
+void CopyEngine::ReleaseSideStream(const DeviceStream& stream, const Fence& last) {
+  absl::MutexLock lock(&side_mutex_);
+  for (SideStream& one : side_streams_) {
     if (one.stream.get() != &stream) continue;
     one.taken = false;
     // Two threads may have had it: the later end counts.
@@ -184,7 +157,7 @@ void CopyEngine::GiveFollower(const DeviceStream& stream, const Fence& last) {
   }
 }
 
-absl::StatusOr<CUstream> CopyEngine::TakeStream() {
+absl::StatusOr<CUstream> CopyEngine::AcquireStream() {
   {
     absl::MutexLock lock(&mutex_);
     if (!idle_.empty()) {
@@ -199,12 +172,12 @@ absl::StatusOr<CUstream> CopyEngine::TakeStream() {
   return stream;
 }
 
-void CopyEngine::GiveStream(CUstream stream) {
+void CopyEngine::ReleaseStream(CUstream stream) {
   absl::MutexLock lock(&mutex_);
   idle_.push_back(stream);
 }
 
-absl::StatusOr<std::byte*> CopyEngine::TakeGather() {
+absl::StatusOr<std::byte*> CopyEngine::AcquireGatherMemory() {
   {
     absl::MutexLock lock(&mutex_);
     if (!gather_.empty()) {
@@ -220,7 +193,7 @@ absl::StatusOr<std::byte*> CopyEngine::TakeGather() {
   return static_cast<std::byte*>(memory);
 }
 
-void CopyEngine::GiveGather(std::byte* memory) {
+void CopyEngine::ReleaseGatherMemory(std::byte* memory) {
   absl::MutexLock lock(&mutex_);
   gather_.push_back(memory);
 }
@@ -228,99 +201,107 @@ void CopyEngine::GiveGather(std::byte* memory) {
 absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
-  absl::StatusOr<std::byte*> gather = TakeGather();
+  absl::StatusOr<std::byte*> gather = AcquireGatherMemory();
   if (!gather.ok()) return gather.status();
   absl::Status status;
   for (size_t next = 0; status.ok() && next < parts.size();) {
-    if (parts[next].size_bytes > kPartBytes) {
+    if (parts[next].to.size_bytes > kPartBytes) {
       const BatchCapability::In& part = parts[next++];
-      status = Ended(In(part.to, part.from, part.size_bytes, {}));
+      status = Ended(In(part.to.device_address(), part.from, part.to.size_bytes, {}));
       continue;
     }
-    status = Run(Lane::kIn, {}, [&](CUstream stream) {
+    status = Run(Direction::kIn, {}, [&](CUstream stream) {
                absl::Status queued;
                for (uint64_t used = 0; queued.ok() && next < parts.size(); ++next) {
                  const BatchCapability::In& part = parts[next];
-                 if (part.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
-                 if (part.size_bytes == 0) continue;
-                 std::memcpy(*gather + used, part.from, part.size_bytes);
-                 queued = TENURE_CU(device_->driver(), MemcpyHtoDAsync, part.to, *gather + used,
-                                    part.size_bytes, stream);
-                 used += part.size_bytes;
+                 if (part.to.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+                 if (part.to.size_bytes == 0) continue;
+                 std::memcpy(*gather + used, part.from, part.to.size_bytes);
+                 queued = TENURE_CU(device_->driver(), MemcpyHtoDAsync, part.to.device_address(),
+                                    *gather + used, part.to.size_bytes, stream);
+                 used += part.to.size_bytes;
                }
                return queued;
              }).status();
   }
-  GiveGather(*gather);
+  ReleaseGatherMemory(*gather);
   return status;
 }
 
 absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
-  absl::StatusOr<std::byte*> gather = TakeGather();
+  absl::StatusOr<std::byte*> gather = AcquireGatherMemory();
   if (!gather.ok()) return gather.status();
   absl::Status status;
   for (size_t next = 0; status.ok() && next < parts.size();) {
-    if (parts[next].size_bytes > kPartBytes) {
+    if (parts[next].from.size_bytes > kPartBytes) {
       const BatchCapability::Out& part = parts[next++];
-      status = Ended(Out(part.to, part.from, part.size_bytes, {}));
+      status = Ended(Out(part.to, part.from.device_address(), part.from.size_bytes, {}));
       continue;
     }
     const size_t first = next;
-    status = Run(Lane::kOut, {}, [&](CUstream stream) {
+    status = Run(Direction::kOut, {}, [&](CUstream stream) {
                absl::Status queued;
                for (uint64_t used = 0; queued.ok() && next < parts.size(); ++next) {
                  const BatchCapability::Out& part = parts[next];
-                 if (part.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
-                 if (part.size_bytes == 0) continue;
-                 queued = TENURE_CU(device_->driver(), MemcpyDtoHAsync, *gather + used, part.from,
-                                    part.size_bytes, stream);
-                 used += part.size_bytes;
+                 if (part.from.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+                 if (part.from.size_bytes == 0) continue;
+                 queued = TENURE_CU(device_->driver(), MemcpyDtoHAsync, *gather + used,
+                                    part.from.device_address(), part.from.size_bytes, stream);
+                 used += part.from.size_bytes;
                }
                return queued;
              }).status();
     for (uint64_t used = 0, i = first; status.ok() && i < next; ++i) {
-      if (parts[i].size_bytes == 0) continue;
-      std::memcpy(parts[i].to, *gather + used, parts[i].size_bytes);
-      used += parts[i].size_bytes;
+      if (parts[i].from.size_bytes == 0) continue;
+      std::memcpy(parts[i].to, *gather + used, parts[i].from.size_bytes);
+      used += parts[i].from.size_bytes;
     }
   }
-  GiveGather(*gather);
+  ReleaseGatherMemory(*gather);
   return status;
 }
 
-absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
+absl::StatusOr<Fence> CopyEngine::Run(Direction direction, const CopyOptions& options,
                                       absl::FunctionRef<absl::Status(CUstream)> queue_work,
                                       const Move* move) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
-  if (options.may_block && options.queue == 0) {
-    absl::StatusOr<CUstream> stream = TakeStream();
+  if (options.may_block && options.queue == nullptr) {
+    absl::StatusOr<CUstream> stream = AcquireStream();
     if (!stream.ok()) return stream.status();
     absl::Status status = QueueWaits(*device_, *stream, options.after);
     if (status.ok()) status = queue_work(*stream);
     // Even after an error: something may be under way.
     absl::Status ended = EndWork(*device_, *stream);
-    GiveStream(*stream);
+    ReleaseStream(*stream);
     if (status.ok()) status = std::move(ended);
     if (!status.ok()) return status;
     return Fence();
   }
-  const bool follows = options.queue == 0 && AreOthers(options.after);
-  absl::StatusOr<std::shared_ptr<DeviceStream>> stream = options.queue != 0
-                                                             ? StreamOf(options.queue)
-                                                         : follows ? TakeFollower()
-                                                                   : StreamOf(lane);
-  if (!stream.ok()) return stream.status();
+  const bool follows = options.queue == nullptr && AreOthers(options.after);
+  std::shared_ptr<DeviceStream> own;  // unless the caller's is used
+  DeviceStream* stream = nullptr;
+  if (options.queue != nullptr) {
+    absl::StatusOr<DeviceStream*> callers = DeviceStream::Of(*options.queue, *device_);
+    if (!callers.ok()) return callers.status();
+    stream = *callers;
+  } else {
+    absl::StatusOr<std::shared_ptr<DeviceStream>> found =
+        follows ? AcquireSideStream() : StreamOf(direction);
+    if (!found.ok()) return found.status();
+    own = *std::move(found);
+    stream = own.get();
+  }
   bool capturing = false;
-  if (options.queue != 0) {
-    absl::StatusOr<bool> is = (*stream)->IsCapturing();
+  if (options.queue != nullptr) {
+    absl::StatusOr<bool> is = stream->IsCapturing();
     if (!is.ok()) return is.status();
     capturing = *is;
     absl::Status fits;
     if (capturing && options.may_block) {
-      fits = RefuseCapture(*device_, (*stream)->get(),
+      fits = RefuseCapture(*device_, stream->get(),
                            "the end of a transfer, which the host would wait for");
     }
     if (capturing && !std::all_of(options.after.begin(), options.after.end(),
@@ -332,16 +313,16 @@ absl::StatusOr<Fence> CopyEngine::Run(Lane lane, const CopyOptions& options,
     if (capturing && move != nullptr) fits.Update(CheckCapturable(*move));
     if (!fits.ok()) return fits;
   }
-  absl::Status status = QueueWaits(*device_, (*stream)->get(), options.after);
-  if (status.ok()) status = queue_work((*stream)->get());
+  absl::Status status = QueueWaits(*device_, stream->get(), options.after);
+  if (status.ok()) status = queue_work(stream->get());
   if (capturing) {
     if (!status.ok()) return status;
     return Fence();
   }
   // Even after an error something may be under way; what has no fence is waited for.
-  absl::StatusOr<Fence> fence = (*stream)->Record();
-  if (!status.ok() || !fence.ok()) EndWork(*device_, (*stream)->get()).IgnoreError();
-  if (follows) GiveFollower(**stream, fence.ok() ? *fence : Fence());
+  absl::StatusOr<Fence> fence = stream->Record();
+  if (!status.ok() || !fence.ok()) EndWork(*device_, stream->get()).IgnoreError();
+  if (follows) ReleaseSideStream(*stream, fence.ok() ? *fence : Fence());
   return status.ok() ? fence : status;
 }
 
@@ -371,7 +352,7 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
   // Pageable memory that is not waited for goes to the threads even if it is small: the driver
   // would hold the caller until the device has come to the copy.
   const uint64_t direct = options.may_block ? kDirectBytes : kUnaskedBytes;
-  if (size_bytes > direct && options.queue == 0) {
+  if (size_bytes > direct && options.queue == nullptr) {
     Device::Scope scope(*device_);
     if (!scope.status().ok()) return scope.status();
     if (!IsAddressable(*device_, from, size_bytes)) {
@@ -385,7 +366,7 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
   }
   const Move move{to, reinterpret_cast<CUdeviceptr>(from), size_bytes};
   return Run(
-      Lane::kIn, options,
+      Direction::kIn, options,
       [&](CUstream stream) {
         return TENURE_CU(device_->driver(), MemcpyHtoDAsync, to, from, size_bytes, stream);
       },
@@ -395,7 +376,7 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
 absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_bytes,
                                       const CopyOptions& options) {
   const uint64_t direct = options.may_block ? kDirectBytes : 0;
-  if (size_bytes > direct && options.queue == 0) {
+  if (size_bytes > direct && options.queue == nullptr) {
     Device::Scope scope(*device_);
     if (!scope.status().ok()) return scope.status();
     if (!IsAddressable(*device_, to, size_bytes)) {
@@ -405,7 +386,7 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_
   }
   const Move move{reinterpret_cast<CUdeviceptr>(to), from, size_bytes};
   return Run(
-      Lane::kOut, options,
+      Direction::kOut, options,
       [&](CUstream stream) {
         return TENURE_CU(device_->driver(), MemcpyDtoHAsync, to, from, size_bytes, stream);
       },
@@ -414,7 +395,7 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_
 
 absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
                                          StagingRing::Reader read, const CopyOptions& options) {
-  if (options.queue != 0) {
+  if (options.queue != nullptr) {
     return absl::UnimplementedError(
         "what comes through staging memory can't keep the order of a device's queue");
   }
@@ -423,17 +404,17 @@ absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
 }
 
 absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                          const CopyOptions& options, Lane lane) {
+                                          const CopyOptions& options, Direction direction) {
   if (to == from) {
     // Nothing moves; what is waited for stays to be waited for.
     if (options.after.empty()) return Fence();
-    return Run(lane, options, [](CUstream) { return absl::OkStatus(); });
+    return Run(direction, options, [](CUstream) { return absl::OkStatus(); });
   }
   const uint64_t distance = to > from ? to - from : from - to;
   const bool overlap = distance < size_bytes;
   const Move move{to, from, size_bytes, overlap && distance < kScratchBytes};
   return Run(
-      lane, options,
+      direction, options,
       [&](CUstream stream) {
         if (overlap) return CopyOverlapping(to, from, size_bytes, stream);
         return TENURE_CU(device_->driver(), MemcpyAsync, to, from, size_bytes, stream);
@@ -478,7 +459,7 @@ absl::StatusOr<Fence> CopyEngine::Fill(CUdeviceptr to, uint64_t size_bytes,
                                        const FillPattern& pattern, const CopyOptions& options) {
   if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
   const FillPattern shortest = Shortest(pattern);
-  return Run(Lane::kWithin, options,
+  return Run(Direction::kWithin, options,
              [&](CUstream stream) { return QueueFill(to, size_bytes, shortest, stream); });
 }
 
@@ -536,13 +517,13 @@ absl::Status CopyEngine::Synchronize() {
   std::vector<std::shared_ptr<DeviceStream>> streams;
   {
     absl::MutexLock lock(&mutex_);
-    for (const auto& lane : lanes_) {
-      if (lane != nullptr) streams.push_back(lane);
+    for (const auto& direction : direction_streams_) {
+      if (direction != nullptr) streams.push_back(direction);
     }
   }
   {
-    absl::MutexLock lock(&follow_mutex_);
-    for (const Follower& follower : followers_) streams.push_back(follower.stream);
+    absl::MutexLock lock(&side_mutex_);
+    for (const SideStream& side : side_streams_) streams.push_back(side.stream);
   }
   for (const auto& stream : streams) {
     if (absl::Status status = stream->Synchronize(); !status.ok()) return status;

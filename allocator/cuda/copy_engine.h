@@ -36,12 +36,12 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/allocator.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/allocator/cuda/staging.h"
 #include "tenure/allocator/cuda/stream.h"
@@ -57,7 +57,7 @@ class CopyEngine {
   const std::shared_ptr<Device>& device() const { return device_; }
 
   // To the device, from it, within it or between devices.
-  enum class Lane { kIn, kOut, kWithin };
+  enum class Direction { kIn, kOut, kWithin };
 
   // Host memory of any kind into memory of the device or of what it can reach, and back.
   absl::StatusOr<Fence> In(CUdeviceptr to, const void* from, uint64_t size_bytes,
@@ -66,7 +66,8 @@ class CopyEngine {
                             const CopyOptions& options);
   // Between memories with unified addresses; they may overlap.
   absl::StatusOr<Fence> Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                const CopyOptions& options, Lane lane = Lane::kWithin);
+                                const CopyOptions& options,
+                                Direction direction = Direction::kWithin);
   absl::StatusOr<Fence> Fill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
                              const CopyOptions& options);
   // What `read` brings, in pieces, from several threads. Unimplemented with a caller's queue.
@@ -79,18 +80,16 @@ class CopyEngine {
 
   // Puts what `queue_work` queues where the options say; what all of the above use. Exposed for
   // prefetches and the like.
-  absl::StatusOr<Fence> Run(Lane lane, const CopyOptions& options,
+  absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work) {
-    return Run(lane, options, queue_work, nullptr);
+    return Run(direction, options, queue_work, nullptr);
   }
 
   // Waits for everything that is queued on the engine's own streams.
   absl::Status Synchronize();
 
  private:
-  // Streams of callers that are remembered; of others the context is asked each time.
-  static constexpr size_t kMostQueues = 64;
-  static constexpr size_t kMostFollowers = 4;
+  static constexpr size_t kMostSideStreams = 4;
 
   // What a copy moves, and whether by way of memory of its own: for what a graph can't hold.
   struct Move {
@@ -100,38 +99,34 @@ class CopyEngine {
     bool by_way = false;
   };
   // A stream for copies that follow fences of others.
-  struct Follower {
+  struct SideStream {
     std::shared_ptr<DeviceStream> stream;
     Fence last;         // of what it was given
     uint64_t used = 0;  // when
     bool taken = false;
   };
-  struct Queue {
-    std::shared_ptr<DeviceStream> stream;
-    uint64_t used = 0;
-  };
 
   explicit CopyEngine(std::shared_ptr<Device> device)
       : device_(std::move(device)), staging_(device_) {}
 
-  absl::StatusOr<Fence> Run(Lane lane, const CopyOptions& options,
+  absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work, const Move* move);
   absl::Status CheckCapturable(const Move& move) const;
   // Whether one of them is unreached and not of the three lanes, which come to their ends by
   // themselves.
   bool AreOthers(absl::Span<const Fence> fences) ABSL_LOCKS_EXCLUDED(mutex_);
   // One with nothing to do, if there is one or can be.
-  absl::StatusOr<std::shared_ptr<DeviceStream>> TakeFollower() ABSL_LOCKS_EXCLUDED(follow_mutex_);
-  void GiveFollower(const DeviceStream& stream, const Fence& last)
-      ABSL_LOCKS_EXCLUDED(follow_mutex_);
-  absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Lane lane) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(uint64_t queue)
+  absl::StatusOr<std::shared_ptr<DeviceStream>> AcquireSideStream()
+      ABSL_LOCKS_EXCLUDED(side_mutex_);
+  void ReleaseSideStream(const DeviceStream& stream, const Fence& last)
+      ABSL_LOCKS_EXCLUDED(side_mutex_);
+  absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Direction direction)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Page-locked memory of kGatherBytes, for one call.
-  absl::StatusOr<std::byte*> TakeGather() ABSL_LOCKS_EXCLUDED(mutex_);
-  void GiveGather(std::byte* memory) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::StatusOr<CUstream> TakeStream() ABSL_LOCKS_EXCLUDED(mutex_);
-  void GiveStream(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::byte*> AcquireGatherMemory() ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseGatherMemory(std::byte* memory) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<CUstream> AcquireStream() ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseStream(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
                                CUstream stream);
   absl::Status QueueFill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
@@ -139,14 +134,12 @@ class CopyEngine {
 
   const std::shared_ptr<Device> device_;
   absl::Mutex mutex_;
-  std::shared_ptr<DeviceStream> lanes_[3] ABSL_GUARDED_BY(mutex_);
-  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);                   // for calls that wait
-  std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);               // not in use
-  absl::flat_hash_map<uint64_t, Queue> queues_ ABSL_GUARDED_BY(mutex_);  // the latest
-  uint64_t queue_uses_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Mutex follow_mutex_;  // events are asked under it
-  std::vector<Follower> followers_ ABSL_GUARDED_BY(follow_mutex_);
-  uint64_t follower_uses_ ABSL_GUARDED_BY(follow_mutex_) = 0;
+  std::shared_ptr<DeviceStream> direction_streams_[3] ABSL_GUARDED_BY(mutex_);
+  std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);      // for calls that wait
+  std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);  // not in use
+  absl::Mutex side_mutex_;                                  // events are asked under it
+  std::vector<SideStream> side_streams_ ABSL_GUARDED_BY(side_mutex_);
+  uint64_t side_stream_uses_ ABSL_GUARDED_BY(side_mutex_) = 0;
   StagingRing staging_;
 };
 

@@ -14,13 +14,15 @@
 //   RETURN_IF_ERROR(buffer.RecordUse(Access::kWrite, done));
 //
 // The other way round, work on the stream follows a copy (or whatever has a fence) by
-// stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue.
+// stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue =
+// stream.get().
 //
 // Freed bytes are given again when the fences of their uses are reached. A buffer that says which
-// queue uses it first (BufferOptions::queue = stream->handle()) can have them sooner: at once where
-// the uses are that stream's own; those of other streams rather than that memory runs out, and then
-// the stream is made to wait, on the device. The old uses are uses of the new buffer: the host and
-// other queues wait for them as for any. Not for zeroed buffers, nor within a capture.
+// queue uses it first (BufferOptions::hints.queue = stream) may reuse freed bytes early. Bytes last
+// used on the same stream are reused at once. Bytes last used on another stream are reused only
+// when the pool would otherwise be exhausted; the new stream then waits for the old one on the
+// device. The old uses become uses of the new buffer, so the host and other queues wait for them as
+// for any other. Zeroed buffers, and buffers made within a capture, do not reuse bytes early.
 //
 // Inside a stream capture: fills and copies with that queue become nodes of the graph if they are
 // not waited for and one side is a device's or managed memory, the other one that or page-locked.
@@ -48,6 +50,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "tenure/allocator/allocation.h"
+#include "tenure/allocator/capabilities.h"
+#include "tenure/allocator/queue.h"
 #include "tenure/allocator/timeline/timeline.h"
 
 namespace tenure::cuda {
@@ -98,26 +102,20 @@ class Timestamp {
   std::shared_ptr<Recorded> recorded_;
 };
 
-class Stream {
+// A CUDA stream as a Queue. Two objects that wrap one CUstream are two queues: each waits for the
+// fences of the other, on the device, which costs next to nothing.
+class Stream : public Queue {
  public:
   // A stream of its own, which does not wait for the legacy default stream.
   static absl::StatusOr<std::shared_ptr<Stream>> Create(uint32_t ordinal);
-  // The embedding program's, which must live as long as this; 0 is the legacy default stream. That
-  // of each thread (CU_STREAM_PER_THREAD) is InvalidArgument: it is as many streams as threads.
+  // The embedding program's stream, which must live as long as this; 0 is the legacy default
+  // stream. A stream that is made after another was destroyed needs a Stream of its own, also where
+  // the driver gives the old handle again. CU_STREAM_PER_THREAD is InvalidArgument: it is as many
+  // streams as threads.
   static absl::StatusOr<std::shared_ptr<Stream>> Wrap(uint32_t ordinal, uint64_t handle);
-  virtual ~Stream() = default;
-
-  // The CUstream (cudaStream_t), for launches.
-  virtual uint64_t handle() const = 0;
-  // The end of all that is queued so far.
-  virtual absl::StatusOr<Fence> Record() = 0;
-  // What is queued from now on runs after `fence`; the host does not wait. FailedPrecondition for a
-  // fence of the host's that is not reached: wait for that first.
-  virtual absl::Status WaitFor(const Fence& fence) = 0;
-  // Whether WaitFor can do it without the host.
-  virtual bool CanWaitFor(const Fence& fence) const = 0;
-  // The host waits until all that is queued so far is done.
-  virtual absl::Status Synchronize() = 0;
+  std::string_view driver() const final { return "cuda"; }
+  // The CUstream (cudaStream_t), for launches; Queue's name for it is native_handle().
+  uint64_t handle() const { return native_handle(); }
   virtual absl::StatusOr<Timestamp> RecordTimestamp() = 0;
   virtual absl::StatusOr<bool> IsCapturing() const = 0;
 
@@ -125,29 +123,10 @@ class Stream {
   Stream() = default;
 };
 
-// --- Capabilities of the allocators (allocator.Capability<...>())
+// --- Managed memory (cuda-unified): allocator.Capability<ResidencyCapability>(), capabilities.h
 
-// Where managed memory should be, and how it will be used; of cuda-unified.
-enum class AccessHint {
-  kNone,             // the driver's own judgement, as in the beginning
-  kDevicePreferred,  // stays on the device; the host reads it over the bus
-  kHostPreferred,    // stays on the host; kernels read it over the bus
-  kReadMostly,       // each side keeps a copy of its own until somebody writes
-  kStreaming,        // used once, from one end to the other: the first 32 MiB move at once
-};
-
-class UnifiedCapability {
- public:
-  static constexpr std::string_view kName = "cuda unified memory";
-  virtual ~UnifiedCapability() = default;
-  // Until another hint or until the allocation is freed; goes by whole pages of 64 KiB or more, so
-  // for what has pages of its own.
-  virtual absl::Status Hint(const SubRegion& region, AccessHint hint) = 0;
-  // Moves the bytes to the device or to the host, ahead of their use, on `queue` (0: the
-  // allocator's own).
-  enum class Side { kDevice, kHost };
-  virtual absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, uint64_t queue) = 0;
-};
+using ::tenure::AccessHint;
+using UnifiedCapability = ResidencyCapability;
 
 }  // namespace tenure::cuda
 

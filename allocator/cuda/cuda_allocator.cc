@@ -26,7 +26,7 @@ CudaAllocator::CudaAllocator(MemorySpace space, const SpaceTraits& traits,
       engine_(std::move(engine)) {}
 
 void* CudaAllocator::FindCapability(std::string_view name) {
-  if (name == OrderingCapability::kName) return static_cast<OrderingCapability*>(this);
+  if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
   if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
   // The host copies its own memory as it is.
   if (name == BatchCapability::kName && space().kind() != SpaceKind::kCudaPinned) {
@@ -36,45 +36,44 @@ void* CudaAllocator::FindCapability(std::string_view name) {
   return nullptr;
 }
 
-absl::StatusOr<uint64_t> CudaAllocator::SpecialBytes(const AllocationRequest&) const { return 0; }
+absl::StatusOr<uint64_t> CudaAllocator::DedicatedBytes(const AllocationRequest&) const { return 0; }
 
-absl::StatusOr<std::unique_ptr<CudaAllocator::SpecialMemory>> CudaAllocator::MakeSpecial(
+absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::MakeDedicated(
     const AllocationRequest&, uint64_t) {
   return absl::UnimplementedError("there is no memory but the pool's");
 }
 
-const CudaAllocator::SpecialMemory* CudaAllocator::FindSpecial(uint64_t address) const {
+const CudaAllocator::DedicatedMemory* CudaAllocator::FindDedicated(uint64_t address) const {
   absl::MutexLock lock(&mutex_);
-  auto it = special_.find(address);
-  return it == special_.end() ? nullptr : it->second.get();
+  auto it = dedicated_.find(address);
+  return it == dedicated_.end() ? nullptr : it->second.get();
 }
 
 absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request) {
-  if (request.imports() || request.size_bytes == 0 ||
-      (request.sharing == Sharing::kNone && !request.write_combined)) {
+  if (request.imports() || request.size_bytes == 0 || !request.hints.needs_dedicated()) {
     return PooledAllocator::Make(request);
   }
-  absl::StatusOr<uint64_t> size = SpecialBytes(request);
+  absl::StatusOr<uint64_t> size = DedicatedBytes(request);
   if (!size.ok()) return size.status();
   if (*size == 0) return PooledAllocator::Make(request);
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> special = TakeSpecial(request, *size);
-  if (!special.ok()) return special.status();
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated = AcquireDedicated(request, *size);
+  if (!dedicated.ok()) return dedicated.status();
   Allocation made;
   made.token = kNotABlock;
-  made.reserved_bytes = (*special)->reserved_bytes;
-  made.device_address = (*special)->address;
-  if ((*special)->host) made.host = reinterpret_cast<void*>(made.device_address);
+  made.reserved_bytes = (*dedicated)->reserved_bytes;
+  made.device_address = (*dedicated)->address;
+  if ((*dedicated)->host) made.host = reinterpret_cast<void*>(made.device_address);
   made.alignment_bytes = uint64_t{1} << std::countr_zero(made.device_address);
   if (made.alignment_bytes < AlignmentFor(request)) {
-    LetGo(*std::move(special));
+    ReleaseDedicated(*std::move(dedicated));
     return absl::InvalidArgumentError(absl::StrCat("memory of its own is aligned to ",
                                                    made.alignment_bytes, " bytes, not to ",
                                                    AlignmentFor(request), "; ask for less"));
   }
   {
     absl::MutexLock lock(&mutex_);
-    special_[made.device_address] = *std::move(special);
-    special_count_.fetch_add(1, std::memory_order_relaxed);
+    dedicated_[made.device_address] = *std::move(dedicated);
+    dedicated_count_.fetch_add(1, std::memory_order_relaxed);
   }
   if (request.zeroed) {
     made.size_bytes = request.size_bytes;
@@ -86,38 +85,40 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   return made;
 }
 
-absl::StatusOr<std::unique_ptr<CudaAllocator::SpecialMemory>> CudaAllocator::TakeSpecial(
+absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::AcquireDedicated(
     const AllocationRequest& request, uint64_t size_bytes) {
-  if (std::unique_ptr<SpecialMemory> kept = TakeKept(request.sharing, size_bytes)) return kept;
+  if (std::unique_ptr<DedicatedMemory> kept = AcquireKept(request.hints.sharing, size_bytes))
+    return kept;
   uint64_t trimmed = 0;
-  if (!TryReserveOutside(size_bytes)) {
+  if (!TryReserveDedicated(size_bytes)) {
     if (size_bytes <= Stats().limit_bytes) trimmed = Trim(0);
-    if (!TryReserveOutside(size_bytes)) {
+    if (!TryReserveDedicated(size_bytes)) {
       return Exhausted(request, size_bytes,
                        absl::StrCat("giving back ", trimmed,
                                     " cached bytes: memory of its own would pass the limit"));
     }
   }
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> special = MakeSpecial(request, size_bytes);
-  if (absl::IsResourceExhausted(special.status())) {
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated = MakeDedicated(request, size_bytes);
+  if (absl::IsResourceExhausted(dedicated.status())) {
     // What is cached may be what is missing.
     trimmed += Trim(0);
-    special = MakeSpecial(request, size_bytes);
+    dedicated = MakeDedicated(request, size_bytes);
   }
-  if (special.ok()) return special;
-  ReleaseOutside(size_bytes);
-  if (!absl::IsResourceExhausted(special.status())) return special.status();
-  return Exhausted(request, size_bytes,
-                   absl::StrCat("memory of its own, twice, with ", trimmed,
-                                " cached bytes given back between: ", special.status().message()));
+  if (dedicated.ok()) return dedicated;
+  UnreserveDedicated(size_bytes);
+  if (!absl::IsResourceExhausted(dedicated.status())) return dedicated.status();
+  return Exhausted(
+      request, size_bytes,
+      absl::StrCat("memory of its own, twice, with ", trimmed,
+                   " cached bytes given back between: ", dedicated.status().message()));
 }
 
-std::unique_ptr<CudaAllocator::SpecialMemory> CudaAllocator::TakeKept(Sharing sharing,
-                                                                      uint64_t size_bytes) {
+std::unique_ptr<CudaAllocator::DedicatedMemory> CudaAllocator::AcquireKept(Sharing sharing,
+                                                                           uint64_t size_bytes) {
   absl::MutexLock lock(&mutex_);
   for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
     if ((*it)->sharing != sharing || (*it)->reserved_bytes != size_bytes) continue;
-    std::unique_ptr<SpecialMemory> kept = std::move(*it);
+    std::unique_ptr<DedicatedMemory> kept = std::move(*it);
     kept_.erase(std::next(it).base());
     kept_bytes_ -= size_bytes;
     return kept;
@@ -125,47 +126,47 @@ std::unique_ptr<CudaAllocator::SpecialMemory> CudaAllocator::TakeKept(Sharing sh
   return nullptr;
 }
 
-void CudaAllocator::LetGo(std::unique_ptr<SpecialMemory> special) {
-  if (!special->waits) {
-    GiveBack(*special);
+void CudaAllocator::ReleaseDedicated(std::unique_ptr<DedicatedMemory> dedicated) {
+  if (!dedicated->waits) {
+    ReturnToDriver(*dedicated);
     return;
   }
   {
     absl::MutexLock lock(&mutex_);
-    kept_bytes_ += special->reserved_bytes;
-    kept_.push_back(std::move(special));
+    kept_bytes_ += dedicated->reserved_bytes;
+    kept_.push_back(std::move(dedicated));
   }
-  if (Stats().cached_bytes > pool_options().max_cached_bytes) GiveKeptOutside();
+  if (Stats().cached_bytes > pool_options().max_cached_bytes) ReleaseKeptDedicated();
 }
 
-bool CudaAllocator::GiveBack(const SpecialMemory& special) {
-  if (absl::Status status = special.release(); !status.ok()) {
+bool CudaAllocator::ReturnToDriver(const DedicatedMemory& dedicated) {
+  if (absl::Status status = dedicated.release(); !status.ok()) {
     // Still counted: the driver has it.
-    ReportToStderr(
-        absl::StrCat(special.reserved_bytes, " bytes could not be given back: ", status.message()));
+    ReportToStderr(absl::StrCat(dedicated.reserved_bytes,
+                                " bytes could not be given back: ", status.message()));
     return false;
   }
-  ReleaseOutside(special.reserved_bytes);
+  UnreserveDedicated(dedicated.reserved_bytes);
   return true;
 }
 
-uint64_t CudaAllocator::GiveKeptOutside() {
-  std::vector<std::unique_ptr<SpecialMemory>> kept;
+uint64_t CudaAllocator::ReleaseKeptDedicated() {
+  std::vector<std::unique_ptr<DedicatedMemory>> kept;
   {
     absl::MutexLock lock(&mutex_);
     kept.swap(kept_);
     kept_bytes_ = 0;
   }
   uint64_t given = 0;
-  for (const std::unique_ptr<SpecialMemory>& special : kept) {
-    if (GiveBack(*special)) given += special->reserved_bytes;
+  for (const std::unique_ptr<DedicatedMemory>& dedicated : kept) {
+    if (ReturnToDriver(*dedicated)) given += dedicated->reserved_bytes;
   }
   return given;
 }
 
 uint64_t CudaAllocator::Trim(uint64_t keep_bytes) {
   Poll();
-  const uint64_t given = Stats().cached_bytes > keep_bytes ? GiveKeptOutside() : 0;
+  const uint64_t given = Stats().cached_bytes > keep_bytes ? ReleaseKeptDedicated() : 0;
   uint64_t kept;
   {
     absl::MutexLock lock(&mutex_);
@@ -182,44 +183,24 @@ AllocatorStats CudaAllocator::Stats() const {
 }
 
 void CudaAllocator::Release(const Allocation& allocation) {
-  if (remembers_.load(std::memory_order_relaxed)) Forget(allocation);
-  if (special_count_.load(std::memory_order_relaxed) != 0 && !allocation.imported) {
-    std::unique_ptr<SpecialMemory> special;
+  if (has_hints_.load(std::memory_order_relaxed)) ClearHints(allocation);
+  if (dedicated_count_.load(std::memory_order_relaxed) != 0 && !allocation.imported) {
+    std::unique_ptr<DedicatedMemory> dedicated;
     {
       absl::MutexLock lock(&mutex_);
-      auto it = special_.find(allocation.device_address);
-      if (it != special_.end()) {
-        special = std::move(it->second);
-        special_.erase(it);
+      auto it = dedicated_.find(allocation.device_address);
+      if (it != dedicated_.end()) {
+        dedicated = std::move(it->second);
+        dedicated_.erase(it);
       }
     }
-    if (special != nullptr) {
-      special_count_.fetch_sub(1, std::memory_order_relaxed);
-      LetGo(std::move(special));
+    if (dedicated != nullptr) {
+      dedicated_count_.fetch_sub(1, std::memory_order_relaxed);
+      ReleaseDedicated(std::move(dedicated));
       return;
     }
   }
   PooledAllocator::Release(allocation);
-}
-
-PooledAllocator::Order CudaAllocator::OrderAfter(uint64_t queue, const Fence& fence) const {
-  const auto* timeline = dynamic_cast<const EventTimeline*>(fence.timeline().get());
-  if (timeline == nullptr) return Order::kNone;
-  return timeline->stream() == reinterpret_cast<CUstream>(queue) ? Order::kKept : Order::kIfItWaits;
-}
-
-bool CudaAllocator::QueueCanWait(uint64_t queue) const {
-  // A graph that is being captured can't wait for what is not in it.
-  Device::Scope scope(device());
-  CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_ACTIVE;
-  return scope.status().ok() &&
-         device().driver()->StreamIsCapturing(reinterpret_cast<CUstream>(queue), &capturing) ==
-             CUDA_SUCCESS &&
-         capturing == CU_STREAM_CAPTURE_STATUS_NONE;
-}
-
-absl::Status CudaAllocator::MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences) {
-  return QueueWaits(device(), reinterpret_cast<CUstream>(queue), fences);
 }
 
 absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {

@@ -168,7 +168,7 @@ Device::~Device() {
   }
 }
 
-absl::StatusOr<CUevent> Device::TakeEvent() {
+absl::StatusOr<CUevent> Device::AcquireEvent() {
   {
     absl::MutexLock lock(&mutex_);
     if (!events_.empty()) {
@@ -185,7 +185,7 @@ absl::StatusOr<CUevent> Device::TakeEvent() {
   return event;
 }
 
-void Device::GiveEvent(CUevent event) {
+void Device::ReleaseEvent(CUevent event) {
   absl::MutexLock lock(&mutex_);
   events_.push_back(event);
 }

@@ -63,8 +63,8 @@ class Device {
   const DeviceInfo& info() const { return info_; }  // without memory_free_bytes
 
   // An event without timing, to be given back when nobody will ask it any more.
-  absl::StatusOr<CUevent> TakeEvent() ABSL_LOCKS_EXCLUDED(mutex_);
-  void GiveEvent(CUevent event) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<CUevent> AcquireEvent() ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseEvent(CUevent event) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   Device(const Driver& driver, uint32_t ordinal, CUdevice handle, CUcontext context,

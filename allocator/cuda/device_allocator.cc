@@ -59,7 +59,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
   ~DeviceAllocator() override { ClosePool(); }
 
   absl::StatusOr<int> ExportFd(const Allocation& allocation) override {
-    const SpecialMemory* memory = FindSpecial(allocation.device_address);
+    const DedicatedMemory* memory = FindDedicated(allocation.device_address);
     if (memory == nullptr || memory->sharing != Sharing::kPosixFd) {
       return NotForSharing("kPosixFd");
     }
@@ -94,7 +94,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
   }
 
   absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) override {
-    const SpecialMemory* memory = FindSpecial(allocation.device_address);
+    const DedicatedMemory* memory = FindDedicated(allocation.device_address);
     if (memory == nullptr || memory->sharing != Sharing::kIpc) return NotForSharing("kIpc");
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
@@ -152,8 +152,8 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
                 : "it is not memory of a device; wrap it in 'cpu' or 'cuda-pinned'");
   }
 
-  absl::StatusOr<uint64_t> SpecialBytes(const AllocationRequest& request) const override {
-    switch (request.sharing) {
+  absl::StatusOr<uint64_t> DedicatedBytes(const AllocationRequest& request) const override {
+    switch (request.hints.sharing) {
       case Sharing::kNone:
         break;
       case Sharing::kPosixFd:
@@ -169,19 +169,19 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     return 0;
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(const AllocationRequest& request,
-                                                             uint64_t reserved_bytes) override {
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeDedicated(const AllocationRequest& request,
+                                                                 uint64_t reserved_bytes) override {
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
-    return request.sharing == Sharing::kIpc ? MakeForIpc(reserved_bytes)
-                                            : MakeForFd(reserved_bytes);
+    return request.hints.sharing == Sharing::kIpc ? MakeForIpc(reserved_bytes)
+                                                  : MakeForFd(reserved_bytes);
   }
 
  private:
   absl::Status NotForSharing(std::string_view kind) const {
     return absl::FailedPreconditionError(absl::StrCat(
         "the allocation was not made to be shared so: ask for Sharing::", kind,
-        " when it is made (BufferOptions::sharing); it has no memory of its own otherwise"));
+        " when it is made (BufferOptions::hints); it has no memory of its own otherwise"));
   }
 
   static absl::Status NotSharable(uint64_t size_bytes) {
@@ -209,7 +209,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     return rounded;
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeForFd(uint64_t size_bytes) {
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeForFd(uint64_t size_bytes) {
     const Driver& driver = device().driver();
     const CUmemAllocationProp properties = PhysicalMemory(device(), true);
     CUmemGenericAllocationHandle memory = 0;
@@ -220,34 +220,34 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
       (void)driver->MemRelease(memory);
       return mapped.status();
     }
-    auto special = std::make_unique<SpecialMemory>();
-    special->address = mapped->address;
-    special->reserved_bytes = size_bytes;
-    special->handle = memory;
-    special->sharing = Sharing::kPosixFd;
-    special->release = [this, m = *mapped, memory]() -> absl::Status {
+    auto dedicated = std::make_unique<DedicatedMemory>();
+    dedicated->address = mapped->address;
+    dedicated->reserved_bytes = size_bytes;
+    dedicated->handle = memory;
+    dedicated->sharing = Sharing::kPosixFd;
+    dedicated->release = [this, m = *mapped, memory]() -> absl::Status {
       absl::Status unmapped = Unmap(device(), m);
       Device::Scope scope(device());
       absl::Status released = TENURE_CU(device().driver(), MemRelease, memory);
       return unmapped.ok() ? released : unmapped;
     };
-    return special;
+    return dedicated;
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeForIpc(uint64_t size_bytes) {
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeForIpc(uint64_t size_bytes) {
     CUdeviceptr address = 0;
     absl::Status status = TENURE_CU(device().driver(), MemAlloc, &address, size_bytes);
     if (!status.ok()) return status;
-    auto special = std::make_unique<SpecialMemory>();
-    special->address = address;
-    special->reserved_bytes = size_bytes;
-    special->sharing = Sharing::kIpc;
-    special->waits = true;
-    special->release = [this, address]() -> absl::Status {
+    auto dedicated = std::make_unique<DedicatedMemory>();
+    dedicated->address = address;
+    dedicated->reserved_bytes = size_bytes;
+    dedicated->sharing = Sharing::kIpc;
+    dedicated->waits = true;
+    dedicated->release = [this, address]() -> absl::Status {
       Device::Scope scope(device());
       return TENURE_CU(device().driver(), MemFree, address);
     };
-    return special;
+    return dedicated;
   }
 };
 

@@ -70,8 +70,8 @@ class PinnedAllocator final : public CudaAllocator {
             : "it is not page-locked; wrap it in 'cpu', or register it with the driver first");
   }
 
-  absl::StatusOr<uint64_t> SpecialBytes(const AllocationRequest& request) const override {
-    if (!request.write_combined) return 0;
+  absl::StatusOr<uint64_t> DedicatedBytes(const AllocationRequest& request) const override {
+    if (!request.hints.write_combined) return 0;
     uint64_t rounded;
     if (!CheckedRoundUp(request.size_bytes, kPage, &rounded)) {
       return Exhausted(request, request.size_bytes, "nothing: no memory is that large");
@@ -79,29 +79,29 @@ class PinnedAllocator final : public CudaAllocator {
     return rounded;
   }
 
-  absl::StatusOr<std::unique_ptr<SpecialMemory>> MakeSpecial(const AllocationRequest&,
-                                                             uint64_t reserved_bytes) override {
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeDedicated(const AllocationRequest&,
+                                                                 uint64_t reserved_bytes) override {
     Device::Scope scope(device());
     if (!scope.status().ok()) return scope.status();
     void* memory = nullptr;
     absl::Status status = TENURE_CU(device().driver(), MemHostAlloc, &memory, reserved_bytes,
                                     CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED);
     if (!status.ok()) return status;
-    auto special = std::make_unique<SpecialMemory>();
-    special->address = reinterpret_cast<uint64_t>(memory);
-    special->reserved_bytes = reserved_bytes;
-    special->host = true;
-    special->waits = true;
-    special->release = [this, memory]() -> absl::Status {
+    auto dedicated = std::make_unique<DedicatedMemory>();
+    dedicated->address = reinterpret_cast<uint64_t>(memory);
+    dedicated->reserved_bytes = reserved_bytes;
+    dedicated->host = true;
+    dedicated->waits = true;
+    dedicated->release = [this, memory]() -> absl::Status {
       Device::Scope freeing(device());
       return TENURE_CU(device().driver(), MemFreeHost, memory);
     };
-    return special;
+    return dedicated;
   }
 
  private:
   static bool InOrderOfDevice(const CopyOptions& options) {
-    return options.queue != 0 || !options.after.empty();
+    return options.queue != nullptr || !options.after.empty();
   }
 };
 

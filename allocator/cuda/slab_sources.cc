@@ -124,7 +124,7 @@ void VirtualMemorySource::DropUnused() {
   }
 }
 
-absl::StatusOr<Slab> VirtualMemorySource::Take(uint64_t size_bytes) {
+absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   const Driver& driver = device_->driver();
@@ -156,7 +156,7 @@ absl::StatusOr<Slab> VirtualMemorySource::Take(uint64_t size_bytes) {
   return slab;
 }
 
-void VirtualMemorySource::Give(const Slab& slab) {
+void VirtualMemorySource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   const absl::Status status = TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes);
   ReportLost(status, slab.size_bytes);
@@ -168,7 +168,7 @@ void VirtualMemorySource::Give(const Slab& slab) {
 // ------------------------------------------------------------------------------------------------
 // DeviceSource, ManagedSource
 
-absl::StatusOr<Slab> DeviceSource::Take(uint64_t size_bytes) {
+absl::StatusOr<Slab> DeviceSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   CUdeviceptr address = 0;
@@ -181,12 +181,12 @@ absl::StatusOr<Slab> DeviceSource::Take(uint64_t size_bytes) {
   return slab;
 }
 
-void DeviceSource::Give(const Slab& slab) {
+void DeviceSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
 }
 
-absl::StatusOr<Slab> ManagedSource::Take(uint64_t size_bytes) {
+absl::StatusOr<Slab> ManagedSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   size_t free = 0, total = 0;
@@ -217,7 +217,7 @@ absl::StatusOr<Slab> ManagedSource::Take(uint64_t size_bytes) {
   return slab;
 }
 
-void ManagedSource::Give(const Slab& slab) {
+void ManagedSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   taken_bytes_ -= slab.size_bytes;
   ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
@@ -226,7 +226,7 @@ void ManagedSource::Give(const Slab& slab) {
 // ------------------------------------------------------------------------------------------------
 // PinnedSource
 
-absl::StatusOr<Slab> PinnedSource::Take(uint64_t size_bytes) {
+absl::StatusOr<Slab> PinnedSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   const host::SystemMemory memory = ask_();
@@ -278,7 +278,7 @@ absl::StatusOr<Slab> PinnedSource::Take(uint64_t size_bytes) {
   return slab;
 }
 
-void PinnedSource::Give(const Slab& slab) {
+void PinnedSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   const absl::Status status = TENURE_CU(device_->driver(), MemHostUnregister, slab.host);
   ReportLost(status, slab.size_bytes);

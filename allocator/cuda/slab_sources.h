@@ -36,8 +36,8 @@ class VirtualMemorySource final : public SlabSource {
   ~VirtualMemorySource() override;
   uint64_t granularity_bytes() const override { return granularity_; }
   uint64_t tail() const override { return tail_; }
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
-  void Give(const Slab& slab) override;
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
+  void Release(const Slab& slab) override;
 
  private:
   // Reserved addresses. They are used once, from the beginning to the end: there are many.
@@ -61,8 +61,8 @@ class DeviceSource final : public SlabSource {
  public:
   explicit DeviceSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
-  void Give(const Slab& slab) override;
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
+  void Release(const Slab& slab) override;
 
  private:
   const std::shared_ptr<Device> device_;
@@ -72,8 +72,8 @@ class ManagedSource final : public SlabSource {
  public:
   explicit ManagedSource(std::shared_ptr<Device> device) : device_(std::move(device)) {}
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
-  void Give(const Slab& slab) override;
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
+  void Release(const Slab& slab) override;
 
  private:
   const std::shared_ptr<Device> device_;
@@ -88,8 +88,8 @@ class PinnedSource final : public SlabSource {
       std::shared_ptr<Device> device, AskSystem ask = [] { return host::ReadSystemMemory(); })
       : device_(std::move(device)), ask_(std::move(ask)) {}
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override;
-  void Give(const Slab& slab) override;
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
+  void Release(const Slab& slab) override;
 
  private:
   const std::shared_ptr<Device> device_;

@@ -19,7 +19,7 @@ constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 // EventTimeline
 
 absl::StatusOr<uint64_t> EventTimeline::Record(CUstream stream) {
-  absl::StatusOr<CUevent> event = device_->TakeEvent();
+  absl::StatusOr<CUevent> event = device_->AcquireEvent();
   if (!event.ok()) return event.status();
   auto pooled = std::make_shared<PooledEvent>(device_, *event);
   // Under the lock: values must come in the order of the events.
@@ -167,14 +167,21 @@ absl::StatusOr<Fence> DeviceStream::Record() {
   return Fence(timeline_, *value);
 }
 
-absl::Status DeviceStream::WaitFor(const Fence& fence) {
-  if (fence.IsReached()) return absl::OkStatus();
+bool DeviceStream::AcceptsWaits() const {
+  const absl::StatusOr<bool> capturing = IsCapturing();
+  return capturing.ok() && !*capturing;
+}
+
+absl::Status DeviceStream::WaitFor(absl::Span<const Fence> fences) {
+  if (std::all_of(fences.begin(), fences.end(), [](const Fence& f) { return f.IsReached(); })) {
+    return absl::OkStatus();
+  }
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   // The driver would give up the capture.
   absl::Status status = RefuseCapture(*device_, stream_, "a wait for work outside of it");
   if (!status.ok()) return status;
-  return QueueWaits(*device_, stream_, {&fence, 1});
+  return QueueWaits(*device_, stream_, fences);
 }
 
 absl::Status DeviceStream::Synchronize() {
@@ -194,8 +201,25 @@ absl::StatusOr<bool> DeviceStream::IsCapturing() const {
   return capturing != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
-bool DeviceStream::IsDeviceFence(const Fence& fence) {
-  return fence.IsReached() || dynamic_cast<EventTimeline*>(fence.timeline().get()) != nullptr;
+bool DeviceStream::AnyStreamCanWaitFor(const Fence& fence) {
+  // In this order: asking a device's timeline whether it is reached would call the driver.
+  return dynamic_cast<const EventTimeline*>(fence.timeline().get()) != nullptr || fence.IsReached();
+}
+
+absl::StatusOr<DeviceStream*> DeviceStream::Of(Queue& queue, const Device& device) {
+  auto* stream = dynamic_cast<DeviceStream*>(&queue);
+  if (stream == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a queue of '", queue.driver(), "' was given for work on CUDA device ", device.ordinal(),
+        "; give a cuda::Stream of that device (Stream::Create or Stream::Wrap)"));
+  }
+  if (stream->device().get() != &device) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the stream is of CUDA device ", stream->device()->ordinal(),
+                     ", and the work is on device ", device.ordinal(),
+                     "; give a stream of that device, and let it wait for the other one's fence"));
+  }
+  return stream;
 }
 
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences) {

@@ -36,7 +36,7 @@ class PooledEvent {
  public:
   PooledEvent(std::shared_ptr<Device> device, CUevent event)
       : device_(std::move(device)), event_(event) {}
-  ~PooledEvent() { device_->GiveEvent(event_); }
+  ~PooledEvent() { device_->ReleaseEvent(event_); }
   PooledEvent(const PooledEvent&) = delete;
   PooledEvent& operator=(const PooledEvent&) = delete;
   CUevent get() const { return event_; }
@@ -48,10 +48,7 @@ class PooledEvent {
 
 class EventTimeline final : public Timeline {
  public:
-  // `stream`: that of all records, if there is one; it may be gone, and its handle another's.
-  explicit EventTimeline(std::shared_ptr<Device> device, CUstream stream = nullptr)
-      : device_(std::move(device)), stream_(stream) {}
-  CUstream stream() const { return stream_; }
+  explicit EventTimeline(std::shared_ptr<Device> device) : device_(std::move(device)) {}
 
   // The next value, reached when what `stream` holds now is done.
   absl::StatusOr<uint64_t> Record(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -71,7 +68,6 @@ class EventTimeline final : public Timeline {
   void Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<Device> device_;
-  CUstream stream_;                           // stays
   std::atomic<uint64_t> issued_{0};           // written under mutex_
   mutable std::atomic<uint64_t> reached_{0};  // written under mutex_
   mutable absl::Mutex mutex_;
@@ -90,23 +86,32 @@ class DeviceStream final : public Stream {
   const Timeline* timeline() const { return timeline_.get(); }
   const std::shared_ptr<Device>& device() const { return device_; }
 
-  uint64_t handle() const override { return reinterpret_cast<uint64_t>(stream_); }
+  uint64_t native_handle() const override { return reinterpret_cast<uint64_t>(stream_); }
   absl::StatusOr<Fence> Record() override;
-  absl::Status WaitFor(const Fence& fence) override;
-  bool CanWaitFor(const Fence& fence) const override { return IsDeviceFence(fence); }
+  bool CanWaitFor(const Fence& fence) const override { return AnyStreamCanWaitFor(fence); }
+  bool HasRecorded(const Fence& fence) const override {
+    return fence.timeline().get() == timeline_.get();
+  }
+  bool AcceptsWaits() const override;
+  using Queue::WaitFor;
+  absl::Status WaitFor(absl::Span<const Fence> fences) override;
   absl::Status Synchronize() override;
   absl::StatusOr<Timestamp> RecordTimestamp() override;
   absl::StatusOr<bool> IsCapturing() const override;
 
-  // Reached, or of a CUDA device's timeline: a stream can wait for it.
-  static bool IsDeviceFence(const Fence& fence);
+  // Whether the fence is of a CUDA device's timeline, or reached: any stream can wait for it.
+  static bool AnyStreamCanWaitFor(const Fence& fence);
+
+  // The stream that `queue` is, for work on `device`. InvalidArgument for a queue of another
+  // driver, or for a stream of another device.
+  static absl::StatusOr<DeviceStream*> Of(Queue& queue, const Device& device);
 
  private:
   DeviceStream(std::shared_ptr<Device> device, CUstream stream, bool owned)
       : device_(std::move(device)),
         stream_(stream),
         owned_(owned),
-        timeline_(std::make_shared<EventTimeline>(device_, stream_)) {}
+        timeline_(std::make_shared<EventTimeline>(device_)) {}
 
   const std::shared_ptr<Device> device_;
   CUstream stream_;

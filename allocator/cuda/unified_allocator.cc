@@ -34,7 +34,7 @@ CUmemLocation OnHost() {
   return location;
 }
 
-class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
+class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability {
  public:
   UnifiedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
                    const std::shared_ptr<CopyEngine>& engine)
@@ -55,7 +55,7 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
       absl::MutexLock lock(&mutex_);
       uint64_t& size = hinted_[address];
       size = std::max(size, region.size_bytes);
-      Remember();
+      MarkHinted();
     }
     auto advise = [&](CUmem_advise advice, CUmemLocation where) {
       return Advise(address, region.size_bytes, advice, where);
@@ -84,30 +84,30 @@ class UnifiedAllocator final : public CudaAllocator, public UnifiedCapability {
         absl::StrCat("there is no access hint ", static_cast<int>(hint)));
   }
 
-  absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, uint64_t queue) override {
+  absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, Queue* queue) override {
     if (region.size_bytes == 0) return Fence();
     CopyOptions options;
     options.may_block = false;
     options.queue = queue;
-    return engine().Run(to == Side::kDevice ? CopyEngine::Lane::kIn : CopyEngine::Lane::kOut,
-                        options, [&](CUstream stream) -> absl::Status {
-                          absl::Status status = RefuseCapture(device(), stream, "a prefetch");
-                          if (!status.ok()) return status;
-                          return TENURE_CU(device().driver(), MemPrefetchAsync,
-                                           region.device_address(), region.size_bytes,
-                                           to == Side::kDevice ? On(device()) : OnHost(), 0,
-                                           stream);
-                        });
+    return engine().Run(
+        to == Side::kDevice ? CopyEngine::Direction::kIn : CopyEngine::Direction::kOut, options,
+        [&](CUstream stream) -> absl::Status {
+          absl::Status status = RefuseCapture(device(), stream, "a prefetch");
+          if (!status.ok()) return status;
+          return TENURE_CU(device().driver(), MemPrefetchAsync, region.device_address(),
+                           region.size_bytes, to == Side::kDevice ? On(device()) : OnHost(), 0,
+                           stream);
+        });
   }
 
  protected:
   void* FindCapability(std::string_view name) override {
-    if (name == UnifiedCapability::kName) return static_cast<UnifiedCapability*>(this);
+    if (name == ResidencyCapability::kName) return static_cast<ResidencyCapability*>(this);
     return CudaAllocator::FindCapability(name);
   }
 
   // Hints are of a buffer, and go with it.
-  void Forget(const Allocation& allocation) override {
+  void ClearHints(const Allocation& allocation) override {
     std::vector<std::pair<uint64_t, uint64_t>> over;
     {
       absl::MutexLock lock(&mutex_);

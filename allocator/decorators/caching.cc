@@ -175,7 +175,7 @@ Allocation CachingAllocator::HandOut(Block* block, uint64_t size_bytes) {
 
 absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& request) {
   deferred_.Reap();
-  if (request.apart()) {
+  if (request.is_dedicated()) {
     absl::StatusOr<Allocation> made = up().Allocate(request);
     if (absl::IsResourceExhausted(made.status())) {
       Evict(0);
@@ -183,7 +183,7 @@ absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& r
       made = up().Allocate(request);
     }
     if (made.ok()) {
-      made->apart = true;
+      made->dedicated = true;
       counters_.OnAllocate(request.size_bytes, 0);
     } else {
       counters_.OnFailure();
@@ -221,7 +221,7 @@ void CachingAllocator::Deallocate(const Allocation& allocation, absl::Span<const
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
   deferred_.Reap();
-  if (allocation.apart) {
+  if (allocation.dedicated) {
     up().Deallocate(allocation, users);
   } else {
     deferred_.Retire(allocation, users);
@@ -331,7 +331,7 @@ uint64_t CachingAllocator::hits() const {
 }
 
 SubRegion CachingAllocator::ToUpstream(const SubRegion& region) const {
-  if (region.allocation->apart) return region;
+  if (region.allocation->dedicated) return region;
   return {&BlockOf(*region.allocation)->upstream, region.offset_bytes, region.size_bytes};
 }
 

@@ -54,14 +54,14 @@ absl::Status DebugFillAllocator::Paint(const Allocation& upstream, uint64_t offs
 
 absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest& request) {
   deferred_.Reap();
-  if (!applies() || request.apart()) {
+  if (!applies() || request.is_dedicated()) {
     absl::StatusOr<Allocation> made = up().Allocate(request);
-    if (made.ok()) made->apart = request.apart();
+    if (made.ok()) made->dedicated = request.is_dedicated();
     made.ok() ? counters_.OnAllocate(request.size_bytes, 0) : counters_.OnFailure();
     return made;
   }
   AllocationRequest padded = request;
-  padded.queue = 0;  // it is filled at once
+  padded.hints.queue = nullptr;  // it is filled at once
   const uint64_t alignment = std::max(request.alignment_bytes, traits_.min_alignment_bytes);
   uint64_t front = 0;
   const bool fits = !IsPowerOfTwo(alignment) ||  // the upstream refuses it
@@ -117,7 +117,7 @@ void DebugFillAllocator::Deallocate(const Allocation& allocation, absl::Span<con
   if (!allocation) return;
   counters_.OnDeallocate(allocation.size_bytes);
   deferred_.Reap();
-  if (!applies() || allocation.apart) {
+  if (!applies() || allocation.dedicated) {
     up().Deallocate(allocation, users);
   } else {
     deferred_.Retire(allocation, users);
@@ -177,7 +177,7 @@ AllocatorStats DebugFillAllocator::Stats() const {
 }
 
 SubRegion DebugFillAllocator::ToUpstream(const SubRegion& region) const {
-  if (!applies() || region.allocation->apart) return region;
+  if (!applies() || region.allocation->dedicated) return region;
   const Record* record = RecordOf(*region.allocation);
   return {&record->upstream, record->front_bytes + region.offset_bytes, region.size_bytes};
 }

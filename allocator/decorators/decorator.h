@@ -11,11 +11,19 @@
 //     }
 //    ...
 //
-// One that hands out something else than its upstream gave (a part of it, under
-// another id) keeps what it got, and overrides ToUpstream, through which every
-// region on its way down goes; so do its allocations' tokens mean something to
-// it alone. What is Allocation::apart (imports and memory of its own kind) should
-// be passed through as it is.
+// Every transfer of the stack's bytes passes BeforeTransfer and AfterTransfer,
+// whichever way it takes: the four calls of Allocator, each part of a batch, and
+// the routes of the copy table. A decorator that counts, records or refuses
+// copies overrides these two and nothing else.
+//
+// A decorator that hands out something else than its upstream gave (a part of
+// it, under another id) keeps what it got and overrides ToUpstream. Every region
+// goes through ToUpstream on its way down, so the tokens of its allocations mean
+// something to it alone. Dedicated allocations (Allocation::dedicated) should be
+// passed through unchanged.
+//
+// Capabilities (capabilities.h) are wrapped: what a caller gets from
+// Capability<C>() is this decorator's, and translates regions.
 //
 // Cost: a virtual call each. Thread safety: thread-safe; so must be what is
 // derived from it. Ownership: owns its upstream (never null), which is
@@ -33,13 +41,15 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "tenure/allocator/allocator.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/stats_counters.h"
 
 namespace tenure {
 
 class Decorator : public Allocator {
  public:
-  explicit Decorator(std::unique_ptr<Allocator> upstream) : upstream_(std::move(upstream)) {}
+  explicit Decorator(std::unique_ptr<Allocator> upstream);
+  ~Decorator() override;
 
   Allocator* upstream() final { return upstream_.get(); }
 
@@ -53,39 +63,38 @@ class Decorator : public Allocator {
     upstream_->Deallocate(allocation, users);
   }
   absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
-                               const CopyOptions& options) override {
-    return upstream_->CopyIn(ToUpstream(to), from, options);
-  }
+                               const CopyOptions& options) override;
   absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
-                                const CopyOptions& options) override {
-    return upstream_->CopyOut(to, ToUpstream(from), options);
-  }
+                                const CopyOptions& options) override;
   absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
-                                   const CopyOptions& options) override {
-    return upstream_->CopyWithin(ToUpstream(to), ToUpstream(from), options);
-  }
+                                   const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
-                             const CopyOptions& options) override {
-    return upstream_->Fill(ToUpstream(to), pattern, options);
-  }
+                             const CopyOptions& options) override;
   absl::Status Synchronize() override { return upstream_->Synchronize(); }
   uint64_t Trim(uint64_t keep_bytes) override { return upstream_->Trim(keep_bytes); }
   void Poll() override { upstream_->Poll(); }
   AllocatorStats Stats() const override { return upstream_->Stats(); }
 
+  absl::Status AdmitTransfer(TransferKind kind, const SubRegion& region) final;
+  void ReportTransfer(TransferKind kind, const SubRegion& region, const absl::Status& status) final;
+  SubRegion RootRegion(const SubRegion& region) final {
+    return upstream_->RootRegion(ToUpstream(region));
+  }
+
  protected:
+  // Before bytes of `region` (in this decorator's terms) are moved. An error
+  // refuses the transfer.
+  virtual absl::Status BeforeTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
+  // After the upstream took the transfer or refused it. A transfer that goes on
+  // behind a fence may still fail later; its fence tells that.
+  virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
+
   // The bytes of `region`, in terms of what the upstream gave.
   virtual SubRegion ToUpstream(const SubRegion& region) const { return region; }
 
-  // Every capability of the upstream is one of the decorator. What takes
-  // regions is forwarded through ToUpstream.
-  void* FindCapability(std::string_view name) override {
-    void* found = FindCapabilityIn(*upstream_, name);
-    if (found != nullptr && name == AdviceCapability::kName) {
-      return static_cast<AdviceCapability*>(&advice_);
-    }
-    return found;
-  }
+  // The wrapper of a capability that the upstream has; null for a capability
+  // that capabilities.h does not name.
+  void* FindCapability(std::string_view name) override;
 
   // For those who count for themselves: their counters, with what only the
   // upstream knows, and `waiting_bytes` of their own DeferredQueue.
@@ -95,17 +104,15 @@ class Decorator : public Allocator {
   Allocator& up() { return *upstream_; }
 
  private:
-  struct ForwardedAdvice final : AdviceCapability {
-    explicit ForwardedAdvice(Decorator& d) : decorator(d) {}
-    absl::Status Advise(const SubRegion& region, Advice advice) override {
-      return decorator.upstream_->Capability<AdviceCapability>()->Advise(
-          decorator.ToUpstream(region), advice);
-    }
-    Decorator& decorator;
-  };
+  class Wrappers;
+
+  // Passes a transfer on, between the two hooks.
+  template <typename Call>
+  auto Transfer(TransferKind kind, const SubRegion& region, const Call& call)
+      -> decltype(call(region));
 
   const std::unique_ptr<Allocator> upstream_;
-  ForwardedAdvice advice_{*this};
+  const std::unique_ptr<Wrappers> wrappers_;
 };
 
 }  // namespace tenure

@@ -16,6 +16,20 @@ uint64_t Scramble(uint64_t seed, uint64_t k) {
   return z ^ (z >> 31);
 }
 
+std::string_view NameOf(TransferKind kind) {
+  switch (kind) {
+    case TransferKind::kIn:
+      return "copy in";
+    case TransferKind::kOut:
+      return "copy out";
+    case TransferKind::kWithin:
+      return "copy";
+    case TransferKind::kFill:
+      return "fill";
+  }
+  return "transfer";
+}
+
 // Why attempt k fails, or nothing.
 std::string FaultOf(const FaultPlan& plan, uint64_t k, uint64_t size_bytes) {
   if (plan.nth != 0 && k == plan.nth) return "the attempt chosen";
@@ -56,41 +70,16 @@ absl::StatusOr<Allocation> FaultInjectingAllocator::Allocate(const AllocationReq
                         absl::StrCat("nothing: attempt ", k, " fails on purpose (", fault, ")"));
 }
 
-absl::Status FaultInjectingAllocator::MaybeFailCopy(std::string_view what, uint64_t size_bytes) {
+absl::Status FaultInjectingAllocator::BeforeTransfer(TransferKind kind, const SubRegion& region) {
   const uint64_t k = copies_.fetch_add(1, std::memory_order_relaxed) + 1;
   const FaultPlan now = plan();
   const bool fails = (now.nth_copy != 0 && k == now.nth_copy) ||
                      (now.every_nth_copy != 0 && k % now.every_nth_copy == 0);
   if (!fails) return absl::OkStatus();
   faults_.fetch_add(1, std::memory_order_relaxed);
-  return absl::ResourceExhaustedError(absl::StrCat(what, " of ", size_bytes, " bytes in ",
-                                                   space().ToString(), ": copy ", k,
+  return absl::ResourceExhaustedError(absl::StrCat(NameOf(kind), " of ", region.size_bytes,
+                                                   " bytes in ", space().ToString(), ": copy ", k,
                                                    " fails on purpose"));
-}
-
-absl::StatusOr<Fence> FaultInjectingAllocator::CopyIn(const SubRegion& to, const void* from,
-                                                      const CopyOptions& options) {
-  if (absl::Status fault = MaybeFailCopy("copy in", to.size_bytes); !fault.ok()) return fault;
-  return up().CopyIn(to, from, options);
-}
-
-absl::StatusOr<Fence> FaultInjectingAllocator::CopyOut(void* to, const SubRegion& from,
-                                                       const CopyOptions& options) {
-  if (absl::Status fault = MaybeFailCopy("copy out", from.size_bytes); !fault.ok()) return fault;
-  return up().CopyOut(to, from, options);
-}
-
-absl::StatusOr<Fence> FaultInjectingAllocator::CopyWithin(const SubRegion& to,
-                                                          const SubRegion& from,
-                                                          const CopyOptions& options) {
-  if (absl::Status fault = MaybeFailCopy("copy", to.size_bytes); !fault.ok()) return fault;
-  return up().CopyWithin(to, from, options);
-}
-
-absl::StatusOr<Fence> FaultInjectingAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
-                                                    const CopyOptions& options) {
-  if (absl::Status fault = MaybeFailCopy("fill", to.size_bytes); !fault.ok()) return fault;
-  return up().Fill(to, pattern, options);
 }
 
 AllocatorStats FaultInjectingAllocator::Stats() const {

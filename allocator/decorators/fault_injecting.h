@@ -39,7 +39,8 @@ struct FaultPlan {
   uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // this size or more; kUnlimited: none
   double rate = 0;                                     // each with this probability, 0 to 1
   uint64_t seed = 0;                                   // of rate
-  // Copies and fills are counted apart.
+  // Copies, fills and parts of batches are counted apart. A copy between two
+  // allocators counts once for each of them.
   uint64_t nth_copy = 0;
   uint64_t every_nth_copy = 0;
 };
@@ -58,19 +59,13 @@ class FaultInjectingAllocator final : public Decorator {
   uint64_t faults() const { return faults_.load(std::memory_order_relaxed); }
 
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
-  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
-                               const CopyOptions& options) override;
-  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
-                                const CopyOptions& options) override;
-  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
-                                   const CopyOptions& options) override;
-  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
-                             const CopyOptions& options) override;
   AllocatorStats Stats() const override;
+
+ protected:
+  absl::Status BeforeTransfer(TransferKind kind, const SubRegion& region) override;
 
  private:
   FaultPlan plan() const ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status MaybeFailCopy(std::string_view what, uint64_t size_bytes);
 
   mutable absl::Mutex mutex_;
   FaultPlan plan_ ABSL_GUARDED_BY(mutex_);

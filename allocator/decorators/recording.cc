@@ -12,6 +12,20 @@ namespace {
 
 constexpr std::string_view kOther = "(other)";
 
+Event::Kind KindOf(TransferKind kind) {
+  switch (kind) {
+    case TransferKind::kIn:
+      return Event::Kind::kCopyIn;
+    case TransferKind::kOut:
+      return Event::Kind::kCopyOut;
+    case TransferKind::kWithin:
+      return Event::Kind::kCopy;
+    case TransferKind::kFill:
+      return Event::Kind::kFill;
+  }
+  return Event::Kind::kCopy;
+}
+
 uint32_t ThreadNumber() {
   static std::atomic<uint32_t> threads{0};
   thread_local const uint32_t mine = threads.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -146,37 +160,14 @@ void RecordingAllocator::Deallocate(const Allocation& allocation, absl::Span<con
   up().Deallocate(allocation, users);
 }
 
-void RecordingAllocator::AppendCopy(Event::Kind kind, const SubRegion& region) {
-  if (!logs()) return;
-  Append({.kind = kind,
+void RecordingAllocator::AfterTransfer(TransferKind kind, const SubRegion& region,
+                                       const absl::Status& status) {
+  if (!logs() || !status.ok()) return;
+  Append({.kind = KindOf(kind),
           .allocation = region.allocation->id,
           .size_bytes = region.size_bytes,
           .offset_bytes = region.offset_bytes,
           .imported = region.allocation->imported});
-}
-
-absl::StatusOr<Fence> RecordingAllocator::CopyIn(const SubRegion& to, const void* from,
-                                                 const CopyOptions& options) {
-  AppendCopy(Event::Kind::kCopyIn, to);
-  return up().CopyIn(to, from, options);
-}
-
-absl::StatusOr<Fence> RecordingAllocator::CopyOut(void* to, const SubRegion& from,
-                                                  const CopyOptions& options) {
-  AppendCopy(Event::Kind::kCopyOut, from);
-  return up().CopyOut(to, from, options);
-}
-
-absl::StatusOr<Fence> RecordingAllocator::CopyWithin(const SubRegion& to, const SubRegion& from,
-                                                     const CopyOptions& options) {
-  AppendCopy(Event::Kind::kCopy, to);
-  return up().CopyWithin(to, from, options);
-}
-
-absl::StatusOr<Fence> RecordingAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
-                                               const CopyOptions& options) {
-  AppendCopy(Event::Kind::kFill, to);
-  return up().Fill(to, pattern, options);
 }
 
 std::vector<RecordedEvent> RecordingAllocator::Log() const {

@@ -74,14 +74,6 @@ class RecordingAllocator final : public Decorator {
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
   using Allocator::Deallocate;
   void Deallocate(const Allocation& allocation, absl::Span<const Fence> users) override;
-  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
-                               const CopyOptions& options) override;
-  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
-                                const CopyOptions& options) override;
-  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
-                                   const CopyOptions& options) override;
-  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
-                             const CopyOptions& options) override;
 
   // The latest events, oldest first.
   std::vector<RecordedEvent> Log() const ABSL_LOCKS_EXCLUDED(log_mutex_);
@@ -91,6 +83,10 @@ class RecordingAllocator final : public Decorator {
   std::vector<NameStats> StatsByName() const ABSL_LOCKS_EXCLUDED(names_mutex_);
   // What is out now, the oldest first.
   std::vector<Live> LiveAllocations() const;
+
+ protected:
+  void AfterTransfer(TransferKind kind, const SubRegion& region,
+                     const absl::Status& status) override;
 
  private:
   static constexpr int kShards = 16;
@@ -103,7 +99,6 @@ class RecordingAllocator final : public Decorator {
   NameStats& Named(std::string_view name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(names_mutex_);
   bool logs() const { return options_.log_events > 0 || options_.stream != nullptr; }
   void Append(RecordedEvent event) ABSL_LOCKS_EXCLUDED(log_mutex_);
-  void AppendCopy(Event::Kind kind, const SubRegion& region);
   void Report(std::string_view line) const;
 
   const Options options_;

@@ -42,6 +42,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/root_allocator.h"
 
 namespace tenure {

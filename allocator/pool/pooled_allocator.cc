@@ -83,13 +83,13 @@ absl::StatusOr<Allocation> PooledAllocator::MakeImport(const AllocationRequest& 
 
 void PooledAllocator::ReleaseImport(const Allocation&) {}
 
-bool PooledAllocator::WantsOwnSlab(const AllocationRequest&) const { return false; }
+bool PooledAllocator::NeedsDedicatedSlab(const AllocationRequest&) const { return false; }
 
 AllocatorStats PooledAllocator::Stats() const {
   AllocatorStats stats = RootAllocator::Stats();
   stats.limit_bytes = max_reserved_bytes_.load(std::memory_order_relaxed);
   absl::MutexLock lock(&mutex_);
-  stats.reserved_bytes = reserved_bytes_ + outside_bytes_;
+  stats.reserved_bytes = reserved_bytes_ + dedicated_bytes_;
   stats.cached_bytes = CachedBytes();
   stats.largest_free_bytes = std::max(large_.largest_free_bytes(), small_.largest_free_bytes());
   return stats;
@@ -97,19 +97,19 @@ AllocatorStats PooledAllocator::Stats() const {
 
 uint64_t PooledAllocator::Headroom() const {
   const uint64_t limit = max_reserved_bytes_.load(std::memory_order_relaxed);
-  return limit - std::min(limit, Sum(reserved_bytes_, outside_bytes_));
+  return limit - std::min(limit, Sum(reserved_bytes_, dedicated_bytes_));
 }
 
-bool PooledAllocator::TryReserveOutside(uint64_t size_bytes) {
+bool PooledAllocator::TryReserveDedicated(uint64_t size_bytes) {
   absl::MutexLock lock(&mutex_);
   if (size_bytes > Headroom()) return false;
-  outside_bytes_ += size_bytes;
+  dedicated_bytes_ += size_bytes;
   return true;
 }
 
-void PooledAllocator::ReleaseOutside(uint64_t size_bytes) {
+void PooledAllocator::UnreserveDedicated(uint64_t size_bytes) {
   absl::MutexLock lock(&mutex_);
-  outside_bytes_ -= size_bytes;
+  dedicated_bytes_ -= size_bytes;
 }
 
 uint64_t PooledAllocator::slab_count() const {
@@ -144,8 +144,8 @@ absl::StatusOr<Allocation> PooledAllocator::Make(const AllocationRequest& reques
   need.large_alignment_bytes = need.small ? options_.granule_bytes : alignment;
 
   absl::StatusOr<Allocation> made(absl::in_place);
-  if (WantsOwnSlab(request)) [[unlikely]] {
-    made = MakeOwnSlab(request, need);
+  if (NeedsDedicatedSlab(request)) [[unlikely]] {
+    made = MakeDedicatedSlab(request, need);
   } else if (!FromCache(need, *made)) [[unlikely]] {
     made = Grow(request, need);
   }
@@ -203,23 +203,23 @@ void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const N
   if (WindowFits(offset, block.size_bytes, slab.size_bytes)) NameObject(slab, offset, made);
 }
 
-absl::StatusOr<Allocation> PooledAllocator::MakeOwnSlab(const AllocationRequest& request,
-                                                        const Need& need) {
+absl::StatusOr<Allocation> PooledAllocator::MakeDedicatedSlab(const AllocationRequest& request,
+                                                              const Need& need) {
   const uint64_t granularity = source_->granularity_bytes();
   const uint64_t slack = need.alignment_bytes > granularity ? need.alignment_bytes : 0;
   const uint64_t size = RoundedUp(Sum(need.size_bytes, slack), granularity);
   auto take = [&] {
     absl::MutexLock lock(&source_mutex_);
-    return Take(size);
+    return AcquireSlab(size);
   };
   absl::StatusOr<Slab> slab = take();
   if (absl::IsResourceExhausted(slab.status())) {
     Poll();
-    GiveKeptOutside();
+    ReleaseKeptDedicated();
     Trim(0);
     slab = take();
   }
-  GiveLeaving();
+  TryReleaseRetiredSlabs();
   if (absl::IsResourceExhausted(slab.status())) {
     return Exhausted(request, size,
                      absl::StrCat("a slab of its own, also after giving back all that was free: ",
@@ -244,7 +244,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
   absl::StatusOr<Allocation> made(absl::in_place);
   const bool may_follow = MayFollow(request);
   if (may_follow) {
-    const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kKept, *made);
+    const absl::StatusOr<bool> early = ReuseDeferred(request, need, false, *made);
     if (!early.ok()) return early.status();
     if (*early) return made;
   }
@@ -252,7 +252,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
     absl::MutexLock source_lock(&source_mutex_);
     // Whoever was here before may have brought enough.
     if (FromCache(need, *made)) return made;
-    made = TakeSlabFor(need, Growth::kByPolicy);
+    made = AcquireSlabsFor(need, Growth::kByPolicy);
   }
   std::string tried;
   if (absl::IsResourceExhausted(made.status())) {
@@ -261,12 +261,12 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
     if (may_follow) {
       made = Allocation();
       if (FromCache(need, *made)) return made;
-      const absl::StatusOr<bool> early = FromWaiting(request, need, Order::kIfItWaits, *made);
+      const absl::StatusOr<bool> early = ReuseDeferred(request, need, true, *made);
       if (!early.ok()) return early.status();
       if (*early) return made;
       absl::StrAppend(&tried, ", what the queue could wait for");
     }
-    const uint64_t outside = GiveKeptOutside();
+    const uint64_t outside = ReleaseKeptDedicated();
     absl::MutexLock source_lock(&source_mutex_);
     made = Allocation();
     if (FromCache(need, *made)) return made;
@@ -274,8 +274,8 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
       absl::MutexLock lock(&mutex_);
       Retire(/*keep_bytes=*/0, /*enough_bytes=*/kMost, /*except_before=*/0);
     }
-    const uint64_t given = GiveLeavingNow() + outside;
-    made = TakeSlabFor(need, Growth::kExactly);
+    const uint64_t given = ReleaseRetiredSlabs() + outside;
+    made = AcquireSlabsFor(need, Growth::kExactly);
     if (absl::IsResourceExhausted(made.status())) {
       made = FromOtherHeap(need, made.status());
     }
@@ -284,7 +284,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
                       " free bytes, a slab of exact size (", made.status().message(), ")");
     }
   }
-  GiveLeaving();
+  TryReleaseRetiredSlabs();
   if (absl::IsResourceExhausted(made.status())) return Exhausted(request, need.size_bytes, tried);
   return made;
 }
@@ -296,7 +296,7 @@ absl::StatusOr<Allocation> PooledAllocator::FromOtherHeap(const Need& need, absl
     const Need single = {need.size_bytes, need.alignment_bytes, false, need.size_bytes,
                          need.alignment_bytes};
     if (FromCache(single, *made)) return made;
-    return TakeSlabFor(single, Growth::kExactly);
+    return AcquireSlabsFor(single, Growth::kExactly);
   }
   absl::MutexLock lock(&mutex_);
   const auto block = small_.Allocate(need.size_bytes, need.alignment_bytes);
@@ -305,7 +305,7 @@ absl::StatusOr<Allocation> PooledAllocator::FromOtherHeap(const Need& need, absl
   return made;
 }
 
-absl::StatusOr<Allocation> PooledAllocator::TakeSlabFor(const Need& need, Growth growth) {
+absl::StatusOr<Allocation> PooledAllocator::AcquireSlabsFor(const Need& need, Growth growth) {
   absl::StatusOr<Allocation> made(absl::in_place);
   if (growth == Growth::kByPolicy) {
     MoveSlabs(need);
@@ -322,8 +322,8 @@ absl::StatusOr<Allocation> PooledAllocator::TakeSlabFor(const Need& need, Growth
       missing = MissingBytes(need, tail, use_free_bytes);
       wanted = growth == Growth::kExactly ? missing : SlabBytes(need, missing, tail != 0);
     }
-    absl::StatusOr<Slab> slab = Take(wanted);
-    if (absl::IsResourceExhausted(slab.status()) && wanted > missing) slab = Take(missing);
+    absl::StatusOr<Slab> slab = AcquireSlab(wanted);
+    if (absl::IsResourceExhausted(slab.status()) && wanted > missing) slab = AcquireSlab(missing);
     if (!slab.ok()) return slab.status();
     absl::MutexLock lock(&mutex_);
     if (!large_.AddRange(slab->address, slab->size_bytes, slab->joins)) {
@@ -351,21 +351,21 @@ void PooledAllocator::MoveSlabs(const Need& need) {
     // Not those that it would continue.
     Retire(/*keep_bytes=*/0, /*enough_bytes=*/missing, /*except_before=*/tail);
   }
-  GiveLeavingNow();
+  ReleaseRetiredSlabs();
 }
 
-absl::StatusOr<Slab> PooledAllocator::Take(uint64_t size_bytes) {
+absl::StatusOr<Slab> PooledAllocator::AcquireSlab(uint64_t size_bytes) {
   {
     absl::MutexLock lock(&mutex_);
     if (size_bytes == kMost || size_bytes > Headroom()) {
       return absl::ResourceExhaustedError(absl::StrCat(size_bytes, " bytes more than the ",
-                                                       Sum(reserved_bytes_, outside_bytes_),
+                                                       Sum(reserved_bytes_, dedicated_bytes_),
                                                        " reserved would pass the limit"));
     }
     // At once: what is taken beside the slabs does not wait for the source.
     reserved_bytes_ += size_bytes;
   }
-  absl::StatusOr<Slab> slab = source_->Take(size_bytes);
+  absl::StatusOr<Slab> slab = source_->Acquire(size_bytes);
   absl::MutexLock lock(&mutex_);
   reserved_bytes_ -= size_bytes;
   if (!slab.ok()) return slab;
@@ -377,8 +377,8 @@ absl::StatusOr<Slab> PooledAllocator::Take(uint64_t size_bytes) {
 }
 
 absl::Status PooledAllocator::Misfit(const Slab& slab, std::string_view why) {
-  leaving_.push_back(slab);
-  any_leaving_.store(true);
+  retired_.push_back(slab);
+  any_retired_.store(true);
   return absl::InternalError(absl::StrCat("the source of slabs of ", space().ToString(), " gave ",
                                           slab.size_bytes, " bytes ", why,
                                           "; correct that source"));
@@ -431,11 +431,11 @@ void PooledAllocator::Release(const Allocation& allocation) {
     auto* slab = reinterpret_cast<Slab*>(allocation.token - kOwnSlab);
     {
       absl::MutexLock lock(&mutex_);
-      leaving_.push_back(*slab);
-      any_leaving_.store(true);
+      retired_.push_back(*slab);
+      any_retired_.store(true);
     }
     delete slab;
-    GiveLeaving();
+    TryReleaseRetiredSlabs();
     return;
   }
   const auto node = static_cast<uint32_t>(allocation.token >> 2);
@@ -466,7 +466,7 @@ void PooledAllocator::Release(const Allocation& allocation) {
     if (free.size_bytes < source_->granularity_bytes()) return;
     Retire(options_.max_cached_bytes, /*enough_bytes=*/kMost, /*except_before=*/0);
   }
-  GiveLeaving();
+  TryReleaseRetiredSlabs();
 }
 
 RangeHeap::Block PooledAllocator::DropChunk(uint64_t address) {
@@ -507,33 +507,33 @@ uint64_t PooledAllocator::Retire(uint64_t keep_bytes, uint64_t enough_bytes,
     if (CachedBytes() <= keep_bytes || retired >= enough_bytes) break;
     large_.RemoveRange(slab.address, slab.size_bytes);
     slabs_.erase(std::lower_bound(slabs_.begin(), slabs_.end(), slab.address, Before));
-    leaving_.push_back(slab);
+    retired_.push_back(slab);
     retired += slab.size_bytes;
   }
-  if (retired > 0) any_leaving_.store(true);
+  if (retired > 0) any_retired_.store(true);
   return retired;
 }
 
-void PooledAllocator::GiveLeaving() {
+void PooledAllocator::TryReleaseRetiredSlabs() {
   // Who finds somebody at the source leaves it to them: they look again after
   // they have let go of it.
-  while (any_leaving_.load()) {
+  while (any_retired_.load()) {
     if (!source_mutex_.TryLock()) return;
-    GiveLeavingNow();
+    ReleaseRetiredSlabs();
     source_mutex_.Unlock();
   }
 }
 
-uint64_t PooledAllocator::GiveLeavingNow() {
+uint64_t PooledAllocator::ReleaseRetiredSlabs() {
   std::vector<Slab> leaving;
   {
     absl::MutexLock lock(&mutex_);
-    leaving.swap(leaving_);
-    any_leaving_.store(false);
+    leaving.swap(retired_);
+    any_retired_.store(false);
   }
   uint64_t given = 0;
   for (const Slab& slab : leaving) {
-    source_->Give(slab);
+    source_->Release(slab);
     given += slab.size_bytes;
   }
   if (given > 0) {
@@ -552,9 +552,9 @@ uint64_t PooledAllocator::Trim(uint64_t keep_bytes) {
   uint64_t given;
   {
     absl::MutexLock source_lock(&source_mutex_);
-    given = GiveLeavingNow();
+    given = ReleaseRetiredSlabs();
   }
-  GiveLeaving();
+  TryReleaseRetiredSlabs();
   return given;
 }
 

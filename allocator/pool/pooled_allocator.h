@@ -134,32 +134,25 @@ class PooledAllocator : public RootAllocator {
 
   // Whether a request must have a slab of its own, that no block of another
   // request is ever in and that goes back when it is freed.
-  virtual bool WantsOwnSlab(const AllocationRequest& request) const;
+  virtual bool NeedsDedicatedSlab(const AllocationRequest& request) const;
 
   // A derived class that has more to do for a block calls these too.
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
   void Release(const Allocation& allocation) override;
 
-  // Devices' queues, for requests that name one (AllocationRequest::queue). How what a queue is
-  // given from now on stands to a fence; called under a lock, so it must not call the driver.
-  enum class Order { kNone, kIfItWaits, kKept };
-  virtual Order OrderAfter(uint64_t, const Fence&) const { return Order::kNone; }
-  // Whether the queue can be made to wait now, and that. kKept too is made sure of by waiting.
-  virtual bool QueueCanWait(uint64_t) const { return false; }
-  virtual absl::Status MakeQueueWait(uint64_t queue, absl::Span<const Fence> fences);
   // A block was given again without having been released.
-  virtual void OnGivenAgain(const Allocation&) {}
+  virtual void OnReused(const Allocation&) {}
 
   SlabSource& source() { return *source_; }
 
   // Memory that a derived class takes from the driver itself, beside the slabs and under the same
   // budget: counted as reserved from before it is taken until after it was given back. False: it
   // would pass the budget.
-  bool TryReserveOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
-  void ReleaseOutside(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool TryReserveDedicated(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  void UnreserveDedicated(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   // Gives back what the derived class keeps of that without using it; how many bytes. Called when
   // the budget or the source is exhausted, with no lock held.
-  virtual uint64_t GiveKeptOutside() { return 0; }
+  virtual uint64_t ReleaseKeptDedicated() { return 0; }
   // Allocation::token of what is not a block; Release leaves it alone.
   static constexpr uint64_t kNotABlock = 3;
 
@@ -175,11 +168,11 @@ class PooledAllocator : public RootAllocator {
   };
   enum class Growth { kByPolicy, kExactly };
 
-  absl::StatusOr<Allocation> MakeOwnSlab(const AllocationRequest& request, const Need& need);
+  absl::StatusOr<Allocation> MakeDedicatedSlab(const AllocationRequest& request, const Need& need);
   absl::StatusOr<Allocation> Grow(const AllocationRequest& request, const Need& need)
       ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
   // Takes slabs until the block is there.
-  absl::StatusOr<Allocation> TakeSlabFor(const Need& need, Growth growth)
+  absl::StatusOr<Allocation> AcquireSlabsFor(const Need& need, Growth growth)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
   // Gives free slabs back that are to be taken again elsewhere, if there is
   // reason to.
@@ -187,7 +180,7 @@ class PooledAllocator : public RootAllocator {
       ABSL_LOCKS_EXCLUDED(mutex_);
   // A slab of the source's, counted as reserved. ResourceExhausted: over the
   // budget, or the source's own.
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
+  absl::StatusOr<Slab> AcquireSlab(uint64_t size_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // A slab that can't be used goes back.
   absl::Status Misfit(const Slab& slab, std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -203,16 +196,16 @@ class PooledAllocator : public RootAllocator {
   // From the heap that is not meant for it, or `refusal`.
   absl::StatusOr<Allocation> FromOtherHeap(const Need& need, absl::Status refusal)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Bytes that wait for fences which the request's queue comes after: kKept, or any that it can be
-  // made to wait for. False: there are none that do.
-  absl::StatusOr<bool> FromWaiting(const AllocationRequest& request, const Need& need, Order least,
-                                   Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
-  bool TakeWaiting(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
-                   std::vector<DeferredQueue::Entry>& more, Allocation& made,
-                   std::vector<Fence>& fences) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Bytes that wait for fences which the request's queue comes after: for its own fences, or
+  // (`by_waiting`) also for those that it can be made to wait for. False: there are no such bytes.
+  absl::StatusOr<bool> ReuseDeferred(const AllocationRequest& request, const Need& need,
+                                     bool by_waiting, Allocation& made) ABSL_LOCKS_EXCLUDED(mutex_);
+  bool CutFromDeferred(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
+                       std::vector<DeferredQueue::Entry>& more, Allocation& made,
+                       std::vector<Fence>& fences) ABSL_LOCKS_EXCLUDED(mutex_);
   bool MayFollow(const AllocationRequest& request) const {
-    return request.queue != 0 && request.pending != nullptr && !request.zeroed &&
-           QueueCanWait(request.queue);
+    return request.hints.queue != nullptr && request.pending != nullptr && !request.zeroed &&
+           request.hints.queue->AcceptsWaits();
   }
   uint64_t TokenOf(const RangeHeap::Block& block, bool small) const;
   void HandOut(const RangeHeap::Block& block, bool small, const Need& need, Allocation& made) const
@@ -226,15 +219,15 @@ class PooledAllocator : public RootAllocator {
   uint64_t CachedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return large_.free_bytes() + small_.free_bytes();
   }
-  // Moves wholly free slabs, the largest first, to leaving_: until at most
+  // Moves wholly free slabs, the largest first, to retired_: until at most
   // `keep_bytes` are cached, or `enough_bytes` have been moved, or no more is
   // free. `except_before`: not those in the free block that ends there.
   uint64_t Retire(uint64_t keep_bytes, uint64_t enough_bytes, uint64_t except_before)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Gives back what is in leaving_; how many bytes. The first leaves it to who
+  // Gives back what is in retired_; how many bytes. The first leaves it to who
   // is at the source, if somebody is.
-  void GiveLeaving() ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
-  uint64_t GiveLeavingNow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
+  void TryReleaseRetiredSlabs() ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
+  uint64_t ReleaseRetiredSlabs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   const Options options_;
@@ -247,11 +240,11 @@ class PooledAllocator : public RootAllocator {
   absl::flat_hash_map<uint64_t, uint32_t> chunks_
       ABSL_GUARDED_BY(mutex_);                         // address: node of large_
   std::vector<Slab> slabs_ ABSL_GUARDED_BY(mutex_);    // in the large heap, by address
-  std::vector<Slab> leaving_ ABSL_GUARDED_BY(mutex_);  // to be given back
-  // Slabs of all kinds, those that are being taken and leaving_ too.
+  std::vector<Slab> retired_ ABSL_GUARDED_BY(mutex_);  // to be given back
+  // Slabs of all kinds, those that are being taken and retired_ too.
   uint64_t reserved_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t outside_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::atomic<bool> any_leaving_{false};
+  uint64_t dedicated_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> any_retired_{false};
 };
 
 }  // namespace tenure

@@ -25,49 +25,56 @@ void Add(absl::Span<const Fence> users, std::vector<Fence>& fences) {
 
 }  // namespace
 
-absl::Status PooledAllocator::MakeQueueWait(uint64_t, absl::Span<const Fence>) {
-  return absl::UnimplementedError(
-      absl::StrCat(space().ToString(), " has no queues that could wait"));
-}
-
-absl::StatusOr<bool> PooledAllocator::FromWaiting(const AllocationRequest& request,
-                                                  const Need& need, Order least, Allocation& made) {
+absl::StatusOr<bool> PooledAllocator::ReuseDeferred(const AllocationRequest& request,
+                                                    const Need& need, bool by_waiting,
+                                                    Allocation& made) {
   if (deferred().waiting_count() == 0) return false;
+  Queue& queue = *request.hints.queue;
   std::vector<Fence> fences;
   bool found = false;
-  deferred().Revise([&](const Fence& fence) { return OrderAfter(request.queue, fence) >= least; },
-                    [&](absl::Span<DeferredQueue::Entry* const> waiting,
-                        std::vector<DeferredQueue::Entry>& more) {
-                      found = TakeWaiting(need, waiting, more, made, fences);
-                      // A small block may lie among large ones, before there is none.
-                      if (!found && need.small && least == Order::kIfItWaits) {
-                        const Need single = {need.size_bytes, need.alignment_bytes, false,
-                                             need.size_bytes, need.alignment_bytes};
-                        found = TakeWaiting(single, waiting, more, made, fences);
-                      }
-                    });
+  deferred().Revise(
+      [&](const Fence& fence) {
+        // Asked about the timeline, not about this fence: a fence that happens to be reached says
+        // nothing about the later ones.
+        const Fence never(fence.timeline(), ~uint64_t{0});
+        return queue.HasRecorded(fence) || (by_waiting && queue.CanWaitFor(never));
+      },
+      [&](absl::Span<DeferredQueue::Entry* const> waiting,
+          std::vector<DeferredQueue::Entry>& more) {
+        found = CutFromDeferred(need, waiting, more, made, fences);
+        // A small block may lie among large ones, before there is none.
+        if (!found && need.small && by_waiting) {
+          const Need single = {need.size_bytes, need.alignment_bytes, false, need.size_bytes,
+                               need.alignment_bytes};
+          found = CutFromDeferred(single, waiting, more, made, fences);
+        }
+      });
   if (!found) return false;
-  // Also where the order is kept already, which costs little: a handle may be another queue's now.
-  if (absl::Status status = MakeQueueWait(request.queue, fences); !status.ok()) {
+  std::vector<Fence> others;
+  for (const Fence& fence : fences) {
+    if (!queue.HasRecorded(fence)) others.push_back(fence);
+  }
+  if (absl::Status status = queue.WaitFor(others); !status.ok()) {
     made.id = AllocationId::Mint();
     deferred().Retire(made, fences);
     return status;
   }
-  OnGivenAgain(made);
+  OnReused(made);
   request.pending->insert(request.pending->end(), fences.begin(), fences.end());
   return true;
 }
 
-bool PooledAllocator::TakeWaiting(const Need& need, absl::Span<DeferredQueue::Entry* const> waiting,
-                                  std::vector<DeferredQueue::Entry>& more, Allocation& made,
-                                  std::vector<Fence>& fences) {
+bool PooledAllocator::CutFromDeferred(const Need& need,
+                                      absl::Span<DeferredQueue::Entry* const> waiting,
+                                      std::vector<DeferredQueue::Entry>& more, Allocation& made,
+                                      std::vector<Fence>& fences) {
   absl::MutexLock lock(&mutex_);
   RangeHeap& heap = need.small ? small_ : large_;
   std::vector<DeferredQueue::Entry*> entries;
   std::vector<uint32_t> nodes;
   for (DeferredQueue::Entry* entry : waiting) {
     Allocation& allocation = entry->allocation;
-    if (allocation.imported || allocation.apart) continue;
+    if (allocation.imported || allocation.dedicated) continue;
     // Not of the other heap, nor a slab of its own.
     const RangeHeap::Block block = heap.BlockAt(static_cast<uint32_t>(allocation.token >> 2));
     if (block.size_bytes == 0 || block.size_bytes != allocation.reserved_bytes ||

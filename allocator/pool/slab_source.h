@@ -55,8 +55,8 @@ class SlabSource {
   virtual uint64_t granularity_bytes() const = 0;
   // The address at which the next slab would begin and join; 0: slabs don't.
   virtual uint64_t tail() const { return 0; }
-  virtual absl::StatusOr<Slab> Take(uint64_t size_bytes) = 0;
-  virtual void Give(const Slab& slab) = 0;
+  virtual absl::StatusOr<Slab> Acquire(uint64_t size_bytes) = 0;
+  virtual void Release(const Slab& slab) = 0;
 };
 
 }  // namespace tenure

@@ -11,6 +11,14 @@
 #include <utility>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/capabilities.h"
+#include "tenure/allocator/copy/copy_table.h"
+#include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/decorators/caching.h"
+#include "tenure/allocator/decorators/debug_fill.h"
+#include "tenure/allocator/decorators/fault_injecting.h"
+#include "tenure/allocator/decorators/limiting.h"
+#include "tenure/allocator/decorators/recording.h"
 #include "tenure/base/checked.h"
 
 namespace tenure {
@@ -539,6 +547,87 @@ void ForwardsCapabilities(Subject& s) {
   EXPECT_LE(s.a.traits().max_allocation_bytes, root->traits().max_allocation_bytes);
 }
 
+// Whichever way bytes move: a decorator on top of the stack sees it, and can refuse it. Routes of
+// the copy table are such a way, and they start at the top.
+void ShowsDecoratorsEveryTransfer(Subject& s) {
+  FaultInjectingAllocator top(s.what.make(), {.every_nth_copy = 1});
+  CpuAllocator host;
+  auto near = host.Allocate({.size_bytes = 4096, .zeroed = true});
+  ASSERT_TRUE(near.ok());
+  auto made = top.Allocate({.size_bytes = 4096, .name = "conform"});
+  ASSERT_TRUE(made.ok()) << made.status();
+  std::vector<std::byte> bytes(4096);
+  const SubRegion all{&*made, 0, 4096}, low{&*made, 0, 1024}, high{&*made, 2048, 1024};
+  const CopyEnd top_end{&top, all}, near_end{&host, {&*near, 0, 4096}};
+  uint64_t transfers = 0;
+  auto expect_refused = [&](std::string_view what, const absl::Status& status) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << what << ": " << status;
+    EXPECT_EQ(top.copies(), ++transfers) << what;
+  };
+  expect_refused("CopyIn", top.CopyIn(all, bytes.data(), {}).status());
+  expect_refused("CopyOut", top.CopyOut(bytes.data(), all, {}).status());
+  expect_refused("CopyWithin", top.CopyWithin(high, low, {}).status());
+  expect_refused("Fill", top.Fill(all, FillPattern(), {}).status());
+  const CopyTable& table = CopyTable::Default();
+  expect_refused("a route to cpu", table.Copy(near_end, top_end, {}).status());
+  expect_refused("a route from cpu", table.Copy(top_end, near_end, {}).status());
+  expect_refused("a route within", table.Copy({&top, high}, {&top, low}, {}).status());
+  if (auto* batch = top.Capability<BatchCapability>()) {
+    const BatchCapability::In in[] = {{low, bytes.data()}};
+    const BatchCapability::Out out[] = {{bytes.data(), low}};
+    expect_refused("CopyInMany", batch->CopyInMany(in));
+    expect_refused("CopyOutMany", batch->CopyOutMany(out));
+  }
+  EXPECT_EQ(top.faults(), transfers);
+  host.Deallocate(*near);
+  top.Deallocate(*made);
+}
+
+// The same where the decorator is the lowest of the stack and one of each other kind lies on it.
+template <typename MakeUpper>
+void ExpectLowestSees(Subject& s, const MakeUpper& make_upper) {
+  auto owned = std::make_unique<FaultInjectingAllocator>(s.what.make(), FaultPlan());
+  FaultInjectingAllocator& lowest = *owned;
+  std::unique_ptr<Allocator> top = make_upper(std::move(owned));
+  CpuAllocator host;
+  auto near = host.Allocate({.size_bytes = 64, .zeroed = true});
+  auto made = top->Allocate({.size_bytes = 64, .name = "conform"});
+  ASSERT_TRUE(near.ok());
+  ASSERT_TRUE(made.ok()) << made.status();
+  lowest.SetPlan({.every_nth_copy = 1});
+  const CopyEnd top_end{top.get(), {&*made, 0, 64}}, near_end{&host, {&*near, 0, 64}};
+  const CopyTable& table = CopyTable::Default();
+  EXPECT_FALSE(table.Copy(near_end, top_end, {}).ok());
+  EXPECT_EQ(lowest.copies(), 1u);
+  EXPECT_FALSE(table.Copy(top_end, near_end, {}).ok());
+  EXPECT_EQ(lowest.copies(), 2u);
+  if (auto* batch = top->Capability<BatchCapability>()) {
+    std::byte byte{};
+    const BatchCapability::In in[] = {{{&*made, 0, 1}, &byte}};
+    EXPECT_FALSE(batch->CopyInMany(in).ok());
+    EXPECT_EQ(lowest.copies(), 3u);
+  }
+  lowest.SetPlan({});
+  host.Deallocate(*near);
+  top->Deallocate(*made);
+}
+
+void ShowsTheLowestDecoratorRoutesAndBatches(Subject& s) {
+  using Upstream = std::unique_ptr<Allocator>;
+  ExpectLowestSees(s, [](Upstream up) -> Upstream {
+    return std::make_unique<CachingAllocator>(std::move(up), CachingAllocator::Options());
+  });
+  ExpectLowestSees(s, [](Upstream up) -> Upstream {
+    return std::make_unique<LimitingAllocator>(std::move(up), uint64_t{1} << 30);
+  });
+  ExpectLowestSees(s, [](Upstream up) -> Upstream {
+    return std::make_unique<RecordingAllocator>(std::move(up), RecordingAllocator::Options());
+  });
+  ExpectLowestSees(s, [](Upstream up) -> Upstream {
+    return std::make_unique<DebugFillAllocator>(std::move(up), DebugFillAllocator::Options());
+  });
+}
+
 struct Check {
   const char* name;
   unsigned needs;
@@ -568,6 +657,9 @@ constexpr Check kChecks[] = {
     {"ManyThreads", kOrdinary, ManyThreads},
     {"SignalsWhileOthersPoll", kOrdinary, SignalsWhileOthersPoll},
     {"ForwardsCapabilities", kAnything, ForwardsCapabilities},
+    {"ShowsDecoratorsEveryTransfer", kOrdinary | kBytes, ShowsDecoratorsEveryTransfer},
+    {"ShowsTheLowestDecoratorRoutesAndBatches", kOrdinary | kBytes,
+     ShowsTheLowestDecoratorRoutesAndBatches},
 };
 
 class ConformanceTest : public testing::Test {

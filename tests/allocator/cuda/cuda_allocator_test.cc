@@ -246,7 +246,7 @@ TEST_P(CudaTest, TransfersKeepTheirPlaceInTheCallersQueue) {
   gpu_->Busy(stream->get(), absl::Milliseconds(100));
   absl::StatusOr<Fence> before = stream->Record();
   ASSERT_OK(before);
-  absl::StatusOr<Fence> copied = to.CopyFromAsync(from, {.queue = stream->handle()});
+  absl::StatusOr<Fence> copied = to.CopyFromAsync(from, {.queue = stream.get()});
   ASSERT_OK(copied);
   EXPECT_FALSE(before->IsReached());
   EXPECT_FALSE(copied->IsReached());
@@ -255,7 +255,7 @@ TEST_P(CudaTest, TransfersKeepTheirPlaceInTheCallersQueue) {
   EXPECT_EQ(BytesOf(to), bytes);
   CpuAllocator cpu;
   Buffer host = Make(cpu, 10);
-  EXPECT_CODE(InvalidArgument, host.FillWith<uint8_t>(1, {.queue = stream->handle()}));
+  EXPECT_CODE(InvalidArgument, host.FillWith<uint8_t>(1, {.queue = stream.get()}));
 }
 
 TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
@@ -264,7 +264,7 @@ TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
   Buffer from = Filled(Space(SpaceKind::kCuda), bytes);
   Buffer to = Filled(Space(SpaceKind::kCuda), std::vector<uint8_t>(5000, 0));
   Buffer busy = Make(Space(SpaceKind::kCuda), 10000);
-  const TransferOptions in_graph{.queue = stream->handle()};
+  const TransferOptions in_graph{.queue = stream.get()};
   const absl::StatusOr<size_t> launched =
       gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
         absl::StatusOr<Fence> fence = to.CopyFromAsync(from, in_graph);
@@ -328,7 +328,8 @@ TEST_P(CudaTest, ForeignMemoryIsWrappedWhereItBelongs) {
 
 TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   const std::vector<uint8_t> bytes = Noise(3 * kMiB, 8);
-  Buffer shared = Make(Space(SpaceKind::kCuda), bytes.size(), {.sharing = Sharing::kPosixFd});
+  Buffer shared =
+      Make(Space(SpaceKind::kCuda), bytes.size(), {.hints = {.sharing = Sharing::kPosixFd}});
   ASSERT_OK(shared.CopyIn(bytes.data(), bytes.size()));
   auto* share = Space(SpaceKind::kCuda).Capability<ShareCapability>();
   ASSERT_NE(share, nullptr);
@@ -351,10 +352,10 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   EXPECT_CODE(FailedPrecondition, share->ExportFd(plain.storage()->root()));
   EXPECT_CODE(FailedPrecondition, share->ExportIpc(plain.storage()->root()));
   EXPECT_EQ(Space(SpaceKind::kCudaPinned).Capability<ShareCapability>(), nullptr);
-  EXPECT_CODE(
-      Unimplemented,
-      Make(Space(SpaceKind::kCudaPinned), 100, {.sharing = Sharing::kIpc}).EnsureAllocated());
-  Buffer ipc = Make(Space(SpaceKind::kCuda), 5000, {.sharing = Sharing::kIpc});
+  EXPECT_CODE(Unimplemented,
+              Make(Space(SpaceKind::kCudaPinned), 100, {.hints = {.sharing = Sharing::kIpc}})
+                  .EnsureAllocated());
+  Buffer ipc = Make(Space(SpaceKind::kCuda), 5000, {.hints = {.sharing = Sharing::kIpc}});
   ASSERT_OK(ipc.EnsureAllocated());
   absl::StatusOr<std::string> handle = share->ExportIpc(ipc.storage()->root());
   ASSERT_OK(handle);
@@ -364,7 +365,8 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
 
 TEST_P(CudaTest, WriteCombinedMemoryIsItsOwn) {
   const std::vector<uint8_t> bytes = Noise(100000, 9);
-  Buffer buffer = Make(Space(SpaceKind::kCudaPinned), bytes.size(), {.write_combined = true});
+  Buffer buffer =
+      Make(Space(SpaceKind::kCudaPinned), bytes.size(), {.hints = {.write_combined = true}});
   ASSERT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
   Buffer on_device = Make(Space(SpaceKind::kCuda), bytes.size());
   ASSERT_OK(on_device.CopyFrom(buffer));
@@ -382,7 +384,7 @@ TEST_P(CudaTest, UnifiedMemoryTakesHintsAndPrefetches) {
         AccessHint::kStreaming, AccessHint::kNone}) {
     ASSERT_OK(unified->Hint(all, hint));
     for (const auto side : {UnifiedCapability::Side::kDevice, UnifiedCapability::Side::kHost}) {
-      absl::StatusOr<Fence> moved = unified->Prefetch(all, side, 0);
+      absl::StatusOr<Fence> moved = unified->Prefetch(all, side, nullptr);
       ASSERT_OK(moved);
       ASSERT_OK(moved->Wait());
       absl::StatusOr<absl::Span<const std::byte>> seen = buffer.Bytes();
@@ -455,7 +457,7 @@ TEST_P(CudaTest, ManySmallCopiesGoTogether) {
   const absl::Status wrong = CopyInMany(in);
   EXPECT_CODE(InvalidArgument, wrong);
   EXPECT_NE(wrong.message().find("part 1"), std::string::npos) << wrong;
-  EXPECT_CODE(Unimplemented, CopyOutMany(out, {.queue = stream->handle()}));
+  EXPECT_CODE(Unimplemented, CopyOutMany(out, {.queue = stream.get()}));
   EXPECT_CODE(FailedPrecondition, CopyInMany({{Buffer(), last.data(), 1}}));
 }
 

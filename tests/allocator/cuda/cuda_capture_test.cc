@@ -31,7 +31,7 @@ class CudaCapture : public GpuTest {
   }
 
   std::shared_ptr<DeviceStream> stream_ = NewStream();
-  const TransferOptions in_graph_{.queue = stream_->handle()};
+  const TransferOptions in_graph_{.queue = stream_.get()};
   CpuAllocator cpu_;
 };
 TENURE_ON_ALL_GPUS(CudaCapture);
@@ -117,7 +117,7 @@ TEST_P(CudaCapture, PrefetchesAreRefused) {
   const SubRegion all{&buffer.storage()->root(), 0, 5000};
   Capture(0, [&] {
     EXPECT_CODE(FailedPrecondition,
-                unified->Prefetch(all, UnifiedCapability::Side::kDevice, stream_->handle()));
+                unified->Prefetch(all, UnifiedCapability::Side::kDevice, stream_.get()));
   });
 }
 

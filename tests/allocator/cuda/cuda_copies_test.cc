@@ -117,11 +117,72 @@ TEST_F(CudaCopies, EachDirectionHasItsStream) {
 
 TEST_F(CudaCopies, TheStreamsOfEachThreadAreRefused) {
   EXPECT_CODE(InvalidArgument, DeviceStream::Wrap(device_, CU_STREAM_PER_THREAD));
+}
+
+// The handle of the legacy default stream is 0, which says nothing about whether a queue was named.
+TEST_F(CudaCopies, TheLegacyDefaultStreamKeepsItsOrder) {
+  absl::StatusOr<std::shared_ptr<DeviceStream>> legacy = DeviceStream::Wrap(device_, nullptr);
+  ASSERT_OK(legacy);
+  EXPECT_EQ((*legacy)->handle(), 0u);
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const std::byte seven{7};
+  ASSERT_OK(buffer.Fill({&seven, 1}));
+  fake_.HoldAll();
+  const std::byte nine{9};
+  absl::StatusOr<Fence> filled = buffer.FillAsync({&nine, 1}, {.queue = legacy->get()});
+  ASSERT_OK(filled);
+  EXPECT_FALSE(filled->IsReached()) << "it ran at once, in another stream";
+  EXPECT_TRUE((*legacy)->HasRecorded(*filled));
+  fake_.ReleaseAll();
+  EXPECT_OK(filled->Wait());
+  EXPECT_EQ(BytesOf(buffer), std::vector<uint8_t>(100, 9));
+}
+
+// Where the driver gives a handle again, the new stream is another queue with a timeline of its
+// own.
+TEST_F(CudaCopies, AStreamWithAnOldHandleIsAnotherQueue) {
+  absl::StatusOr<std::shared_ptr<DeviceStream>> owner = DeviceStream::Create(device_);
+  ASSERT_OK(owner);
+  absl::StatusOr<std::shared_ptr<DeviceStream>> old = DeviceStream::Wrap(device_, (*owner)->get());
+  absl::StatusOr<std::shared_ptr<DeviceStream>> again =
+      DeviceStream::Wrap(device_, (*owner)->get());
+  ASSERT_OK(old);
+  ASSERT_OK(again);
+  EXPECT_EQ((*old)->handle(), (*again)->handle());
+  EXPECT_NE((*old)->id(), (*again)->id());
   const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
   const std::byte zero{0};
-  const auto handle = reinterpret_cast<uint64_t>(CU_STREAM_PER_THREAD);
-  EXPECT_CODE(InvalidArgument, buffer.FillAsync({&zero, 1}, {.queue = handle}));
-  EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = handle}));
+  fake_.HoldAll();
+  absl::StatusOr<Fence> first = buffer.FillAsync({&zero, 1}, {.queue = old->get()});
+  absl::StatusOr<Fence> second = buffer.FillAsync({&zero, 1}, {.queue = again->get()});
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  EXPECT_NE(first->timeline(), second->timeline());
+  EXPECT_FALSE((*again)->HasRecorded(*first));
+  EXPECT_TRUE((*again)->CanWaitFor(*first));
+  fake_.ReleaseAll();
+  EXPECT_OK(first->Wait());
+  EXPECT_OK(second->Wait());
+}
+
+// A queue of no device, and a stream of another device.
+TEST_F(CudaCopies, QueuesOfOthersAreRefused) {
+  class Foreign final : public Queue {
+   public:
+    std::string_view driver() const override { return "toy"; }
+    uint64_t native_handle() const override { return 0; }
+    absl::StatusOr<Fence> Record() override { return Fence(); }
+    bool CanWaitFor(const Fence&) const override { return true; }
+    bool HasRecorded(const Fence&) const override { return false; }
+    using Queue::WaitFor;
+    absl::Status WaitFor(absl::Span<const Fence>) override { return absl::OkStatus(); }
+    absl::Status Synchronize() override { return absl::OkStatus(); }
+  };
+  Foreign foreign;
+  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const std::byte zero{0};
+  EXPECT_CODE(InvalidArgument, buffer.FillAsync({&zero, 1}, {.queue = &foreign}));
+  EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = &foreign}));
 }
 
 TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
@@ -132,7 +193,7 @@ TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
   const auto fill = [&](int first, int last) {
     const uint64_t before = fake_.Calls("StreamGetCtx");
     for (int i = first; i < last; ++i) {
-      absl::StatusOr<Fence> filled = buffer.FillAsync({&zero, 1}, {.queue = streams[i]->handle()});
+      absl::StatusOr<Fence> filled = buffer.FillAsync({&zero, 1}, {.queue = streams[i].get()});
       EXPECT_OK(filled);
     }
     return fake_.Calls("StreamGetCtx") - before;

@@ -113,7 +113,7 @@ class Scenario {
       absl::StatusOr<Fence> done = (*stream)->Record();
       if (!Note(done.status()) || !used->is_allocated()) continue;
       Note(used->RecordUse(Access::kWrite, *done));
-      absl::StatusOr<Fence> moved = used->FillAsync({&zero_, 1}, {.queue = (*stream)->handle()});
+      absl::StatusOr<Fence> moved = used->FillAsync({&zero_, 1}, {.queue = stream->get()});
       if (Note(moved.status())) Note((*stream)->WaitFor(*moved));
     }
     // What is reached is not waited for; this is not.
@@ -134,7 +134,7 @@ class Scenario {
 
   void Special(Allocator& space) {
     if (auto* share = space.Capability<ShareCapability>()) {
-      absl::StatusOr<Buffer> shared = Make(space, 5000, {.sharing = Sharing::kPosixFd});
+      absl::StatusOr<Buffer> shared = Make(space, 5000, {.hints = {.sharing = Sharing::kPosixFd}});
       if (shared->is_allocated()) {
         absl::StatusOr<int> fd = share->ExportFd(shared->storage()->root());
         if (Note(fd.status())) {
@@ -145,7 +145,7 @@ class Scenario {
           }
         }
       }
-      absl::StatusOr<Buffer> ipc = Make(space, 5000, {.sharing = Sharing::kIpc});
+      absl::StatusOr<Buffer> ipc = Make(space, 5000, {.hints = {.sharing = Sharing::kIpc}});
       if (ipc->is_allocated()) {
         absl::StatusOr<std::string> handle = share->ExportIpc(ipc->storage()->root());
         if (!Note(handle.status())) return;
@@ -161,11 +161,11 @@ class Scenario {
         const SubRegion all{&buffer->storage()->root(), 0, 5000};
         Note(unified->Hint(all, AccessHint::kStreaming));
         Note(unified->Hint(all, AccessHint::kHostPreferred));
-        Note(unified->Prefetch(all, UnifiedCapability::Side::kHost, 0).status());
+        Note(unified->Prefetch(all, UnifiedCapability::Side::kHost, nullptr).status());
       }
     }
     Make(space, 300, {.zeroed = true}).IgnoreError();
-    Make(space, 300, {.write_combined = true}).IgnoreError();
+    Make(space, 300, {.hints = {.write_combined = true}}).IgnoreError();
   }
 
   FakeDriver& fake_;

@@ -175,9 +175,9 @@ TEST_P(CudaLate, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
 // Memory of its own, whose giving back could wait for the device.
 TEST_P(CudaLate, SpecialMemoryIsFreedBehindWorkWithoutWaiting) {
   const std::vector<std::pair<SpaceKind, BufferOptions>> all = {
-      {SpaceKind::kCuda, {.immediate = true, .sharing = Sharing::kIpc}},
-      {SpaceKind::kCuda, {.immediate = true, .sharing = Sharing::kPosixFd}},
-      {SpaceKind::kCudaPinned, {.immediate = true, .write_combined = true}},
+      {SpaceKind::kCuda, {.immediate = true, .hints = {.sharing = Sharing::kIpc}}},
+      {SpaceKind::kCuda, {.immediate = true, .hints = {.sharing = Sharing::kPosixFd}}},
+      {SpaceKind::kCudaPinned, {.immediate = true, .hints = {.write_combined = true}}},
   };
   const std::vector<uint8_t> bytes = Pattern(3 * kMiB);
   for (const auto& [kind, options] : all) {
@@ -236,7 +236,7 @@ TEST_P(CudaLate, HintedMemoryIsFreedAndGivenAgainBehindWork) {
     ASSERT_OK(late);
     used = Buffer();
     EXPECT_FALSE(late->IsReached()) << "dropping it has waited";
-    Buffer next = Make(space, 4 * kMiB, {.immediate = true, .queue = stream->handle()});
+    Buffer next = Make(space, 4 * kMiB, {.immediate = true, .hints = {.queue = stream}});
     EXPECT_EQ(AddressOf(next), address);
     EXPECT_FALSE(late->IsReached()) << "giving it again has waited";
     Write(next, *stream, 2);

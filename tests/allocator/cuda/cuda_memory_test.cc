@@ -71,13 +71,13 @@ class CudaMemoryTest : public testing::Test {
 AllocationRequest Shared(uint64_t size, Sharing sharing = Sharing::kPosixFd) {
   AllocationRequest request;
   request.size_bytes = size;
-  request.sharing = sharing;
+  request.hints.sharing = sharing;
   return request;
 }
 AllocationRequest WriteCombined(uint64_t size) {
   AllocationRequest request;
   request.size_bytes = size;
-  request.write_combined = true;
+  request.hints.write_combined = true;
   return request;
 }
 
@@ -366,53 +366,53 @@ TEST_F(CudaMemoryTest, ManagedMemoryFindsRoomBesideWhatOthersUse) {
     ASSERT_EQ(fake_.table().MemAlloc(&others, 40 * kMiB), CUDA_SUCCESS);
   }
   ManagedSource source(device_);
-  absl::StatusOr<Slab> first = source.Take(60 * kMiB);
+  absl::StatusOr<Slab> first = source.Acquire(60 * kMiB);
   ASSERT_OK(first);
   // Nobody has touched it: nothing of it shows in what the device has free.
-  const absl::Status status = source.Take(60 * kMiB).status();
+  const absl::Status status = source.Acquire(60 * kMiB).status();
   EXPECT_CODE(ResourceExhausted, status);
   EXPECT_NE(status.message().find("others use 41943040"), std::string::npos) << status;
-  absl::StatusOr<Slab> fits = source.Take(40 * kMiB);
+  absl::StatusOr<Slab> fits = source.Acquire(40 * kMiB);
   ASSERT_OK(fits);
-  source.Give(*fits);
+  source.Release(*fits);
   {
     // As if half of it were on the device now; then others take more.
     Device::Scope scope(*device_);
     ASSERT_EQ(fake_.table().MemAlloc(&more, 90 * kMiB), CUDA_SUCCESS);
   }
   // 130 used, of which 60 may be ours.
-  EXPECT_CODE(ResourceExhausted, source.Take(12 * kMiB));
-  fits = source.Take(10 * kMiB);
+  EXPECT_CODE(ResourceExhausted, source.Acquire(12 * kMiB));
+  fits = source.Acquire(10 * kMiB);
   ASSERT_OK(fits);
-  source.Give(*fits);
-  source.Give(*first);
+  source.Release(*fits);
+  source.Release(*first);
   {
     Device::Scope scope(*device_);
     EXPECT_EQ(fake_.table().MemFree(more), CUDA_SUCCESS);
     EXPECT_EQ(fake_.table().MemFree(others), CUDA_SUCCESS);
   }
   // With nothing taken, what the others use is known anew.
-  first = source.Take(140 * kMiB);
+  first = source.Acquire(140 * kMiB);
   ASSERT_OK(first);
-  source.Give(*first);
+  source.Release(*first);
 }
 
 TEST_F(CudaMemoryTest, PinnedMemoryLeavesTheSystemAlive) {
   host::SystemMemory memory{.total_bytes = 64 * kMiB, .available_bytes = 9 * kMiB};
   PinnedSource source(device_, [&] { return memory; });
-  const absl::Status status = source.Take(10 * kMiB).status();
+  const absl::Status status = source.Acquire(10 * kMiB).status();
   EXPECT_CODE(ResourceExhausted, status);
   for (const char* number : {"67108864", "9437184", "1048576"}) {
     EXPECT_NE(status.message().find(number), std::string::npos) << status;
   }
-  EXPECT_CODE(ResourceExhausted, source.Take(uint64_t{1} << 60));
+  EXPECT_CODE(ResourceExhausted, source.Acquire(uint64_t{1} << 60));
   EXPECT_EQ(fake_.Calls("MemHostRegister"), 0u);
-  absl::StatusOr<Slab> fits = source.Take(8 * kMiB);
+  absl::StatusOr<Slab> fits = source.Acquire(8 * kMiB);
   ASSERT_OK(fits);
-  source.Give(*fits);
+  source.Release(*fits);
   // Asked each time.
   memory.available_bytes = 4 * kMiB;
-  EXPECT_CODE(ResourceExhausted, source.Take(8 * kMiB));
+  EXPECT_CODE(ResourceExhausted, source.Acquire(8 * kMiB));
   EXPECT_EQ(Open(SpaceKind::kCudaPinned).traits().max_allocation_bytes,
             host::ReadSystemMemory().total_bytes);
 }

@@ -30,7 +30,7 @@ class CudaOrder : public FakeCuda {
     fake_.Hold(stream->get());
     fake_.LaunchSleep(stream->get(), absl::ZeroDuration());
     std::thread thread([&] {
-      const TransferOptions options{.queue = stream->handle()};
+      const TransferOptions options{.queue = stream.get()};
       if (wait) {
         EXPECT_OK(to.CopyFrom(from, options));
       } else {
@@ -69,7 +69,7 @@ TEST_F(CudaOrder, WaysThatTheHostHasAPartInAreRefusedInAQueue) {
         Buffer::FromFile(**file, DType::kUInt8, Shape::Vector(bytes.size()), 0);
     ASSERT_OK(mapped);
     const std::shared_ptr<DeviceStream> stream = NewStream();
-    const TransferOptions in_order{.queue = stream->handle()};
+    const TransferOptions in_order{.queue = stream.get()};
     std::vector<std::pair<Buffer, Buffer>> pairs;
     for (const SpaceKind kind :
          {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {

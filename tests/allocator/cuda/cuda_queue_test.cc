@@ -24,7 +24,7 @@ class CudaQueueTest : public FakeCuda {
   }
   absl::Status TryMake(uint64_t size, const std::shared_ptr<DeviceStream>& stream) {
     return Buffer::Create(*space_, DType::kUInt8, Shape::Vector(size),
-                          {.immediate = true, .queue = stream == nullptr ? 0 : stream->handle()})
+                          {.immediate = true, .hints = {.queue = stream}})
         .status();
   }
   // All that there is room for, freed while a held stream has yet to write it.
@@ -61,10 +61,10 @@ TEST_F(CudaQueueTest, NothingIsGivenEarlyWhereTheOrderIsNotTheDevices) {
   // Filled before it is used first; whoever asks can't say what the fences are; a graph.
   EXPECT_CODE(ResourceExhausted,
               Buffer::Create(*space_, DType::kUInt8, Shape::Vector(kMiB),
-                             {.zeroed = true, .immediate = true, .queue = first_->handle()}));
+                             {.zeroed = true, .immediate = true, .hints = {.queue = first_}}));
   AllocationRequest silent;
   silent.size_bytes = kMiB;
-  silent.queue = first_->handle();
+  silent.hints.queue = first_;
   EXPECT_CODE(ResourceExhausted, space_->Allocate(silent));
   ASSERT_EQ(fake_.BeginCapture(second_->get()), CUDA_SUCCESS);
   EXPECT_CODE(ResourceExhausted, TryMake(kMiB, second_));

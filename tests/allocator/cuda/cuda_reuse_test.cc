@@ -18,7 +18,7 @@ namespace {
 class CudaReuse : public GpuTest {
  protected:
   static BufferOptions For(const std::shared_ptr<DeviceStream>& stream) {
-    return {.immediate = true, .queue = stream == nullptr ? 0 : stream->handle()};
+    return {.immediate = true, .hints = {.queue = stream}};
   }
   static absl::Status TryMake(Allocator& space, uint64_t size,
                               const std::shared_ptr<DeviceStream>& stream) {
@@ -159,7 +159,7 @@ TEST_P(CudaReuse, AStreamThatFollowsAnotherByAnEventGetsItsBytes) {
   const Buffer next = Make(space, 4 * kMiB, For(second_));
   EXPECT_EQ(AddressOf(next), address);
   Write(next, *second_, 2);
-  absl::StatusOr<Fence> copied = pinned.CopyFromAsync(next, {.queue = second_->handle()});
+  absl::StatusOr<Fence> copied = pinned.CopyFromAsync(next, {.queue = second_.get()});
   ASSERT_OK(copied);
   EXPECT_FALSE(event->IsReached());
   EXPECT_FALSE(copied->IsReached());

@@ -46,7 +46,7 @@ class CudaRoutes : public GpuTest {
     }
     absl::StatusOr<Fence> before = stream->Record();
     ASSERT_OK(before);
-    const TransferOptions in_order{.queue = stream->handle()};
+    const TransferOptions in_order{.queue = stream.get()};
     if (wait || MayHold(to_kind, from_kind)) {
       std::thread caller([&] {
         if (wait) {
@@ -102,7 +102,7 @@ TEST_P(CudaRoutes, FillsAndHostPointersKeepTheirPlaceInAQueue) {
   const std::vector<uint8_t> bytes = Pattern(100000);
   for (const SpaceKind kind : kSpaces) {
     const std::shared_ptr<DeviceStream> stream = NewStream();
-    const TransferOptions in_order{.queue = stream->handle()};
+    const TransferOptions in_order{.queue = stream.get()};
     const Buffer buffer = Make(Space(kind), bytes.size());
     const Buffer in = Filled(Space(SpaceKind::kCudaPinned), bytes);
     const Buffer out = Make(Space(SpaceKind::kCudaPinned), bytes.size());
@@ -143,7 +143,7 @@ TEST_P(CudaRoutes, CopiesOfHostMemoryInAQueueFollowRecordedUses) {
   Hold(*kernels);
   Write(from, *kernels, 0x55);
   std::thread caller([&] {
-    absl::StatusOr<Fence> copied = to.CopyFromAsync(from, {.queue = stream->handle()});
+    absl::StatusOr<Fence> copied = to.CopyFromAsync(from, {.queue = stream.get()});
     ASSERT_OK(copied);
     EXPECT_OK(copied->Wait());
   });
@@ -169,7 +169,7 @@ TEST_P(CudaRoutes, FilesAreReadBehindRecordedUsesAndRefusedInAQueue) {
     ASSERT_OK(mapped);
     const std::shared_ptr<DeviceStream> stream = NewStream();
     const Buffer to = Make(Space(kind), bytes.size());
-    const absl::Status refused = to.CopyFromAsync(*mapped, {.queue = stream->handle()}).status();
+    const absl::Status refused = to.CopyFromAsync(*mapped, {.queue = stream.get()}).status();
     EXPECT_CODE(Unimplemented, refused);
     EXPECT_NE(refused.message().find("queue"), std::string::npos) << refused;
     Hold(*stream);
@@ -198,7 +198,7 @@ TEST_P(CudaRoutes, ManyStreamsOfCallersKeepTheirOrder) {
         DeviceStream& stream = *streams[i];
         const auto value = static_cast<uint8_t>(generation * 50 + round * 10 + i);
         gpu_->Write(stream.get(), AddressOf(buffers[i]), size / 2, value);
-        const TransferOptions in_order{.queue = stream.handle()};
+        const TransferOptions in_order{.queue = &stream};
         absl::StatusOr<Fence> copied = buffers[i]
                                            .View(size / 2, size / 2)
                                            ->CopyFromAsync(*buffers[i].View(0, size / 2), in_order);

@@ -113,8 +113,8 @@ TEST_P(CudaSharing, AnotherProcessSeesSharedBytes) {
   if (!gpu_->real()) GTEST_SKIP() << "the fake lives in one process";
   for (const Sharing kind : {Sharing::kPosixFd, Sharing::kIpc}) {
     std::vector<uint8_t> bytes = Pattern(kSharedBytes);
-    const Buffer buffer =
-        Make(Space(SpaceKind::kCuda), kSharedBytes, {.immediate = true, .sharing = kind});
+    const Buffer buffer = Make(Space(SpaceKind::kCuda), kSharedBytes,
+                               {.immediate = true, .hints = {.sharing = kind}});
     ASSERT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
     ChangeInAnotherProcess(buffer.storage()->root(), kind, bytes);
     Invert(&bytes);

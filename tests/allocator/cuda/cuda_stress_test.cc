@@ -58,8 +58,7 @@ void Worker(TestGpu& gpu, std::vector<Allocator*> spaces, uint32_t seed, int ste
       case 2: {  // in its stream's order
         const auto value = static_cast<uint8_t>(random());
         const std::byte pattern{value};
-        absl::StatusOr<Fence> filled =
-            one.buffer.FillAsync({&pattern, 1}, {.queue = stream->handle()});
+        absl::StatusOr<Fence> filled = one.buffer.FillAsync({&pattern, 1}, {.queue = stream.get()});
         ASSERT_OK(filled);
         one.value = value;
         break;

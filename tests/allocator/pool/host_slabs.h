@@ -28,6 +28,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/pool/pooled_allocator.h"
 #include "tenure/base/host_memory.h"
 
@@ -63,7 +64,7 @@ class HostSlabs final : public SlabSource {
   uint64_t granularity_bytes() const override { return control_->granularity_bytes; }
   uint64_t tail() const override { return control_->joins ? next_ : 0; }
 
-  absl::StatusOr<Slab> Take(uint64_t size_bytes) override {
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override {
     if (control_->while_working) control_->while_working();
     if (const int call = control_->takes++; call == control_->fail_take) {
       if (control_->fail_hard) return absl::UnavailableError("the device fell off the bus");
@@ -103,7 +104,7 @@ class HostSlabs final : public SlabSource {
     return slab;
   }
 
-  void Give(const Slab& given) override {
+  void Release(const Slab& given) override {
     if (control_->while_working) control_->while_working();
     const auto it = slabs_.find(Address(given.host));
     if (it == slabs_.end() || it->second.native_handle != given.native_handle) {
@@ -170,12 +171,12 @@ class HostPool : public PooledAllocator, public ForeignMemoryCapability {
     return Fence();
   }
 
-  using PooledAllocator::ReleaseOutside;
-  using PooledAllocator::TryReserveOutside;
+  using PooledAllocator::TryReserveDedicated;
+  using PooledAllocator::UnreserveDedicated;
 
   std::atomic<bool> fail_zero{false};
   std::atomic<bool> own_slabs{false};     // for requests called "own"
-  std::atomic<uint64_t> kept_outside{0};  // what GiveKeptOutside has to give
+  std::atomic<uint64_t> kept_outside{0};  // what ReleaseKeptDedicated has to give
 
  protected:
   void* FindCapability(std::string_view name) override {
@@ -187,12 +188,12 @@ class HostPool : public PooledAllocator, public ForeignMemoryCapability {
     host::FillBytes(allocation.host, allocation.size_bytes, FillPattern(), 1);
     return absl::OkStatus();
   }
-  uint64_t GiveKeptOutside() override {
+  uint64_t ReleaseKeptDedicated() override {
     const uint64_t kept = kept_outside.exchange(0);
-    ReleaseOutside(kept);
+    UnreserveDedicated(kept);
     return kept;
   }
-  bool WantsOwnSlab(const AllocationRequest& request) const override {
+  bool NeedsDedicatedSlab(const AllocationRequest& request) const override {
     return own_slabs && request.name == "own";
   }
   absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request) override {

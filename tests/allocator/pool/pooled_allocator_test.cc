@@ -104,16 +104,16 @@ TEST(PooledAllocator, WhatIsTakenBesideItIsOfTheSameBudget) {
   Options options = Plain();
   options.max_reserved_bytes = 4 * kUnit;
   Tried t(false, options);
-  ASSERT_TRUE(t.pool->TryReserveOutside(kUnit));
+  ASSERT_TRUE(t.pool->TryReserveDedicated(kUnit));
   EXPECT_EQ(t.Reserved(), kUnit);
   // While the source works for the pool, its slab counts already.
   bool reserved_meanwhile = true;
-  t.control->while_working = [&] { reserved_meanwhile = t.pool->TryReserveOutside(kUnit); };
+  t.control->while_working = [&] { reserved_meanwhile = t.pool->TryReserveDedicated(kUnit); };
   const Allocation made = t.Make(3 * kUnit);
   t.control->while_working = nullptr;
   EXPECT_FALSE(reserved_meanwhile);
   EXPECT_EQ(t.Reserved(), 4 * kUnit);
-  EXPECT_FALSE(t.pool->TryReserveOutside(1));
+  EXPECT_FALSE(t.pool->TryReserveDedicated(1));
   EXPECT_FALSE(t.pool->Allocate({.size_bytes = kUnit}).ok());
   // What is kept there without use goes for the pool's sake.
   t.pool->kept_outside = kUnit;
