@@ -29,6 +29,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "tenure/allocator/allocation.h"
+#include "tenure/allocator/capabilities.h"  // IWYU pragma: export
 #include "tenure/allocator/memory_space.h"
 #include "tenure/allocator/queue.h"
 #include "tenure/allocator/timeline/timeline.h"
