@@ -185,27 +185,6 @@ TEST_F(CudaCopies, QueuesOfOthersAreRefused) {
   EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = &foreign}));
 }
 
-TEST_F(CudaCopies, OnlySoManyStreamsOfCallersAreRemembered) {
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
-  std::vector<std::shared_ptr<DeviceStream>> streams;
-  for (int i = 0; i < 70; ++i) streams.push_back(NewStream());
-  const std::byte zero{0};
-  const auto fill = [&](int first, int last) {
-    const uint64_t before = fake_.Calls("StreamGetCtx");
-    for (int i = first; i < last; ++i) {
-      absl::StatusOr<Fence> filled = buffer.FillAsync({&zero, 1}, {.queue = streams[i].get()});
-      EXPECT_OK(filled);
-    }
-    return fake_.Calls("StreamGetCtx") - before;
-  };
-  EXPECT_EQ(fill(0, 70), 70u);
-  EXPECT_EQ(fill(6, 70), 0u) << "the latest 64 are known";
-  EXPECT_EQ(fill(0, 1), 1u) << "the first one was forgotten";
-  EXPECT_EQ(fill(6, 7), 1u) << "and its place was that of the one used longest ago";
-  for (const auto& stream : streams) EXPECT_OK(stream->Synchronize());
-  EXPECT_OK(Space(SpaceKind::kCuda).Synchronize());
-}
-
 // ---- what the driver can't tell
 
 TEST_F(CudaCopies, NothingIsUnderWayWhenTheEndCouldNotBeWaitedFor) {

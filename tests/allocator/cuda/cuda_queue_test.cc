@@ -73,9 +73,9 @@ TEST_F(CudaQueueTest, NothingIsGivenEarlyWhereTheOrderIsNotTheDevices) {
 }
 
 TEST_F(CudaQueueTest, AQueueThatCannotWaitLeavesTheBytesWaiting) {
-  FreeInUse(*first_);
+  FreeInUse(*second_);
   fake_.FailCall("StreamWaitEvent", 1, CUDA_ERROR_UNKNOWN);
-  const absl::Status status = TryMake(kMiB, first_);
+  const absl::Status status = TryMake(4 * kMiB, first_);
   EXPECT_NE(status.message().find("cuStreamWaitEvent"), std::string::npos) << status;
   EXPECT_EQ(space_->Stats().deferred_bytes, 4 * kMiB);
   EXPECT_CODE(ResourceExhausted, TryMake(4 * kMiB, nullptr));
