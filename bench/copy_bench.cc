@@ -9,6 +9,8 @@
 
 #include <sys/mman.h>
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -143,9 +145,10 @@ void BM_FillFloat(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   Pair& pair = Pair::Of(bytes);
   std::byte* to = BytesOf(pair.b);
+  const auto pattern = std::bit_cast<std::array<std::byte, 4>>(1.5f);
   const TransferOptions options = Threads(state);
   MeasurePair(
-      state, bytes, [&] { Check(pair.b.FillWith(1.5f, options)); },
+      state, bytes, [&] { Check(pair.b.Fill(pattern, options)); },
       [&] { std::memset(to, 7, bytes); });
 }
 

@@ -1,10 +1,13 @@
 #include "tenure/runtime/buffer.h"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/runtime/access.h"
 #include "tenure/runtime/buffer_errors.h"
 
 namespace tenure {
@@ -14,16 +17,30 @@ using internal::Describe;
 
 absl::Status NullBuffer() { return internal::NullBufferError(); }
 
-absl::Status ImportAs(const StorageHandle& storage, AllocationRequest request,
-                      const BufferOptions& options) {
-  request.alignment_bytes = options.alignment_bytes;
-  return storage->Import(std::move(request));
+// Whether a window of `elements` of `dtype` at a byte offset would end within a byte that holds a
+// further element of `buffer`. Both would then overwrite the other's bits.
+bool SplitsAByte(const Buffer& buffer, uint64_t offset_bytes, DType dtype, uint64_t elements) {
+  if (IsByteSized(dtype) || IsByteSized(buffer.dtype())) return false;
+  const uint64_t per_byte = 8 / BitWidth(dtype);
+  if (elements % per_byte == 0) return false;
+  // Neither product can wrap: a byte has at most 4 elements, and a shape at most 2^63-1.
+  const uint64_t last_byte = offset_bytes + elements / per_byte;
+  const uint64_t bits_there = elements % per_byte * BitWidth(dtype);
+  const uint64_t before = last_byte * (8 / BitWidth(buffer.dtype()));
+  return before < buffer.shape().elements() &&
+         (buffer.shape().elements() - before) * BitWidth(buffer.dtype()) > bits_there;
+}
+
+absl::Status SplitsAByteError(const Buffer& buffer, std::string_view what, DType dtype) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " of ", Describe(buffer), " as ", Name(dtype),
+                   " does not begin and end at whole bytes, so it would share a byte with other ",
+                   "elements; take whole bytes, or use Get and Set"));
 }
 
 }  // namespace
 
-// ------------------------------------------------------------------------------------------------
-// creation
+// --- Creation
 
 absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, const Shape& shape,
                                           const BufferOptions& options) {
@@ -38,7 +55,7 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
     return absl::InvalidArgumentError(
         absl::StrCat("alignment ", options.alignment_bytes, " is not a power of two"));
   }
-  // Made in place: a handle that is moved on its way out would cost as much as the storage.
+  // Made in place: moving the handle out would cost as much as making the storage.
   return absl::StatusOr<Buffer>(absl::in_place, Tag(),
                                 Storage::Make(allocator, size,
                                               {.alignment_bytes = options.alignment_bytes,
@@ -46,6 +63,18 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
                                                .hints = options.hints,
                                                .name = options.name}),
                                 uint64_t{0}, size, dtype, shape);
+}
+
+Buffer& Buffer::operator=(Buffer&& other) noexcept {
+  if (this == &other) return *this;
+  storage_ = std::move(other.storage_);
+  id_ = other.id_;
+  offset_ = std::exchange(other.offset_, 0);
+  size_ = std::exchange(other.size_, 0);
+  dtype_ = other.dtype_;
+  shape_ = other.shape_;
+  other.shape_.Clear();
+  return *this;
 }
 
 absl::StatusOr<Buffer> Buffer::Create(Allocator& allocator, DType dtype, const Shape& shape,
@@ -76,7 +105,7 @@ absl::StatusOr<std::vector<Buffer>> Buffer::CreateMany(Allocator& allocator,
 absl::StatusOr<Buffer> Buffer::FromBytes(Allocator& allocator, DType dtype, const Shape& shape,
                                          const void* data, uint64_t size_bytes,
                                          const BufferOptions& options) {
-  // Every byte is written below: zeroing them first would be in vain.
+  // Every byte is written below, so zeroing them first would be wasted.
   BufferOptions written = options;
   written.zeroed = false;
   absl::StatusOr<Buffer> buffer = CreateLazy(allocator, dtype, shape, written);
@@ -88,7 +117,7 @@ absl::StatusOr<Buffer> Buffer::FromBytes(Allocator& allocator, DType dtype, cons
 absl::StatusOr<Buffer> Buffer::Wrap(Allocator& allocator, DType dtype, const Shape& shape,
                                     ForeignMemory memory, uint64_t size_bytes,
                                     const BufferOptions& options) {
-  // The caller hands the memory over, whatever comes of it.
+  // The caller has handed the memory over, so it is released on failure too.
   std::function<void()> release = memory.release;
   auto refuse = [&release](absl::Status status) {
     if (release) release();
@@ -103,8 +132,8 @@ absl::StatusOr<Buffer> Buffer::Wrap(Allocator& allocator, DType dtype, const Sha
   }
   AllocationRequest request;
   request.foreign = std::move(memory);
-  if (absl::Status status = ImportAs(buffer->storage_, std::move(request), options); !status.ok())
-    return refuse(status);
+  absl::Status status = buffer->storage_->Import(std::move(request));
+  if (!status.ok()) return refuse(status);
   return buffer;
 }
 
@@ -114,13 +143,12 @@ absl::StatusOr<Buffer> Buffer::FromFile(Allocator& allocator, DType dtype, const
   if (!buffer.ok()) return buffer;
   AllocationRequest request;
   request.file = FileWindow{file_offset_bytes};
-  if (absl::Status status = ImportAs(buffer->storage_, std::move(request), options); !status.ok())
-    return status;
+  absl::Status status = buffer->storage_->Import(std::move(request));
+  if (!status.ok()) return status;
   return buffer;
 }
 
-// ---------------------------------------------------------------------------------------------------
-// views
+// --- Views
 
 const std::string& Buffer::name() const {
   static const std::string* const none = new std::string;
@@ -139,10 +167,25 @@ absl::Status Buffer::ViewError(uint64_t offset_bytes, uint64_t size_bytes) const
                    " elements; give a dtype and shape to see the bytes otherwise"));
 }
 
+absl::StatusOr<Buffer> Buffer::ViewPacked(uint64_t offset_bytes, uint64_t size_bytes) const {
+  if (is_null() || !WindowFits(offset_bytes, size_bytes, size_)) {
+    return ViewError(offset_bytes, size_bytes);
+  }
+  // The last byte may have room for more elements than the shape says: those are padding.
+  const uint64_t per_byte = 8 / BitWidth(dtype_);
+  const uint64_t all = shape_.elements();
+  const uint64_t before = std::min(offset_bytes * per_byte, all);
+  return absl::StatusOr<Buffer>(absl::in_place, Tag(), *this, offset_ + offset_bytes, size_bytes,
+                                std::min(size_bytes * per_byte, all - before));
+}
+
 absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, DType dtype, const Shape& shape) const {
   absl::StatusOr<uint64_t> size = ByteSize(dtype, shape.elements());
   if (!size.ok()) return size.status();
   if (is_null() || !WindowFits(offset_bytes, *size, size_)) return ViewError(offset_bytes, *size);
+  if (SplitsAByte(*this, offset_bytes, dtype, shape.elements())) {
+    return SplitsAByteError(*this, absl::StrCat("a view of shape ", shape.ToString()), dtype);
+  }
   return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_ + offset_bytes, *size,
                                 dtype, shape);
 }
@@ -172,9 +215,8 @@ absl::StatusOr<Buffer> Buffer::Slice(int64_t begin, int64_t end) const {
   const uint64_t per_byte = 8 / BitWidth(dtype_);
   const uint64_t first = static_cast<uint64_t>(begin) * row_elements;
   const uint64_t count = rows == 0 ? 0 : static_cast<uint64_t>(end - begin) * row_elements;
-  if (first % per_byte != 0 && count > 0) {
-    return absl::InvalidArgumentError(absl::StrCat("row ", begin, " of ", Describe(*this), " of ",
-                                                   Name(dtype_), " does not begin at a byte"));
+  if (count > 0 && (first % per_byte != 0 || (end < rows && (first + count) % per_byte != 0))) {
+    return SplitsAByteError(*this, absl::StrCat("slice [", begin, ", ", end, ")"), dtype_);
   }
   const uint64_t size = count / per_byte + (count % per_byte != 0 ? 1 : 0);
   return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_,
@@ -189,6 +231,9 @@ absl::StatusOr<Buffer> Buffer::Reinterpret(DType dtype, const Shape& shape) cons
     return absl::InvalidArgumentError(absl::StrCat(Describe(*this), " of ", size_,
                                                    " bytes can't be seen as ", Name(dtype),
                                                    shape.ToString(), ", which takes ", *size));
+  }
+  if (SplitsAByte(*this, 0, dtype, shape.elements())) {
+    return SplitsAByteError(*this, absl::StrCat("shape ", shape.ToString()), dtype);
   }
   return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_, size_, dtype, shape);
 }
@@ -223,8 +268,7 @@ absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> b
   return forks;
 }
 
-// --------------------------------------------------------------------------------------------------
-// memory
+// --- Memory
 
 absl::Status Buffer::EnsureAllocated() const {
   return storage_ ? storage_->EnsureAllocated() : NullBuffer();
@@ -232,18 +276,7 @@ absl::Status Buffer::EnsureAllocated() const {
 
 absl::Status Buffer::Seal() const { return storage_ ? storage_->Seal() : NullBuffer(); }
 
-absl::Status Buffer::CheckWritable() const {
-  if (storage_->sealed()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(Describe(*this), " is sealed; write to a fork of it (ForkViews)"));
-  }
-  if (storage_->is_allocated() && storage_->root().read_only) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(Describe(*this), " is read-only memory of ", allocator().space().ToString(),
-                     "; copy it to a buffer of 'cpu' and write there"));
-  }
-  return absl::OkStatus();
-}
+// --- Addresses
 
 absl::StatusOr<const void*> Buffer::HostPointer() const {
   if (absl::Status status = EnsureAllocated(); !status.ok()) return status;
@@ -260,9 +293,10 @@ absl::StatusOr<const void*> Buffer::HostPointer() const {
 }
 
 absl::StatusOr<void*> Buffer::MutableHostPointer() const {
+  absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
+  if (!status.ok()) return status;
   absl::StatusOr<const void*> pointer = HostPointer();
   if (!pointer.ok()) return pointer.status();
-  if (absl::Status status = CheckWritable(); !status.ok()) return status;
   return const_cast<void*>(*pointer);
 }
 
@@ -279,10 +313,9 @@ absl::StatusOr<uint64_t> Buffer::DeviceAddress() const {
 }
 
 absl::StatusOr<uint64_t> Buffer::MutableDeviceAddress() const {
-  absl::StatusOr<uint64_t> address = DeviceAddress();
-  if (!address.ok()) return address;
-  if (absl::Status status = CheckWritable(); !status.ok()) return status;
-  return address;
+  absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
+  if (!status.ok()) return status;
+  return DeviceAddress();
 }
 
 absl::StatusOr<Buffer::Binding> Buffer::NativeBinding() const {
@@ -299,65 +332,6 @@ absl::StatusOr<Buffer::Binding> Buffer::NativeBinding() const {
         allocator().traits().max_binding_bytes, "); bind views of it"));
   }
   return Binding{root.native_handle, root.native_offset + storage_->root_offset() + offset_, size_};
-}
-
-absl::Status Buffer::RecordUse(Access access, const Fence& fence) const {
-  if (is_null()) return NullBuffer();
-  if (!is_allocated()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(Describe(*this), " has no bytes yet, so nobody can be using them"));
-  }
-  storage_->RecordUse(offset_, offset_ + size_, access, fence);
-  return absl::OkStatus();
-}
-
-std::vector<Fence> Buffer::PendingUses(Access access) const {
-  if (!is_allocated()) return {};
-  return storage_->ConflictingUses(offset_, offset_ + size_, access);
-}
-
-absl::Status Buffer::Synchronize(absl::Duration timeout) const {
-  if (is_null()) return NullBuffer();
-  if (!is_allocated()) return absl::OkStatus();
-  const absl::Time deadline =
-      timeout == absl::InfiniteDuration() ? absl::InfiniteFuture() : absl::Now() + timeout;
-  return storage_->WaitForUses(offset_, offset_ + size_, Access::kWrite, deadline);
-}
-
-// -------------------------------------------------------------------------------------------------
-// hazards
-
-bool Buffer::Overlaps(const Buffer& other) const {
-  if (is_null() || other.is_null()) return false;
-  uint64_t mine = offset_, theirs = other.offset_;
-  if (storage_.get() != other.storage_.get()) {
-    if (!is_allocated() || !other.is_allocated()) return false;
-    const Allocation& a = storage_->root();
-    const Allocation& b = other.storage_->root();
-    if (a.id != b.id) {
-      // Windows of one mapping, or foreign memory wrapped twice: the same host bytes behind two
-      // allocations.
-      if (a.host == nullptr || b.host == nullptr) return false;
-      mine = reinterpret_cast<uintptr_t>(a.host);
-      theirs = reinterpret_cast<uintptr_t>(b.host);
-      mine += storage_->root_offset() + offset_;
-      theirs += other.storage_->root_offset() + other.offset_;
-    } else {
-      mine += storage_->root_offset();
-      theirs += other.storage_->root_offset();
-    }
-  }
-  return size_ > 0 && other.size_ > 0 && mine < theirs + other.size_ && theirs < mine + size_;
-}
-
-Hazard Buffer::HazardBetween(const Buffer& first, Access first_access, const Buffer& second,
-                             Access second_access) {
-  if ((first_access == Access::kRead && second_access == Access::kRead) ||
-      !first.Overlaps(second)) {
-    return Hazard::kNone;
-  }
-  if (first_access == Access::kRead) return Hazard::kWriteAfterRead;
-  return second_access == Access::kRead ? Hazard::kReadAfterWrite : Hazard::kWriteAfterWrite;
 }
 
 }  // namespace tenure

@@ -44,8 +44,6 @@ struct TransferOptions {
   Queue* queue = nullptr;
 };
 
-enum class Hazard { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAfterWrite };
-
 }  // namespace tenure
 
 #endif  // TENURE_RUNTIME_BUFFER_OPTIONS_H_

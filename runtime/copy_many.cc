@@ -1,11 +1,15 @@
 #include "tenure/runtime/copy_many.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/runtime/access.h"
+#include "tenure/runtime/buffer_errors.h"
+#include "tenure/runtime/move.h"
 
 namespace tenure {
 namespace {
@@ -14,19 +18,6 @@ absl::Status OfPart(const absl::Status& status, size_t number) {
   return status.ok()
              ? status
              : absl::Status(status.code(), absl::StrCat("part ", number, ": ", status.message()));
-}
-
-void NotifyMoved(Event::Kind kind, const Buffer& buffer) {
-  if (!Observed()) return;
-  const Storage& storage = *buffer.storage();
-  Notify({.kind = kind,
-          .space = &storage.allocator().space(),
-          .name = storage.name(),
-          .storage = storage.id(),
-          .source = {},
-          .allocation = storage.root().id,
-          .offset_bytes = storage.root_offset() + buffer.offset(),
-          .size_bytes = buffer.size()});
 }
 
 const Buffer& BufferOf(const CopyInPart& part) { return part.to; }
@@ -42,29 +33,19 @@ BatchCapability::Out InRegion(const CopyOutPart& part, const SubRegion& region) 
 const void* HostOf(const CopyInPart& part) { return part.from; }
 const void* HostOf(const CopyOutPart& part) { return part.to; }
 
-// The bytes of the part, once they may be used in this way; an empty region for an empty part.
+// The bytes of the part, once the access may begin; an empty region for an empty part.
 template <typename Part>
 absl::StatusOr<SubRegion> Prepare(const Part& part, Access access, absl::Time deadline) {
   const Buffer& buffer = BufferOf(part);
-  if (buffer.is_null()) return absl::FailedPreconditionError("a null buffer has no bytes to copy");
-  if (part.size_bytes != buffer.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(part.size_bytes, " bytes for a buffer of ",
-                                                   buffer.size(), "; copy all of it, or a view"));
+  if (buffer.is_null() || part.size_bytes != buffer.size()) {
+    return internal::WrongSizeError(buffer, part.size_bytes, "a view");
   }
-  if (HostOf(part) == nullptr && part.size_bytes > 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("null host memory for a copy of ", part.size_bytes, " bytes"));
-  }
-  if (part.size_bytes == 0) return SubRegion();
-  // Allocates, and refuses what is sealed or read-only.
-  const absl::Status status = access == Access::kWrite ? buffer.MutableDeviceAddress().status()
-                                                       : buffer.DeviceAddress().status();
+  absl::Status status = internal::CheckHostMemory(HostOf(part), part.size_bytes);
   if (!status.ok()) return status;
-  Storage& storage = *buffer.storage();
-  absl::Status waited =
-      storage.WaitForUses(buffer.offset(), buffer.offset() + buffer.size(), access, deadline);
-  if (!waited.ok()) return waited;
-  return SubRegion{&storage.root(), storage.root_offset() + buffer.offset(), buffer.size()};
+  if (part.size_bytes == 0) return SubRegion();
+  status = internal::BeginAccess(buffer, access, 0, buffer.size(), deadline);
+  if (!status.ok()) return status;
+  return internal::RegionOf(buffer, 0, buffer.size());
 }
 
 template <typename Part, typename Batched, typename Batch, typename Single>
@@ -74,15 +55,18 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
     return absl::UnimplementedError(
         "a batch can't be put into a device's queue; queue its parts one by one");
   }
-  const absl::Time deadline = options.timeout == absl::InfiniteDuration()
-                                  ? absl::InfiniteFuture()
-                                  : absl::Now() + options.timeout;
+  const absl::Time deadline = internal::DeadlineAfter(options.timeout);
   for (size_t next = 0; next < parts.size();) {
     const Buffer& first = BufferOf(parts[next]);
     Allocator* allocator = first.is_null() ? nullptr : &first.storage()->root_storage().allocator();
     auto* capability = allocator == nullptr ? nullptr : allocator->Capability<BatchCapability>();
     if (capability == nullptr) {
-      absl::Status status = OfPart(single(parts[next]), next);
+      // The timeout is for all parts together.
+      TransferOptions rest = options;
+      if (deadline != absl::InfiniteFuture()) {
+        rest.timeout = std::max(absl::ZeroDuration(), deadline - absl::Now());
+      }
+      absl::Status status = OfPart(single(parts[next], rest), next);
       if (!status.ok()) return status;
       ++next;
       continue;
@@ -100,8 +84,10 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
     if (!status.ok()) return OfPart(status, begin);
     for (size_t i = begin; i < next; ++i) {
       if (parts[i].size_bytes == 0) continue;
-      NotifyMoved(access == Access::kWrite ? Event::Kind::kCopyIn : Event::Kind::kCopyOut,
-                  BufferOf(parts[i]));
+      const Buffer& buffer = BufferOf(parts[i]);
+      internal::NotifyMoved(access == Access::kWrite ? Event::Kind::kCopyIn : Event::Kind::kCopyOut,
+                            *buffer.storage(), StorageId(),
+                            internal::RegionOf(buffer, 0, buffer.size()));
     }
   }
   return absl::OkStatus();
@@ -115,7 +101,9 @@ absl::Status CopyInMany(absl::Span<const CopyInPart> parts, const TransferOption
       [](BatchCapability& capability, const std::vector<BatchCapability::In>& together) {
         return capability.CopyInMany(together);
       },
-      [&](const CopyInPart& part) { return part.to.CopyIn(part.from, part.size_bytes, options); });
+      [](const CopyInPart& part, const TransferOptions& rest) {
+        return part.to.CopyIn(part.from, part.size_bytes, rest);
+      });
 }
 
 absl::Status CopyOutMany(absl::Span<const CopyOutPart> parts, const TransferOptions& options) {
@@ -124,8 +112,8 @@ absl::Status CopyOutMany(absl::Span<const CopyOutPart> parts, const TransferOpti
       [](BatchCapability& capability, const std::vector<BatchCapability::Out>& together) {
         return capability.CopyOutMany(together);
       },
-      [&](const CopyOutPart& part) {
-        return part.from.CopyOut(part.to, part.size_bytes, options);
+      [](const CopyOutPart& part, const TransferOptions& rest) {
+        return part.from.CopyOut(part.to, part.size_bytes, rest);
       });
 }
 

@@ -51,6 +51,9 @@ class NarrowFloat {
 
   constexpr NarrowFloat() = default;
   constexpr explicit NarrowFloat(float value) : bits_(static_cast<Bits>(Codec::Encode(value))) {}
+  // Rounded once, and not to a float first. A template, so that other numbers go by float.
+  template <std::same_as<double> D>
+  constexpr explicit NarrowFloat(D value) : NarrowFloat(RoundToOdd(value)) {}
   static constexpr NarrowFloat FromBits(Bits bits) {
     NarrowFloat value;
     value.bits_ = bits;

@@ -13,6 +13,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 namespace tenure {
 namespace internal {
@@ -109,6 +110,22 @@ struct FloatCodec {
     return std::bit_cast<float>(sign | widened << (23 - kMantissaBits));
   }
 };
+
+// The float that a double lies at or next to, with its last bit set if the double is no float. A
+// narrower format then rounds it as it would have rounded the double: no tie is made up on the way.
+constexpr float RoundToOdd(double value) {
+  constexpr double kLargest = 0x1.fffffep127;
+  if (value > kLargest) return std::numeric_limits<float>::infinity();
+  if (value < -kLargest) return -std::numeric_limits<float>::infinity();
+  const auto nearest = static_cast<float>(value);
+  if (static_cast<double>(nearest) == value || value != value) return nearest;
+  auto bits = std::bit_cast<uint32_t>(nearest);
+  // Towards zero first.
+  const bool away =
+      value > 0 ? static_cast<double>(nearest) > value : static_cast<double>(nearest) < value;
+  if (away) --bits;
+  return std::bit_cast<float>(bits | 1u);
+}
 
 struct BFloat16Codec {
   static constexpr uint32_t Encode(float value) {

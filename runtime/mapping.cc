@@ -8,6 +8,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this == &other) return *this;
   Unmap();
   storage_ = std::move(other.storage_);
+  unsealed_ = std::move(other.unsealed_);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   access_ = other.access_;
@@ -18,7 +19,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 
 void Mapping::Unmap() {
   if (!storage_) return;
-  if (access_ == Access::kWrite) storage_->EndWritableMapping();
+  unsealed_ = WritableHold();
   storage_ = StorageHandle();
   data_ = nullptr;
   size_ = 0;

@@ -1,7 +1,7 @@
-// Mapping: the bytes of a buffer in the host's hands, until it is dropped.
+// Mapping: host access to the bytes of a buffer, until the mapping is dropped.
 //
-// Why, beside Buffer::As: a span says nothing about how long it is in use. A writable mapping keeps
-// its buffer from being sealed meanwhile, and any mapping keeps its bytes alive by itself.
+// Why, beside Buffer::As: a span does not say how long it is in use. A writable mapping keeps its
+// buffer from being sealed meanwhile, and any mapping keeps its storage alive by itself.
 //
 // Example:
 //   {
@@ -78,15 +78,16 @@ class Mapping {
     return NdSpan<T>(flat->data(), shape_);
   }
 
-  // Ends it now; nothing if it has ended.
+  // Ends it now. Does nothing if it has ended.
   void Unmap();
 
  private:
-  friend class Buffer;
-  // Takes over one writable mapping that was counted, if `access` is kWrite.
-  Mapping(StorageHandle storage, Access access, std::byte* data, uint64_t size, DType dtype,
-          const Shape& shape)
+  friend class BufferOperations;
+  // `unsealed` is of the storage if `access` is kWrite, and of nothing otherwise.
+  Mapping(StorageHandle storage, WritableHold unsealed, Access access, std::byte* data,
+          uint64_t size, DType dtype, const Shape& shape)
       : storage_(std::move(storage)),
+        unsealed_(std::move(unsealed)),
         data_(data),
         size_(size),
         access_(access),
@@ -96,6 +97,7 @@ class Mapping {
   absl::Status CheckAccess(Access access) const;
 
   StorageHandle storage_;
+  WritableHold unsealed_;
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
   Access access_ = Access::kRead;

@@ -59,11 +59,16 @@ class Shape {
  private:
   friend class Buffer;  // slices along the first dimension without checking the others again
 
-  // Makes a fresh shape the same as `other`, one dimension at a time. A copy takes several at once,
-  // and so stalls for a dozen cycles on dimensions that were written one by one just before.
-  constexpr void SetFromRecent(const Shape& other) {
+  // A copy of a shape that was made just before, one dimension at a time. The usual copy loads
+  // several at once, and so stalls for a dozen cycles on dimensions that were stored one by one.
+  struct Recent {};
+  constexpr Shape(Recent, const Shape& other) : rank_(other.rank_) {
     for (int i = 0; i < other.rank_; ++i) dims_[i] = other.dims_[i];
-    rank_ = other.rank_;
+  }
+  // Makes it Vector(0).
+  constexpr void Clear() {
+    rank_ = 1;
+    dims_[0] = 0;
   }
 
   int64_t dims_[kMaxRank] = {};

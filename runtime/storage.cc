@@ -8,7 +8,7 @@
 
 namespace tenure {
 
-// One try at allocating, and what those who wait for it are told.
+// One try at allocating, and its result for the threads that wait for it.
 struct Storage::Attempt {
   bool done = false;
   absl::Status status;
@@ -56,20 +56,25 @@ Storage::~Storage() {
   delete uses;
 }
 
-absl::Status Storage::AllocateSlowly() {
+AllocationRequest Storage::Request() const {
   AllocationRequest request;
   request.size_bytes = size_bytes_;
   request.alignment_bytes = alignment_bytes_;
   request.zeroed = zeroed_;
-  return AllocateWith(std::move(request));
+  request.hints = hints_;
+  return request;
 }
 
+absl::Status Storage::AllocateSlowly() { return AllocateWith(Request()); }
+
 absl::Status Storage::Import(AllocationRequest request) {
-  request.size_bytes = size_bytes_;
   if (is_allocated()) {
     return absl::FailedPreconditionError(absl::StrCat(Describe(*this), " has bytes already"));
   }
-  return AllocateWith(std::move(request));
+  AllocationRequest whole = Request();
+  whole.foreign = std::move(request.foreign);
+  whole.file = request.file;
+  return AllocateWith(std::move(whole));
 }
 
 absl::Status Storage::AllocateWith(AllocationRequest request) {
@@ -88,16 +93,15 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     attempt = attempt_ = std::make_shared<Attempt>();
     state_.store(kBusy, std::memory_order_relaxed);
   }
-  // No lock here: the others wait on mutex_ without one, and allocators may take their time.
+  // No lock is held here: waiting threads have released it, and allocators may take their time.
   std::vector<Fence> pending;
-  request.hints = hints_;
   if (hints_.queue != nullptr) request.pending = &pending;
   absl::StatusOr<Allocation> made = allocator_->Allocate(request);
   if (made.ok()) {
     allocation_ = *made;
     root_ = &allocation_;
     root_offset_ = 0;
-    // Of those who had the bytes before: the host waits for them as for any other use.
+    // Uses by earlier owners of the bytes: the host waits for them as for any other use.
     for (const Fence& fence : pending) RecordUse(0, size_bytes_, Access::kWrite, fence);
   }
   Notify({.kind = made.ok() ? Event::Kind::kAllocate : Event::Kind::kAllocateFailed,
@@ -205,11 +209,20 @@ absl::Status Storage::Seal() {
       (state & kSealed) != 0) {
     return absl::OkStatus();
   }
-  return absl::FailedPreconditionError(absl::StrCat("can't seal ", Describe(*this), ": ", state,
-                                                    " writable mappings live; drop them first"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("can't seal ", Describe(*this), ": ", state,
+                   " writable mappings or queued copies into it are not over; drop the mappings, "
+                   "and wait for the fences of such copies"));
 }
 
-absl::Status Storage::BeginWritableMapping() {
+absl::StatusOr<WritableHold> WritableHold::Of(Storage* storage) {
+  if (absl::Status status = storage->BeginWriting(); !status.ok()) return status;
+  WritableHold hold;
+  hold.storage_ = StorageKeepAlive(storage);
+  return hold;
+}
+
+absl::Status Storage::BeginWriting() {
   uint32_t state = write_state_.load(std::memory_order_relaxed);
   do {
     if ((state & kSealed) != 0) {
@@ -220,7 +233,7 @@ absl::Status Storage::BeginWritableMapping() {
   return absl::OkStatus();
 }
 
-void Storage::RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence) {
+UseList& Storage::root_uses() {
   std::atomic<UseList*>& place = root_storage().uses_;
   UseList* uses = place.load(std::memory_order_acquire);
   if (uses == nullptr) {
@@ -229,13 +242,25 @@ void Storage::RecordUse(uint64_t begin, uint64_t end, Access access, const Fence
       uses = fresh.release();
     }
   }
-  uses->Record(root_offset_ + begin, root_offset_ + end, access, fence);
+  return *uses;
+}
+
+void Storage::RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence) {
+  const UseList::Range range{root_offset_ + begin, root_offset_ + end, access};
+  root_uses().Record({&range, 1}, fence);
 }
 
 std::vector<Fence> Storage::ConflictingUses(uint64_t begin, uint64_t end, Access access) {
   UseList* uses = root_storage().uses_.load(std::memory_order_acquire);
   if (uses == nullptr) return {};
   return uses->Conflicts(root_offset_ + begin, root_offset_ + end, access);
+}
+
+absl::StatusOr<std::vector<Fence>> Storage::PendingUses(uint64_t begin, uint64_t end,
+                                                        Access access) {
+  UseList* uses = root_storage().uses_.load(std::memory_order_acquire);
+  if (uses == nullptr) return std::vector<Fence>();
+  return uses->Pending(root_offset_ + begin, root_offset_ + end, access);
 }
 
 }  // namespace tenure

@@ -6,17 +6,17 @@
 //        |  '--------- Unplace ----------.
 //        '------------ Place ------------> kPlaced
 //
-// A storage leaves kUnallocated once, by one thread; the others wait for it and get the same
-// result. A placed storage owns nothing: its bytes are a range of an arena, which it keeps alive.
+// One thread takes a storage out of kUnallocated; the others wait for it and get the same result. A
+// placed storage owns no bytes: they are a range of an arena, which it keeps alive.
 //
-// Compilers use Buffer. This header is for those who place storages: the planner, and planners of
-// one's own.
+// Compilers use Buffer. This header is for authors of planners, which place storages.
 //
 // Cost: 248 bytes each; the allocated check is one acquire load.
-// Thread safety: thread-safe, but for Unplace: nobody may use the storage meanwhile.
-// Ownership: counted. References are of two kinds: handles (buffers), which a planner counts to
-// find out who holds a storage, and internal ones (copies under way, arenas of what is placed),
-// which keep it alive and count for nobody. Its allocator is borrowed and must outlive it.
+// Thread safety: thread-safe, except for Unplace: no other thread may use the storage meanwhile.
+// Ownership: counted. There are two kinds of references. Handles (buffers) are counted by planners,
+// to find out whether a storage is held outside the schedule. Internal ones (copies under way,
+// arenas of placed storages) keep it alive and are not counted as holders. Its allocator is
+// borrowed and must outlive it.
 
 #ifndef TENURE_RUNTIME_STORAGE_H_
 #define TENURE_RUNTIME_STORAGE_H_
@@ -31,6 +31,7 @@
 #include "absl/base/attributes.h"
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/allocator.h"
@@ -101,13 +102,14 @@ class Storage {
   absl::Status EnsureAllocated() {
     return ABSL_PREDICT_TRUE(is_allocated()) ? absl::OkStatus() : AllocateSlowly();
   }
-  // Makes bytes that exist already its own: foreign memory or a window of a file. Only on a fresh
-  // storage.
+  // Makes bytes that exist already its own: `request` names foreign memory or a window of a file,
+  // and the rest comes from the storage's options. Only on a fresh storage.
   absl::Status Import(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Gives it [offset, offset + size) of `arena`, whose bytes must be allocated, of the same space,
   // and aligned for it. `exclusive`: no other storage is ever given any of these bytes.
-  // FailedPrecondition if it is allocated, placed or sealed.
+  // FailedPrecondition if it is allocated, placed or sealed. The bytes are left as they are: if the
+  // storage was promised to be zeroed, the caller fills them (PlacePlan does).
   absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
@@ -117,17 +119,13 @@ class Storage {
   // root().
   const Allocation& root() const { return *root_; }
   uint64_t root_offset() const { return root_offset_; }
-  // Who keeps the uses of these bytes: itself, or the arena it is placed in.
+  // The storage that keeps the uses of these bytes: this one, or the arena that it is placed in.
   Storage& root_storage() { return arena_ ? *arena_ : *this; }
 
-  // One-way. FailedPrecondition while a writable mapping lives, or when its bytes are shared with
-  // others in a plan.
+  // One-way. FailedPrecondition while a WritableHold lives, or if a plan has given its bytes to
+  // other storages too.
   absl::Status Seal();
   bool sealed() const { return (write_state_.load(std::memory_order_acquire) & kSealed) != 0; }
-  // Counts a writable mapping; refused once sealed.
-  absl::Status BeginWritableMapping();
-  void EndWritableMapping() { write_state_.fetch_sub(1, std::memory_order_release); }
-
   // Of window [begin, end) of this storage.
   void RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence);
   absl::Status WaitForUses(uint64_t begin, uint64_t end, Access access, absl::Time deadline) {
@@ -138,17 +136,26 @@ class Storage {
   // Whether any use was ever recorded of the allocation that holds its bytes.
   bool has_uses() { return root_storage().uses_.load(std::memory_order_acquire) != nullptr; }
   std::vector<Fence> ConflictingUses(uint64_t begin, uint64_t end, Access access);
+  // The same, or the error that one of the uses has ended with (UseList::Pending).
+  absl::StatusOr<std::vector<Fence>> PendingUses(uint64_t begin, uint64_t end, Access access);
+  // The uses of all bytes of root(), made with the first call. Ranges are root()'s.
+  UseList& root_uses();
 
  private:
   template <uint64_t kUnit>
   friend class StorageReference;
+  friend class WritableHold;
 
   enum State : uint32_t { kUnallocated, kBusy, kAllocated, kPlaced };
-  static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: writable mappings
+  static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: the number of WritableHolds
   struct Attempt;
 
   Storage(Allocator& allocator, uint64_t size_bytes, const Options& options);
   ~Storage();
+  absl::Status BeginWriting();  // refused once sealed
+  void EndWriting() { write_state_.fetch_sub(1, std::memory_order_release); }
+  // A request with what this storage was made with.
+  AllocationRequest Request() const;
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(uint64_t unit) {
@@ -179,6 +186,29 @@ class Storage {
   const MemoryHints hints_;
   bool exclusive_ = true;  // as given to Place
   const std::string name_;
+};
+
+// Keeps a storage alive, and unsealed: sealing is refused while it lives. For those who write later
+// than they check: writable mappings and queued copies.
+class WritableHold {
+ public:
+  WritableHold() = default;  // of nothing
+  WritableHold(WritableHold&& other) noexcept = default;
+  WritableHold& operator=(WritableHold&& other) noexcept {
+    std::swap(storage_, other.storage_);
+    return *this;
+  }
+  WritableHold(const WritableHold&) = delete;
+  WritableHold& operator=(const WritableHold&) = delete;
+  ~WritableHold() {
+    if (storage_) storage_->EndWriting();
+  }
+
+  // FailedPrecondition if the storage is sealed.
+  static absl::StatusOr<WritableHold> Of(Storage* storage);
+
+ private:
+  StorageKeepAlive storage_;
 };
 
 template <uint64_t kUnit>

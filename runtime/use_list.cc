@@ -5,7 +5,7 @@
 namespace tenure {
 namespace {
 
-// Asks a timeline once for all fences in a row that are of it: asking a device costs a call of its
+// Asks a timeline once for all fences of it that come in a row. Asking a device costs a call of its
 // driver, and a scheduler that runs ahead leaves thousands of uses of one stream.
 class ReachedFences {
  public:
@@ -32,17 +32,26 @@ void UseList::DropReached() {
   });
 }
 
-void UseList::Record(uint64_t begin, uint64_t end, Access access, const Fence& fence) {
-  if (begin >= end || fence.timeline() == nullptr) return;
+void UseList::Drop(const Fence& fence) {
+  std::erase_if(uses_, [&](const Use& use) {
+    return use.fence.timeline() == fence.timeline() && use.fence.value() == fence.value();
+  });
+}
+
+void UseList::Record(absl::Span<const Range> ranges, const Fence& fence) {
+  if (fence.timeline() == nullptr) return;
   absl::MutexLock lock(&mutex_);
   DropReached();
-  // A later point of the same timeline stands for the earlier ones that it covers.
-  std::erase_if(uses_, [&](const Use& use) {
-    return use.fence.timeline() == fence.timeline() && use.fence.value() <= fence.value() &&
-           begin <= use.begin && use.end <= end &&
-           (access == Access::kWrite || use.access == Access::kRead);
-  });
-  uses_.push_back({begin, end, access, fence});
+  for (const Range& range : ranges) {
+    if (range.begin >= range.end) continue;
+    // A later point of the same timeline stands for the earlier ones that it covers.
+    std::erase_if(uses_, [&](const Use& use) {
+      return use.fence.timeline() == fence.timeline() && use.fence.value() <= fence.value() &&
+             range.begin <= use.range.begin && use.range.end <= range.end &&
+             (range.access == Access::kWrite || use.range.access == Access::kRead);
+    });
+    uses_.push_back({range, fence});
+  }
 }
 
 std::vector<Fence> UseList::Conflicts(uint64_t begin, uint64_t end, Access access) {
@@ -50,8 +59,27 @@ std::vector<Fence> UseList::Conflicts(uint64_t begin, uint64_t end, Access acces
   absl::MutexLock lock(&mutex_);
   ReachedFences reached;
   for (const Use& use : uses_) {
-    if (Conflicting(use, begin, end, access) && !reached.Has(use.fence))
+    if (Conflicting(use.range, begin, end, access) && !reached.Has(use.fence))
       fences.push_back(use.fence);
+  }
+  return fences;
+}
+
+absl::StatusOr<std::vector<Fence>> UseList::Pending(uint64_t begin, uint64_t end, Access access) {
+  std::vector<Fence> fences;
+  absl::MutexLock lock(&mutex_);
+  DropReached();
+  for (const Use& use : uses_) {
+    if (!Conflicting(use.range, begin, end, access)) continue;
+    if (use.fence.IsReached()) {
+      // Not dropped, so it has an error; or it was reached a moment ago, and has none.
+      const Fence fence = use.fence;
+      absl::Status status = fence.WaitUntil(absl::InfinitePast());
+      if (status.ok()) continue;
+      Drop(fence);
+      return status;
+    }
+    fences.push_back(use.fence);
   }
   return fences;
 }
@@ -63,7 +91,7 @@ absl::Status UseList::Wait(uint64_t begin, uint64_t end, Access access, absl::Ti
     absl::MutexLock lock(&mutex_);
     DropReached();
     for (const Use& use : uses_) {
-      if (Conflicting(use, begin, end, access)) fences.push_back(use.fence);
+      if (Conflicting(use.range, begin, end, access)) fences.push_back(use.fence);
     }
   }
   for (const Fence& fence : fences) {
@@ -71,9 +99,7 @@ absl::Status UseList::Wait(uint64_t begin, uint64_t end, Access access, absl::Ti
     if (status.ok()) continue;
     if (fence.IsReached()) {
       absl::MutexLock lock(&mutex_);
-      std::erase_if(uses_, [&](const Use& use) {
-        return use.fence.timeline() == fence.timeline() && use.fence.value() == fence.value();
-      });
+      Drop(fence);
     }
     return status;
   }

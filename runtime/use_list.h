@@ -1,11 +1,11 @@
-// UseList: who is still using which bytes of one allocation.
+// UseList: which bytes of one allocation are still in use, and until when.
 //
-// Kept per root allocation and by byte range, because storages that a plan has placed share an
-// arena: a host read of one of them must wait for the kernel that writes those bytes, whatever
-// storage the kernel knew them by, and for nothing else.
+// It is kept per root allocation and by byte range, because storages that a plan has placed share
+// an arena. A host read of one of them must wait for the kernel that writes those bytes, under
+// whatever storage, and for nothing else.
 //
 // Cost: recording and asking are linear in the uses not reached yet; reached ones are dropped on
-// the way. Thread safety: thread-safe. Nobody waits with the lock held.
+// the way. Thread safety: thread-safe. No thread waits for a fence with the lock held.
 
 #ifndef TENURE_RUNTIME_USE_LIST_H_
 #define TENURE_RUNTIME_USE_LIST_H_
@@ -15,28 +15,41 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/timeline/timeline.h"
 
 namespace tenure {
 
-// What somebody does with bytes; kWrite allows reading too.
+// What is done with bytes. kWrite allows reading too.
 enum class Access : uint8_t { kRead, kWrite };
 
 class UseList {
  public:
-  // Bytes [begin, end) are in use until `fence`.
-  void Record(uint64_t begin, uint64_t end, Access access, const Fence& fence)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Bytes [begin, end) of the allocation, and what is done with them.
+  struct Range {
+    uint64_t begin;
+    uint64_t end;
+    Access access;
+  };
+
+  // All of these are in use until `fence`.
+  void Record(absl::Span<const Range> ranges, const Fence& fence) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The unreached fences that an `access` to [begin, end) has to wait for: all writers, and for a
   // write all readers too.
   std::vector<Fence> Conflicts(uint64_t begin, uint64_t end, Access access)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Waits for these. A use that ended with an error gives that error, once: it is forgotten then.
-  // The error of a timeline that failed stays.
+  // The same. If one of the uses has ended with an error, gives that
+  // error instead, and drops the use.
+  absl::StatusOr<std::vector<Fence>> Pending(uint64_t begin, uint64_t end, Access access)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Waits for these. A use that ended with an error gives that error, once, and is dropped. The
+  // error of a timeline that failed stays.
   absl::Status Wait(uint64_t begin, uint64_t end, Access access, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -45,16 +58,16 @@ class UseList {
 
  private:
   struct Use {
-    uint64_t begin;
-    uint64_t end;
-    Access access;
+    Range range;
     Fence fence;
   };
-  static bool Conflicting(const Use& use, uint64_t begin, uint64_t end, Access access) {
-    return use.begin < end && begin < use.end &&
+  static bool Conflicting(const Range& use, uint64_t begin, uint64_t end, Access access) {
+    return begin < end && use.begin < end && begin < use.end &&
            (use.access == Access::kWrite || access == Access::kWrite);
   }
+  // Drops the uses that are over, but for those with an error to tell.
   void DropReached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Drop(const Fence& fence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   absl::Mutex mutex_;
   std::vector<Use> uses_ ABSL_GUARDED_BY(mutex_);

@@ -17,6 +17,7 @@
 #include "tenure/allocator/decorators/fault_injecting.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/runtime/hazards.h"
 #include "tenure/runtime/mapping.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -139,11 +140,12 @@ TEST_F(BufferTest, SlicesRowsOfTheFirstDimension) {
   EXPECT_EQ(Floats({4, 0}).Slice(1, 3)->shape(), *Shape::Of({2, 0}));
 }
 
-TEST_F(BufferTest, SlicesOfPackedElementsBeginAtBytes) {
+TEST_F(BufferTest, SlicesOfPackedElementsBeginAndEndAtBytes) {
   const Buffer nibbles = *Buffer::Create(cpu_, DType::kInt4, *Shape::Of({4, 3}));
   EXPECT_EQ(nibbles.size(), 6u);
   EXPECT_EQ(nibbles.Slice(2, 4)->offset(), 3u);
-  EXPECT_EQ(nibbles.Slice(0, 1)->size(), 2u);
+  EXPECT_EQ(nibbles.Slice(0, 2)->size(), 3u);
+  EXPECT_CODE(InvalidArgument, nibbles.Slice(0, 1));
   EXPECT_CODE(InvalidArgument, nibbles.Slice(1, 2));
 }
 
@@ -205,6 +207,18 @@ TEST_F(BufferTest, MadeFromValuesAndFromForeignMemory) {
   EXPECT_EQ(released, 2) << "the memory was handed over, so it is released on failure too";
   EXPECT_CODE(Unimplemented, Buffer::Wrap(null_, DType::kFloat32, *Shape::Of({2}), wrong, 8));
   EXPECT_EQ(released, 3);
+}
+
+TEST_F(BufferTest, WrappedMemoryTakesNoPromisesThatItCannotKeep) {
+  std::vector<uint8_t> mine(16, 9);
+  int released = 0;
+  const ForeignMemory memory{
+      .data = mine.data(), .read_only = false, .release = [&released] { ++released; }};
+  EXPECT_CODE(InvalidArgument,
+              Buffer::Wrap(cpu_, DType::kUInt8, Shape::Vector(16), memory, 16, {.zeroed = true}));
+  EXPECT_CODE(Unimplemented, Buffer::Wrap(cpu_, DType::kUInt8, Shape::Vector(16), memory, 16,
+                                          {.hints = {.sharing = Sharing::kIpc}}));
+  EXPECT_EQ(released, 2);
 }
 
 TEST_F(BufferTest, ReadOnlyForeignMemoryRefusesWrites) {
@@ -277,14 +291,11 @@ TEST_F(BufferTest, OverlapAndHazardsGoByPhysicalBytes) {
   EXPECT_FALSE(low.Overlaps(*a.View(32, 0)));
   EXPECT_FALSE(a.Overlaps(Bytes(128)));
   EXPECT_FALSE(a.Overlaps(Buffer()));
-  EXPECT_EQ(Buffer::HazardBetween(low, Access::kWrite, middle, Access::kRead),
-            Hazard::kReadAfterWrite);
-  EXPECT_EQ(Buffer::HazardBetween(low, Access::kRead, middle, Access::kWrite),
-            Hazard::kWriteAfterRead);
-  EXPECT_EQ(Buffer::HazardBetween(low, Access::kWrite, middle, Access::kWrite),
-            Hazard::kWriteAfterWrite);
-  EXPECT_EQ(Buffer::HazardBetween(low, Access::kRead, middle, Access::kRead), Hazard::kNone);
-  EXPECT_EQ(Buffer::HazardBetween(low, Access::kWrite, high, Access::kWrite), Hazard::kNone);
+  EXPECT_EQ(HazardBetween(low, Access::kWrite, middle, Access::kRead), Hazard::kReadAfterWrite);
+  EXPECT_EQ(HazardBetween(low, Access::kRead, middle, Access::kWrite), Hazard::kWriteAfterRead);
+  EXPECT_EQ(HazardBetween(low, Access::kWrite, middle, Access::kWrite), Hazard::kWriteAfterWrite);
+  EXPECT_EQ(HazardBetween(low, Access::kRead, middle, Access::kRead), Hazard::kNone);
+  EXPECT_EQ(HazardBetween(low, Access::kWrite, high, Access::kWrite), Hazard::kNone);
 
   // Two storages in one arena.
   const Buffer arena = Bytes(256, {.immediate = true});
@@ -437,6 +448,30 @@ TEST_F(BufferTest, NullBuffersAnswerWithErrors) {
   EXPECT_CODE(FailedPrecondition, null.FillWith<uint8_t>(1));
   EXPECT_CODE(FailedPrecondition, Buffer::ForkViews({null}, Buffer::Contents::kCopied));
   EXPECT_FALSE(null.Overlaps(null));
+}
+
+TEST_F(BufferTest, NullBuffersHaveNoElements) {
+  EXPECT_EQ(Buffer().shape(), Shape::Vector(0));
+  Buffer x = Bytes(64);
+  const Buffer y = std::move(x);
+  EXPECT_TRUE(x.is_null());  // NOLINT(bugprone-use-after-move): this is what is tested
+  EXPECT_EQ(x.size(), 0u);
+  EXPECT_EQ(x.offset(), 0u);
+  EXPECT_EQ(x.shape(), Shape::Vector(0));
+  x = Bytes(8);
+  Buffer z;
+  z = std::move(x);
+  EXPECT_EQ(z.size(), 8u);
+  EXPECT_EQ(x.size(), 0u);  // NOLINT(bugprone-use-after-move)
+  EXPECT_EQ(x.shape(), Shape::Vector(0));
+}
+
+TEST_F(BufferTest, AWritablePointerToASealedBufferAllocatesNothing) {
+  const Buffer x = Bytes(64);
+  ASSERT_OK(x.Seal());
+  EXPECT_CODE(FailedPrecondition, x.MutableHostPointer());
+  EXPECT_CODE(FailedPrecondition, x.MutableDeviceAddress());
+  EXPECT_FALSE(x.is_allocated());
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
@@ -123,7 +124,7 @@ TEST_F(CopyAsyncTest, TimeoutsEndTheCopyAndNotTheQueue) {
   ASSERT_OK(copy);
   EXPECT_CODE(DeadlineExceeded, copy->Wait());
   EXPECT_TRUE(copy->IsReached());
-  // Told once more, to who touches the bytes that were not written; then it is forgotten.
+  // The next access to the bytes that were not written tells it too, once.
   EXPECT_CODE(DeadlineExceeded, y.Bytes());
   EXPECT_OK(y.Bytes());
   device_->Signal(1);
@@ -138,9 +139,26 @@ TEST_F(CopyAsyncTest, FailuresOfWhatItWaitsForAreItsOwn) {
   absl::StatusOr<Fence> copy = y.CopyFromAsync(x);
   ASSERT_OK(copy);
   device_->Fail(absl::DataLossError("the device fell off the bus, says its test"));
+  // Told by the access that waits for the copy, and by the copy's fence, however often.
+  EXPECT_CODE(DataLoss, y.MutableBytes());
   EXPECT_CODE(DataLoss, copy->Wait());
-  EXPECT_EQ(y.MutableBytes().status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_CODE(DataLoss, copy->Wait());
   EXPECT_EQ(*y.Get<uint8_t>({0}), 0);
+}
+
+TEST_F(CopyAsyncTest, ACopyQueuedAfterAFailedOneTellsItsError) {
+  const Buffer x = Make(cpu_, 8);
+  ASSERT_OK(x.RecordUse(Access::kWrite, Kernel(1)));
+  uint8_t host[8] = {1, 2, 3, 4, 5, 6, 7, 8}, out[8] = {};
+  absl::StatusOr<Fence> in = x.CopyInAsync(host, 8, {.timeout = absl::Milliseconds(3)});
+  ASSERT_OK(in);
+  while (!in->IsReached()) absl::SleepFor(absl::Milliseconds(1));
+  // The kernel is still under way, and the copy in was given up: its bytes will not be there.
+  EXPECT_CODE(DeadlineExceeded, x.CopyOutAsync(out, 8));
+  absl::StatusOr<Fence> again = x.CopyOutAsync(out, 8);
+  ASSERT_OK(again);  // an error is told once
+  device_->Signal(1);
+  EXPECT_OK(again->Wait());
 }
 
 TEST_F(CopyAsyncTest, KeepsWhatItNeedsAlive) {
@@ -170,6 +188,7 @@ TEST_F(CopyAsyncTest, SealingWaitsForQueuedWrites) {
   absl::StatusOr<Fence> copy = y.CopyFromAsync(x);
   ASSERT_OK(copy);
   EXPECT_CODE(FailedPrecondition, y.Seal());
+  EXPECT_TRUE(absl::StrContains(y.Seal().message(), "wait for the fences of such copies"));
   EXPECT_OK(x.Seal());
   device_->Signal(1);
   ASSERT_OK(copy->Wait());

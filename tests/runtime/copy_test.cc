@@ -118,7 +118,7 @@ TEST_F(CopyTest, NothingToCopy) {
     EXPECT_OK(empty.CopyIn(nullptr, 0));
     EXPECT_OK(empty.CopyOut(nullptr, 0));
     EXPECT_OK(empty.CopyFrom(empty));
-    EXPECT_OK(empty.FillWith<uint32_t>(7));
+    EXPECT_OK(empty.FillWith<float>(7));
     EXPECT_OK(empty.CopyInAsync(nullptr, 0));
     EXPECT_OK(empty.CopyOutAsync(nullptr, 0));
     EXPECT_OK(empty.CopyFromAsync(empty));
@@ -430,7 +430,7 @@ absl::Status Scenario(Allocator& a, Allocator& b) {
   const Buffer x = BytesIn(a, 64), y = BytesIn(b, 64), z = BytesIn(a, 64);
   run(x.CopyIn(numbers.data(), 64));
   run(y.CopyFrom(x));
-  run(z.FillWith<uint16_t>(3));
+  run(z.Fill(std::vector<std::byte>(2, std::byte{3})));
   run(z.CopyWithin(0, 5, 50));
   run(z.CopyRegionFrom(y, 0, 32, 32));
   run(x.Set<uint8_t>({3}, 9));
@@ -448,7 +448,8 @@ absl::Status Scenario(Allocator& a, Allocator& b) {
     run(fence.ok() ? fence->Wait() : fence.status());
   }
   if (a.traits().host_writable) {
-    run(StatusOf(BytesIn(a, 8).AsMutable<uint8_t>()));
+    const Buffer fresh = BytesIn(a, 8);
+    run(StatusOf(fresh.AsMutable<uint8_t>()));
     run(StatusOf(BytesIn(a, 8).Map(Access::kWrite)));
   }
   std::vector<uint8_t> out(64);

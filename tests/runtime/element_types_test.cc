@@ -244,5 +244,21 @@ TEST(NdSpan, EveryRankAndEmptyOnes) {
   EXPECT_TRUE(NdSpan<int>().empty());
 }
 
+TEST(ElementTypes, DoublesAreRoundedOnce) {
+  // A little above halfway between 1 and the next Float16: as a float it is halfway, and so would
+  // go to the even neighbour, 1.
+  EXPECT_EQ(Float16(1 + 0x1p-11 + 0x1p-30).bits(), 0x3c01);
+  EXPECT_EQ(Float16(1 + 0x1p-11).bits(), 0x3c00);
+  EXPECT_EQ(Float16(1 + 0x1p-11 - 0x1p-30).bits(), 0x3c00);
+  EXPECT_EQ(Float16(-1 - 0x1p-11 - 0x1p-30).bits(), 0xbc01);
+  EXPECT_EQ(BFloat16(1 + 0x1p-8 + 0x1p-40).bits(), 0x3f81);
+  EXPECT_EQ(Float8E4M3FN(1 + 0x1p-4 + 0x1p-50).bits(), 0x39);
+  EXPECT_EQ(Float16(1e300).bits(), 0x7c00);
+  EXPECT_EQ(Float16(-1e-300).bits(), 0x8000);
+  // Half of the smallest value, and a little more.
+  EXPECT_EQ(Float16(0x1p-25).bits(), 0);
+  EXPECT_EQ(Float16(0x1p-25 + 0x1p-60).bits(), 1);
+}
+
 }  // namespace
 }  // namespace tenure

@@ -3,6 +3,8 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <bit>
 #include <cstring>
 #include <fstream>
 #include <memory>
@@ -499,7 +501,7 @@ TEST_P(CudaTest, FilesAndTheirAdviceAreNotHere) {
 TEST_P(CudaTest, MoreThan4GiB) {
   const uint64_t size = gpu_->real() ? (uint64_t{1} << 32) + 12345 : 12345;
   Buffer a = Make(Space(SpaceKind::kCuda), size), b = Make(Space(SpaceKind::kCuda), size);
-  ASSERT_OK(a.FillWith<uint32_t>(0x01020304));
+  ASSERT_OK(a.Fill(std::bit_cast<std::array<std::byte, 4>>(uint32_t{0x01020304})));
   const std::vector<uint8_t> end = Noise(12000, 11);
   ASSERT_OK(a.CopyInAt(size - end.size(), end.data(), end.size()));
   ASSERT_OK(b.CopyFrom(a));

@@ -1,0 +1,64 @@
+// How an access to the bytes of a buffer begins: the window is checked, the storage is allocated,
+// and the uses in conflict are waited for. Not for users of the library.
+//
+// Every way to the bytes goes through here: spans and mappings (elements.h), single elements, and
+// copies (transfer.h). The functions do more from top to bottom; each includes the one before it.
+//
+//   CheckAccess     is the window inside the buffer, and may it be written?
+//   PrepareAccess   ... and allocate the storage
+//   BeginAccess     ... and wait for the uses in conflict
+//   HostAccess      ... and give the address on the host
+//
+// Thread safety: thread-safe, as Buffer is. Errors: as buffer.h lists them.
+
+#ifndef TENURE_RUNTIME_ACCESS_H_
+#define TENURE_RUNTIME_ACCESS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/allocation.h"
+#include "tenure/runtime/buffer.h"
+#include "tenure/runtime/storage.h"
+
+namespace tenure {
+namespace internal {
+
+inline absl::Time DeadlineAfter(absl::Duration timeout) {
+  return timeout == absl::InfiniteDuration() ? absl::InfiniteFuture() : absl::Now() + timeout;
+}
+
+// Whether an access inside the window needs no check and no wait, which is the usual case.
+inline bool IsFree(const Buffer& buffer, Access access) {
+  Storage* storage = buffer.storage();
+  return storage != nullptr && storage->is_allocated() && !storage->has_uses() &&
+         (access == Access::kRead || (!storage->sealed() && !storage->root().read_only));
+}
+
+// Bytes [offset, offset + size) of the window. The buffer must be allocated.
+inline SubRegion RegionOf(const Buffer& buffer, uint64_t offset_bytes, uint64_t size_bytes) {
+  const Storage& storage = *buffer.storage();
+  return {&storage.root(), storage.root_offset() + buffer.offset() + offset_bytes, size_bytes};
+}
+
+// Refuses sealed storages and read-only memory. The buffer must not be null.
+absl::Status CheckWritable(const Buffer& buffer);
+
+absl::Status CheckAccess(const Buffer& buffer, Access access, uint64_t offset_bytes,
+                         uint64_t size_bytes);
+// Allocates nothing if the size is 0.
+absl::Status PrepareAccess(const Buffer& buffer, Access access, uint64_t offset_bytes,
+                           uint64_t size_bytes);
+absl::Status BeginAccess(const Buffer& buffer, Access access, uint64_t offset_bytes,
+                         uint64_t size_bytes, absl::Time deadline);
+// Of the whole window; null if it has no bytes.
+absl::StatusOr<std::byte*> HostAccess(const Buffer& buffer, Access access, absl::Time deadline);
+
+}  // namespace internal
+}  // namespace tenure
+
+#endif  // TENURE_RUNTIME_ACCESS_H_

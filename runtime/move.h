@@ -1,0 +1,69 @@
+// Move: one movement of bytes, by the allocator or the route that can do it. Checks and waits come
+// before it (access.h). Not for users of the library.
+//
+// Why a value: the same movement is either started at once, or kept until the uses in conflict are
+// over (transfer.cc). It answers in one place which allocators take part.
+//
+//   Move move = Move::In(buffer, 0, data, size);
+//   ASSIGN_OR_RETURN(Fence done, move.Start(options));
+//
+// Thread safety: thread-compatible. Ownership: borrows everything, storages included.
+// Errors: InvalidArgument (a device's queue for memory that no device copies), and those of
+// allocators and routes.
+
+#ifndef TENURE_RUNTIME_MOVE_H_
+#define TENURE_RUNTIME_MOVE_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "tenure/allocator/allocation.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/observer.h"
+#include "tenure/allocator/queue.h"
+#include "tenure/allocator/timeline/timeline.h"
+#include "tenure/base/ids.h"
+#include "tenure/runtime/buffer.h"
+
+namespace tenure {
+namespace internal {
+
+class Move {
+ public:
+  // Buffers must be allocated, and the ranges inside their windows and not empty.
+  static Move In(const Buffer& to, uint64_t offset_bytes, const void* from, uint64_t size_bytes);
+  static Move Out(const Buffer& from, uint64_t offset_bytes, void* to, uint64_t size_bytes);
+  static Move Between(const Buffer& to, uint64_t offset_bytes, const Buffer& from,
+                      uint64_t from_offset_bytes, uint64_t size_bytes);
+  static Move Filling(const Buffer& to, const FillPattern& pattern);
+
+  // Tells the observer too, once it has started.
+  absl::StatusOr<Fence> Start(const CopyOptions& options) const;
+  // Whether it can be started while this fence is not reached, and still run after it.
+  bool CanWaitFor(const Fence& fence, const Queue* queue) const;
+
+ private:
+  Move(Event::Kind kind, const Buffer& buffer, uint64_t offset_bytes, uint64_t size_bytes);
+
+  Allocator& allocator() const { return storage_->root_storage().allocator(); }
+  Allocator& source_allocator() const { return source_->root_storage().allocator(); }
+  absl::Status CheckQueue(const CopyOptions& options) const;
+
+  Event::Kind kind_;
+  Storage* storage_;  // of the bytes that are written; of Out, of those that are read
+  SubRegion region_;
+  const void* host_from_ = nullptr;
+  void* host_to_ = nullptr;
+  Storage* source_ = nullptr;
+  SubRegion source_region_;
+  FillPattern pattern_;
+};
+
+// Tells the observer that bytes of `storage` were moved; `source` is the other storage, if any.
+void NotifyMoved(Event::Kind kind, const Storage& storage, StorageId source,
+                 const SubRegion& region);
+
+}  // namespace internal
+}  // namespace tenure
+
+#endif  // TENURE_RUNTIME_MOVE_H_

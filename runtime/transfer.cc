@@ -1,0 +1,291 @@
+#include "tenure/runtime/transfer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/allocator/copy/host_queue.h"
+#include "tenure/base/checked.h"
+#include "tenure/runtime/access.h"
+#include "tenure/runtime/buffer.h"
+#include "tenure/runtime/buffer_errors.h"
+#include "tenure/runtime/move.h"
+
+namespace tenure {
+namespace {
+
+using internal::DeadlineAfter;
+using internal::Move;
+
+absl::Status CheckOptions(const TransferOptions& options) {
+  if (options.max_threads >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("max_threads is ", options.max_threads, "; 0 means as many as pay off"));
+}
+
+// What a transfer with host memory needs besides its window, which access.h checks.
+absl::Status CheckTransfer(const void* host, uint64_t size_bytes, const TransferOptions& options) {
+  absl::Status status = internal::CheckHostMemory(host, size_bytes);
+  return status.ok() ? CheckOptions(options) : status;
+}
+
+absl::StatusOr<FillPattern> PatternOf(absl::Span<const std::byte> bytes) {
+  FillPattern pattern;
+  if (!IsPowerOfTwo(bytes.size()) || bytes.size() > sizeof(pattern.bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a fill pattern has 1, 2, 4, 8 or 16 bytes; this one has ", bytes.size()));
+  }
+  std::memcpy(pattern.bytes, bytes.data(), bytes.size());
+  pattern.size_bytes = static_cast<uint32_t>(bytes.size());
+  return pattern;
+}
+
+CopyOptions ToCopyOptions(const TransferOptions& options, bool may_block) {
+  return {.max_threads = options.max_threads,
+          .may_block = may_block,
+          .after = {},
+          .queue = options.queue};
+}
+
+// Starts the move and waits for its end, without a timeout: it uses memory of the caller's, which
+// it must not touch after the call.
+absl::Status RunAndWait(const Move& move, const CopyOptions& options) {
+  absl::StatusOr<Fence> fence = move.Start(options);
+  if (!fence.ok()) return fence.status();
+  return fence->timeline() == nullptr ? absl::OkStatus() : fence->Wait();
+}
+
+absl::Status RunNow(const Move& move, const TransferOptions& options) {
+  return RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
+}
+
+// One window that a transfer uses: bytes [begin, end) of the storage.
+struct WindowUse {
+  WindowUse(const Buffer& buffer, Access how)
+      : storage(buffer.storage()),
+        begin(buffer.offset()),
+        end(buffer.offset() + buffer.size()),
+        access(how) {}
+
+  Storage* storage;
+  uint64_t begin;
+  uint64_t end;
+  Access access;
+};
+
+// What queued work needs of a storage until it is done.
+struct Held {
+  StorageKeepAlive storage;
+  WritableHold unsealed;  // of storages that it writes
+};
+
+void Record(std::initializer_list<WindowUse> uses, const Fence& fence) {
+  if (fence.timeline() == nullptr) return;
+  for (const WindowUse& use : uses) {
+    use.storage->RecordUse(use.begin, use.end, use.access, fence);
+  }
+}
+
+// Runs the move on the host's queue, once `after` are reached.
+absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vector<Fence> after,
+                               absl::Time deadline, const TransferOptions& options,
+                               const Move& move) {
+  auto held = std::make_shared<std::vector<Held>>();
+  for (const WindowUse& use : uses) {
+    Held& one = held->emplace_back();
+    one.storage = StorageKeepAlive(use.storage);
+    if (use.access != Access::kWrite) continue;
+    absl::StatusOr<WritableHold> unsealed = WritableHold::Of(use.storage);
+    if (!unsealed.ok()) return unsealed.status();
+    one.unsealed = *std::move(unsealed);
+  }
+  // It may block: the thread of the queue is there to be waited with.
+  absl::StatusOr<Fence> done = HostQueue::Default().Submit(
+      std::move(after), deadline,
+      [held = std::move(held), move, copy = ToCopyOptions(options, /*may_block=*/true)] {
+        return RunAndWait(move, copy);
+      });
+  if (done.ok()) Record(uses, *done);
+  return done;
+}
+
+// Starts the move at once if no use in conflict is under way, or if the device can put it behind
+// those. Otherwise queues it on the host.
+absl::StatusOr<Fence> RunWhenFree(std::initializer_list<WindowUse> uses,
+                                  const TransferOptions& options, const Move& move) {
+  const absl::Time deadline = DeadlineAfter(options.timeout);
+  std::vector<Fence> after;
+  for (const WindowUse& use : uses) {
+    absl::StatusOr<std::vector<Fence>> pending =
+        use.storage->PendingUses(use.begin, use.end, use.access);
+    if (!pending.ok()) return pending.status();
+    after.insert(after.end(), pending->begin(), pending->end());
+  }
+  const bool device_waits =
+      after.empty() || (deadline == absl::InfiniteFuture() &&
+                        std::all_of(after.begin(), after.end(), [&](const Fence& fence) {
+                          return move.CanWaitFor(fence, options.queue);
+                        }));
+  if (!device_waits && options.queue != nullptr) {
+    return absl::FailedPreconditionError(
+        "the transfer has to wait on the host for another use of the bytes, and so can't keep its "
+        "place in a device's queue; wait for that use first, and give no timeout");
+  }
+  if (!device_waits) return RunLater(uses, std::move(after), deadline, options, move);
+  CopyOptions copy = ToCopyOptions(options, /*may_block=*/false);
+  copy.after = after;
+  absl::StatusOr<Fence> fence = move.Start(copy);
+  if (fence.ok()) Record(uses, *fence);
+  return fence;
+}
+
+}  // namespace
+
+// --- Host memory
+
+absl::Status CopyIn(const Buffer& to, const void* from, uint64_t size_bytes,
+                    const TransferOptions& options) {
+  if (to.is_null() || size_bytes != to.size()) {
+    return internal::WrongSizeError(to, size_bytes, "CopyInAt or a view");
+  }
+  return CopyInAt(to, 0, from, size_bytes, options);
+}
+
+absl::Status CopyOut(const Buffer& from, void* to, uint64_t size_bytes,
+                     const TransferOptions& options) {
+  if (from.is_null() || size_bytes != from.size()) {
+    return internal::WrongSizeError(from, size_bytes, "CopyOutAt or a view");
+  }
+  return CopyOutAt(from, 0, to, size_bytes, options);
+}
+
+absl::Status CopyInAt(const Buffer& to, uint64_t offset_bytes, const void* from,
+                      uint64_t size_bytes, const TransferOptions& options) {
+  absl::Status status = CheckTransfer(from, size_bytes, options);
+  if (!status.ok()) return status;
+  status = internal::BeginAccess(to, Access::kWrite, offset_bytes, size_bytes,
+                                 DeadlineAfter(options.timeout));
+  if (!status.ok() || size_bytes == 0) return status;
+  return RunNow(Move::In(to, offset_bytes, from, size_bytes), options);
+}
+
+absl::Status CopyOutAt(const Buffer& from, uint64_t offset_bytes, void* to, uint64_t size_bytes,
+                       const TransferOptions& options) {
+  absl::Status status = CheckTransfer(to, size_bytes, options);
+  if (!status.ok()) return status;
+  status = internal::BeginAccess(from, Access::kRead, offset_bytes, size_bytes,
+                                 DeadlineAfter(options.timeout));
+  if (!status.ok() || size_bytes == 0) return status;
+  return RunNow(Move::Out(from, offset_bytes, to, size_bytes), options);
+}
+
+absl::StatusOr<Fence> CopyInAsync(const Buffer& to, const void* from, uint64_t size_bytes,
+                                  const TransferOptions& options) {
+  if (to.is_null() || size_bytes != to.size()) {
+    return internal::WrongSizeError(to, size_bytes, "a view");
+  }
+  absl::Status status = CheckTransfer(from, size_bytes, options);
+  if (status.ok()) status = internal::PrepareAccess(to, Access::kWrite, 0, size_bytes);
+  if (!status.ok()) return status;
+  if (size_bytes == 0) return Fence();
+  return RunWhenFree({{to, Access::kWrite}}, options, Move::In(to, 0, from, size_bytes));
+}
+
+absl::StatusOr<Fence> CopyOutAsync(const Buffer& from, void* to, uint64_t size_bytes,
+                                   const TransferOptions& options) {
+  if (from.is_null() || size_bytes != from.size()) {
+    return internal::WrongSizeError(from, size_bytes, "a view");
+  }
+  absl::Status status = CheckTransfer(to, size_bytes, options);
+  if (status.ok()) status = internal::PrepareAccess(from, Access::kRead, 0, size_bytes);
+  if (!status.ok()) return status;
+  if (size_bytes == 0) return Fence();
+  return RunWhenFree({{from, Access::kRead}}, options, Move::Out(from, 0, to, size_bytes));
+}
+
+// --- Between buffers
+
+absl::Status CopyFrom(const Buffer& to, const Buffer& source, const TransferOptions& options) {
+  if (to.is_null() || source.is_null()) return internal::NullBufferError();
+  if (source.size() != to.size()) {
+    return internal::WrongSizeError(to, source.size(), "CopyRegionFrom");
+  }
+  return CopyRegionFrom(to, source, 0, 0, to.size(), options);
+}
+
+absl::Status CopyRegionFrom(const Buffer& to, const Buffer& source, uint64_t source_offset_bytes,
+                            uint64_t offset_bytes, uint64_t size_bytes,
+                            const TransferOptions& options) {
+  absl::Status status = CheckOptions(options);
+  if (!status.ok()) return status;
+  const bool free = internal::IsFree(to, Access::kWrite) &&
+                    internal::IsFree(source, Access::kRead) &&
+                    WindowFits(offset_bytes, size_bytes, to.size()) &&
+                    WindowFits(source_offset_bytes, size_bytes, source.size());
+  if (!free) {
+    // Both are checked before either is allocated, and allocated before either is waited for.
+    const absl::Time deadline = DeadlineAfter(options.timeout);
+    status = internal::CheckAccess(to, Access::kWrite, offset_bytes, size_bytes);
+    if (status.ok()) {
+      status = internal::PrepareAccess(source, Access::kRead, source_offset_bytes, size_bytes);
+    }
+    if (status.ok()) {
+      status = internal::PrepareAccess(to, Access::kWrite, offset_bytes, size_bytes);
+    }
+    if (status.ok() && size_bytes > 0) {
+      status =
+          internal::BeginAccess(source, Access::kRead, source_offset_bytes, size_bytes, deadline);
+    }
+    if (status.ok() && size_bytes > 0) {
+      status = internal::BeginAccess(to, Access::kWrite, offset_bytes, size_bytes, deadline);
+    }
+  }
+  if (!status.ok() || size_bytes == 0) return status;
+  return RunNow(Move::Between(to, offset_bytes, source, source_offset_bytes, size_bytes), options);
+}
+
+absl::StatusOr<Fence> CopyFromAsync(const Buffer& to, const Buffer& source,
+                                    const TransferOptions& options) {
+  if (to.is_null() || source.is_null()) return internal::NullBufferError();
+  const uint64_t size = to.size();
+  if (source.size() != size) return internal::WrongSizeError(to, source.size(), "views");
+  absl::Status status = CheckOptions(options);
+  if (status.ok()) status = internal::CheckAccess(to, Access::kWrite, 0, size);
+  if (status.ok()) status = internal::PrepareAccess(source, Access::kRead, 0, size);
+  if (status.ok()) status = internal::PrepareAccess(to, Access::kWrite, 0, size);
+  if (!status.ok()) return status;
+  if (size == 0) return Fence();
+  return RunWhenFree({{source, Access::kRead}, {to, Access::kWrite}}, options,
+                     Move::Between(to, 0, source, 0, size));
+}
+
+// --- Fills
+
+absl::Status Fill(const Buffer& buffer, absl::Span<const std::byte> bytes,
+                  const TransferOptions& options) {
+  absl::StatusOr<FillPattern> pattern = PatternOf(bytes);
+  if (!pattern.ok()) return pattern.status();
+  absl::Status status = CheckOptions(options);
+  if (!status.ok()) return status;
+  status = internal::BeginAccess(buffer, Access::kWrite, 0, buffer.size(),
+                                 DeadlineAfter(options.timeout));
+  if (!status.ok() || buffer.size() == 0) return status;
+  return RunNow(Move::Filling(buffer, *pattern), options);
+}
+
+absl::StatusOr<Fence> FillAsync(const Buffer& buffer, absl::Span<const std::byte> bytes,
+                                const TransferOptions& options) {
+  absl::StatusOr<FillPattern> pattern = PatternOf(bytes);
+  if (!pattern.ok()) return pattern.status();
+  absl::Status status = CheckOptions(options);
+  if (status.ok()) status = internal::PrepareAccess(buffer, Access::kWrite, 0, buffer.size());
+  if (!status.ok()) return status;
+  if (buffer.size() == 0) return Fence();
+  return RunWhenFree({{buffer, Access::kWrite}}, options, Move::Filling(buffer, *pattern));
+}
+
+}  // namespace tenure
