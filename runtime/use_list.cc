@@ -28,7 +28,8 @@ class ReachedFences {
 void UseList::DropReached() {
   ReachedFences reached;
   std::erase_if(uses_, [&](const Use& use) {
-    return reached.Has(use.fence) && use.fence.WaitUntil(absl::InfinitePast()).ok();
+    return reached.Has(use.fence) &&
+           (use.fence.WasTold() || use.fence.WaitUntil(absl::InfinitePast()).ok());
   });
 }
 

@@ -43,13 +43,14 @@ class UseList {
   std::vector<Fence> Conflicts(uint64_t begin, uint64_t end, Access access)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The same. If one of the uses has ended with an error, gives that
-  // error instead, and drops the use.
+  // The same. If one of the uses has ended with an error that nobody has been told, gives
+  // that error instead, and drops the use.
   absl::StatusOr<std::vector<Fence>> Pending(uint64_t begin, uint64_t end, Access access)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Waits for these. A use that ended with an error gives that error, once, and is dropped. The
-  // error of a timeline that failed stays.
+  // Waits for these. A use that ended with an error gives that error, once, and is dropped. It
+  // gives none if a wait for its fence has told the error already. The error of a timeline that
+  // failed stays.
   absl::Status Wait(uint64_t begin, uint64_t end, Access access, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -15,8 +15,13 @@ void Completion::Finish(absl::Status status) {
 absl::Status Completion::Wait(uint64_t, absl::Time deadline) {
   auto done = [this] { return done_.load(std::memory_order_relaxed); };
   absl::MutexLock lock(&mutex_);
-  if (mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) return status_;
-  return absl::DeadlineExceededError("waited in vain for host work to end");
+  if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
+    return absl::DeadlineExceededError("waited in vain for host work to end");
+  }
+  if (!status_.ok() && deadline != absl::InfinitePast()) {
+    told_.store(true, std::memory_order_release);
+  }
+  return status_;
 }
 
 void HostTimeline::Signal(uint64_t value) {

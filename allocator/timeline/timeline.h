@@ -46,7 +46,11 @@ class Timeline {
 
   // Blocks until `value` is reached, the timeline fails, or `deadline`. Work that ended with an
   // error has reached its value (nobody touches its bytes any more) and gives that error here.
+  // With absl::InfinitePast() it only looks: an error that it gives then has not been told.
   virtual absl::Status Wait(uint64_t value, absl::Time deadline) = 0;
+
+  // Whether a wait has told somebody the error that the work at `value` ended with.
+  virtual bool WasTold(uint64_t /*value*/) const { return false; }
 
   // OK, or why values beyond Reached() will never come and the end of the work is not known. Bytes
   // that such a timeline guards are quarantined: a faulted device may still touch them.
@@ -72,6 +76,9 @@ class Fence {
     return timeline_ == nullptr ? absl::OkStatus() : timeline_->Wait(value_, deadline);
   }
 
+  // Whether a wait has given the error of this work to somebody (Timeline::WasTold).
+  bool WasTold() const { return timeline_ != nullptr && timeline_->WasTold(value_); }
+
   const std::shared_ptr<Timeline>& timeline() const { return timeline_; }  // null: reached
   uint64_t value() const { return value_; }
 
@@ -88,11 +95,13 @@ class Completion final : public Timeline {
 
   uint64_t Reached() const override { return done_.load(std::memory_order_acquire) ? 1 : 0; }
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
+  bool WasTold(uint64_t) const override { return told_.load(std::memory_order_acquire); }
   absl::Status Failure() const override { return absl::OkStatus(); }
 
  private:
   absl::Mutex mutex_;
   std::atomic<bool> done_{false};  // written under mutex_
+  std::atomic<bool> told_{false};  // whether a wait has given status_, which is not OK
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -124,7 +124,12 @@ TEST_F(CopyAsyncTest, TimeoutsEndTheCopyAndNotTheQueue) {
   ASSERT_OK(copy);
   EXPECT_CODE(DeadlineExceeded, copy->Wait());
   EXPECT_TRUE(copy->IsReached());
-  // The next access to the bytes that were not written tells it too, once.
+  // The wait has told it, so nobody else is told.
+  EXPECT_OK(y.Bytes());
+  copy = y.CopyFromAsync(x, {.timeout = absl::Milliseconds(3)});
+  ASSERT_OK(copy);
+  while (!copy->IsReached()) absl::SleepFor(absl::Milliseconds(1));
+  // Nobody has waited: the next access to the bytes that were not written tells it, once.
   EXPECT_CODE(DeadlineExceeded, y.Bytes());
   EXPECT_OK(y.Bytes());
   device_->Signal(1);
