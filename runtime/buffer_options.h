@@ -1,4 +1,4 @@
-// What can be said when buffers are made and when bytes are moved.
+// Options for making buffers and for moving bytes.
 //
 // Example: x.CopyIn(data, size, {.timeout = absl::Seconds(1), .max_threads = 2});
 //
@@ -31,7 +31,7 @@ struct BufferSpec {
   BufferOptions options = {};
 };
 
-// How a transfer with host memory, or between buffers, goes about it.
+// Of transfers with host memory and between buffers.
 struct TransferOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
   int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off

@@ -1,17 +1,17 @@
 // CopyInMany, CopyOutMany: many small copies with host memory, waited for once.
 //
-// Why: a copy to a device that is waited for takes 6 to 7 us, whatever its size up to some KiB. A
-// step's hundred scalars one by one take 0.63 ms, together 0.24 (docs/cuda.md).
+// Why: a copy to a device, with the wait for its end, takes 6 to 7 us for any size up to some KiB.
+// A hundred scalars of a step take 0.63 ms one by one, and 0.24 ms together (docs/cuda.md).
 //
 //   RETURN_IF_ERROR(CopyInMany({{lr, &lr_value, 4}, {step, &step_value, 8}, {mask, bits, 512}}));
 //
-// Parts of one space go together where its allocator can do that (BatchCapability), in their order;
-// the others one by one.
+// Neighbouring parts of one allocator go together if it has a BatchCapability. All others are
+// copied one by one. The order of the parts is kept.
 //
 // Cost: on CUDA about 2.4 us a part of up to 64 KiB, and one wait for each MiB of them.
 // Thread safety: thread-safe, as Buffer's copies are. Ownership: borrows host memory and buffers
-// for the call. Errors: Buffer's, with the number of the part; parts before it may have been
-// copied. Options: timeout counts for all together; queue is Unimplemented.
+// for the call. Errors: those of Buffer's copies, with the number of the part; parts before it may
+// have been copied. Options: the timeout is for all parts together; a queue is Unimplemented.
 
 #ifndef TENURE_RUNTIME_COPY_MANY_H_
 #define TENURE_RUNTIME_COPY_MANY_H_

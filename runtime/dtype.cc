@@ -98,7 +98,7 @@ std::string_view Name(DType dtype) { return kNames[static_cast<uint8_t>(dtype)];
 
 absl::StatusOr<DType> ParseDType(std::string_view name) {
   const auto& table = Table();
-  // torch's and numpy's spellings are ours behind a prefix.
+  // torch and numpy use the same names behind a prefix.
   std::string_view bare = name;
   for (std::string_view prefix : {"torch.", "numpy.", "np."}) {
     if (bare.substr(0, prefix.size()) == prefix) bare.remove_prefix(prefix.size());

@@ -69,7 +69,7 @@ bool IsComplex(DType dtype);
 
 // "float32", "bfloat16", "float8_e4m3fn", "int4", "bool", "complex64", ...
 std::string_view Name(DType dtype);
-// Takes the names above and the short ones in use: f32, bf16, f8e4m3fn, i64, u8, s8, c64, half,
+// Takes the names above and the usual short ones: f32, bf16, f8e4m3fn, i64, u8, s8, c64, half,
 // double, ...
 absl::StatusOr<DType> ParseDType(std::string_view name);
 

@@ -1,8 +1,8 @@
 // Element types: C++ values for the dtypes that C++ has no type for, and kDTypeOf, which names the
 // dtype of a C++ type.
 //
-// Why: a kernel of one's own, a test or a host program wants As<BFloat16>() and
-// Item<Float8E4M3FN>() to be as plain as As<float>().
+// Why: kernels, tests and host programs can write As<BFloat16>() and Item<Float8E4M3FN>() as
+// plainly as As<float>().
 //
 // Example:
 //   Float16 half(0.1f);               // rounded to nearest, ties to even
@@ -20,9 +20,9 @@
 //   Float8E8M0FNU     8       8     127  2^127        NaN                0xff    none: 2^-127
 //   Float4E2M1FN      4       2       1  6            6                  none: 6 +0 -0
 //
-// Float8E8M0FNU holds powers of two and nothing else: zero becomes its smallest value, what is
-// negative NaN. Float4E2M1FN, Int4, UInt4, Int2 and UInt2 take a byte each as C++ values and are
-// packed in tensors, so they serve Get, Set and Item, and not As.
+// Float8E8M0FNU holds powers of two only: zero becomes its smallest value, and negative values
+// become NaN. Float4E2M1FN, Int4, UInt4, Int2 and UInt2 take a byte each as C++ values and are
+// packed in tensors. So they can be used with Get, Set, Item and FillWith, but not with As.
 //
 // Cost: widening is a few integer operations, rounding some ten. Every function is constexpr.
 // Thread safety: values and pure functions. Errors: none.
@@ -118,7 +118,7 @@ using UInt2 = internal::NarrowInt<2, false, DType::kUInt2>;
 namespace internal {
 
 template <typename T>
-struct DTypeOf {};  // of no tensor element
+struct DTypeOf {};  // T is no tensor element
 template <typename T>
 requires std::same_as<const DType, decltype(T::kDType)>
 struct DTypeOf<T> : std::integral_constant<DType, T::kDType> {
@@ -132,8 +132,8 @@ struct IntegerDType
                     : sizeof(T) == 4 ? (std::is_signed_v<T> ? DType::kInt32 : DType::kUInt32)
                     : sizeof(T) == 2 ? (std::is_signed_v<T> ? DType::kInt16 : DType::kUInt16)
                                      : (std::is_signed_v<T> ? DType::kInt8 : DType::kUInt8)> {};
-// By name, so that `char` and the character types, which are no numbers, stay out, and `long` and
-// `long long` are both in.
+// Listed by name: `char` and the character types are no numbers and stay out, and both `long` and
+// `long long` are in.
 template <>
 struct DTypeOf<signed char> : IntegerDType<signed char> {};
 template <>
@@ -176,7 +176,7 @@ concept Element = requires {
 template <Element T>
 inline constexpr DType kDTypeOf = internal::DTypeOf<std::remove_cv_t<T>>::value;
 
-// Whether a tensor's elements can be seen as an array of T: not if they are packed.
+// Whether the elements of a tensor can be seen as an array of T. Packed ones can't.
 template <typename T>
 concept ByteSizedElement = Element<T> && IsByteSized(kDTypeOf<T>);
 

@@ -1,7 +1,7 @@
 // Codecs: how the narrow floating-point formats of element_types.h are encoded.
 //
-// One template for all that have a sign, an exponent and a mantissa, because they differ in no more
-// than widths, bias and in what stands at the ends of their range.
+// One template serves all formats with a sign, an exponent and a mantissa. They differ only in
+// widths, in the bias, and in the codes at the ends of their range.
 //
 // Example: internal::FloatCodec<5, 10, 15, internal::FloatFlavor::kIeee>::Encode(1.0f) == 0x3c00
 //
@@ -111,8 +111,9 @@ struct FloatCodec {
   }
 };
 
-// The float that a double lies at or next to, with its last bit set if the double is no float. A
-// narrower format then rounds it as it would have rounded the double: no tie is made up on the way.
+// The float that equals the double. If there is none: the next one towards zero, with its last bit
+// set, which tells a narrower format that the double lies above it. Rounding to the nearest float
+// instead could make a tie out of a value just above one, and the format would round it down.
 constexpr float RoundToOdd(double value) {
   constexpr double kLargest = 0x1.fffffep127;
   if (value > kLargest) return std::numeric_limits<float>::infinity();

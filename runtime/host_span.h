@@ -1,7 +1,7 @@
 // NdSpan: host memory seen as a dense n-d array, row-major.
 //
-// Why: As<T>() gives the elements in a row; those who index by coordinates should not have to
-// multiply dimensions themselves.
+// Why: As<T>() gives the elements in a row. With an NdSpan nobody has to multiply dimensions to
+// find an element by its coordinates.
 //
 // Example:
 //   ASSIGN_OR_RETURN(NdSpan<float> m, buffer.AsShapedMutable<float>());   // of shape [3,4]
@@ -9,11 +9,11 @@
 //   ASSIGN_OR_RETURN(float* x, m.At({2, 5}));   // OutOfRange
 //   for (float& x : m.flat()) x = 0;
 //
-// Cost: as much as writing the index arithmetic by hand; 144 bytes.
+// Cost: that of index arithmetic written by hand; 144 bytes.
 // Thread safety: thread-compatible value; two threads that write one element race, as with any
 // memory. Ownership: borrows the memory, as absl::Span does.
 // Errors: At gives InvalidArgument (wrong number of indices) and OutOfRange. operator() asserts
-// both in debug builds alone.
+// both, in debug builds only.
 
 #ifndef TENURE_RUNTIME_HOST_SPAN_H_
 #define TENURE_RUNTIME_HOST_SPAN_H_
@@ -45,7 +45,7 @@ class NdSpan {
     int64_t stride = 1;
     for (int axis = shape.rank(); axis-- > 0;) {
       strides_[axis] = stride;
-      // No element is ever looked for where a dimension is 0, and elsewhere nothing can wrap.
+      // With a dimension of 0 there is no element to find. Otherwise the product can't wrap.
       if (size_ > 0) stride *= shape.dim(axis);
     }
   }
@@ -75,7 +75,7 @@ class NdSpan {
     assert(static_cast<int>(sizeof...(I)) == rank() && "one index for each dimension");
     int axis = 0;
     int64_t at = 0;
-    // Of rank 0 there is nothing to add up.
+    // With rank 0 there is nothing to add.
     ((at += Along(axis, static_cast<int64_t>(index)), ++axis), ...);
     return data_[at];
   }

@@ -34,7 +34,7 @@ absl::StatusOr<Shape> Shape::Of(absl::Span<const int64_t> dims) {
 }
 
 uint64_t Shape::elements() const {
-  // A zero anywhere may stand beside dimensions whose product alone would wrap.
+  // The product of the other dimensions may wrap if one of them is 0.
   uint64_t n = 1;
   for (int64_t dim : dims()) {
     if (dim == 0) return 0;

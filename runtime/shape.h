@@ -1,7 +1,7 @@
 // Shape: the dimensions of a tensor, rank 0 to 8, held in place.
 //
-// Why 8: it is what ML compilers use at most, and a handle that carries its shape without a heap
-// allocation makes views as cheap as a reference count.
+// Why 8: ML compilers use no more. With the shape inside the handle, a view needs no heap
+// allocation and costs little more than a reference count.
 //
 // Example:
 //   ASSIGN_OR_RETURN(Shape shape, Shape::Of({2, 3, 4}));

@@ -42,8 +42,8 @@ namespace tenure {
 
 class Storage;
 
-// A counted reference. kUnit: 1 for handles, 2^32 for internal references, so that one atomic word
-// counts both.
+// A counted reference. kUnit is 1 for handles and 2^32 for internal references, so that one atomic
+// word counts both.
 template <uint64_t kUnit>
 class StorageReference {
  public:
@@ -115,7 +115,7 @@ class Storage {
   // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The three below: only when is_allocated(). Windows of this storage start at root_offset() of
+  // Call these three only when is_allocated(). Windows of this storage start at root_offset() of
   // root().
   const Allocation& root() const { return *root_; }
   uint64_t root_offset() const { return root_offset_; }
@@ -159,7 +159,7 @@ class Storage {
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(uint64_t unit) {
-    // The only owner needs no atomic subtraction: nobody else can add to it.
+    // The only owner needs no atomic subtraction, because no other thread can add a reference.
     if (refs_.load(std::memory_order_acquire) == unit ||
         refs_.fetch_sub(unit, std::memory_order_acq_rel) == unit) {
       Destroy(this);
