@@ -130,14 +130,14 @@ struct MoveBetween {
   absl::StatusOr<Fence> operator()(const CopyOptions& options) const {
     absl::Status status = CheckQueue(options, {&AllocatorOf(storage), &AllocatorOf(source)});
     if (!status.ok()) return status;
-    absl::StatusOr<Fence> fence = CopyTable::Default().Copy({&AllocatorOf(storage), to},
-                                                            {&AllocatorOf(source), from}, options);
+    const CopyEnd target{&AllocatorOf(storage), to}, origin{&AllocatorOf(source), from};
+    absl::StatusOr<Fence> fence = CopyTable::For(target, origin).Copy(target, origin, options);
     if (fence.ok()) NotifyMoved(Event::Kind::kCopy, *storage, source->id(), to);
     return fence;
   }
   bool CanWaitFor(const Fence& fence, const Queue* queue) const {
-    return CopyTable::Default().CanWaitFor({&AllocatorOf(storage), to},
-                                           {&AllocatorOf(source), from}, fence, queue);
+    const CopyEnd target{&AllocatorOf(storage), to}, origin{&AllocatorOf(source), from};
+    return CopyTable::For(target, origin).CanWaitFor(target, origin, fence, queue);
   }
 };
 
