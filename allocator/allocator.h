@@ -21,6 +21,7 @@
 #ifndef TENURE_ALLOCATOR_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_ALLOCATOR_H_
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -36,6 +37,8 @@
 
 namespace tenure {
 
+class CopyTable;
+
 // What a space is like. Numbers are bytes; kUnlimited where there is no limit.
 struct SpaceTraits {
   static constexpr uint64_t kUnlimited = ~uint64_t{0};
@@ -47,6 +50,9 @@ struct SpaceTraits {
   bool has_bytes = true;                       // false: `null`
   bool host_readable = true;                   // zero-copy access through Allocation::host
   bool host_writable = true;
+  // Reading in place may fault (a mapping of a file that has shrunk since). Copies then read by
+  // CopyOut, which returns an error instead.
+  bool host_reads_may_fault = false;
   bool device_readable = false;  // by kernels of the space's device
   bool device_writable = false;
 };
@@ -152,6 +158,15 @@ class Allocator {
   // The bytes of `region` in terms of root().
   virtual SubRegion RootRegion(const SubRegion& region) { return region; }
 
+  // The routes by which buffers of this allocator are copied to those of others
+  // (copy/copy_table.h): what this allocator was bound to, or else its upstream. Null: nothing was
+  // bound. Registry binds its allocators to its own table.
+  const CopyTable* copy_table();
+  // The table is borrowed and must outlive the allocator.
+  void BindCopyTable(const CopyTable* table) {
+    copy_table_.store(table, std::memory_order_release);
+  }
+
   // The capability, or null. Borrowed; lives as long as the allocator.
   template <typename C>
   C* Capability() {
@@ -164,12 +179,23 @@ class Allocator {
   static void* FindCapabilityIn(Allocator& allocator, std::string_view name) {
     return allocator.FindCapability(name);
   }
+
+ private:
+  std::atomic<const CopyTable*> copy_table_{nullptr};
 };
 
 inline Allocator& Allocator::root() {
   Allocator* allocator = this;
   while (Allocator* next = allocator->upstream()) allocator = next;
   return *allocator;
+}
+
+inline const CopyTable* Allocator::copy_table() {
+  for (Allocator* allocator = this; allocator != nullptr; allocator = allocator->upstream()) {
+    const CopyTable* table = allocator->copy_table_.load(std::memory_order_acquire);
+    if (table != nullptr) return table;
+  }
+  return nullptr;
 }
 
 }  // namespace tenure

@@ -94,9 +94,9 @@ absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator
   }
   if (request.hints.sharing != Sharing::kNone &&
       allocator.Capability<ShareCapability>() == nullptr) {
-    return absl::UnimplementedError(absl::StrCat(allocator.space().ToString(),
-                                                 " can't share bytes with other processes",
-                                                 Named(request), "; use a space 'cuda:N'"));
+    return absl::UnimplementedError(
+        absl::StrCat(allocator.space().ToString(), " can't share bytes with other processes",
+                     Named(request), "; use a space whose allocator has a ShareCapability"));
   }
   const uint64_t largest = allocator.traits().max_allocation_bytes;
   if (!request.imports() && request.size_bytes > largest) {

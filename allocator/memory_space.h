@@ -1,26 +1,27 @@
-// MemorySpace: where bytes can live, as a value that is parsed from and printed
-// as one string.
+// MemorySpace: where bytes can live, as a value that is parsed from and printed as one string.
 //
 //   cpu                  ordinary host memory
-//   disk:/path/file      a mapped file, read-only; everything after the first
-//                        colon is the path, byte for byte
+//   disk:/path/file      a mapped file, read-only; everything after the first colon is the path,
+//                        byte for byte
 //   null                 sizes and ids, but no bytes: for planning without memory
 //   cuda:0               memory of CUDA device 0
 //   cuda-unified:0       its managed memory
 //   cuda-pinned:0        host memory that is page-locked for it
 //   vulkan:0             memory of Vulkan device 0
-//   vulkan-upload:0      what the host writes and it reads
-//   vulkan-readback:0    what it writes and the host reads
+//   vulkan-upload:0      memory that the host writes and the device reads
+//   vulkan-readback:0    memory that the device writes and the host reads
+//
+// Drivers and programs add names of their own (space_kind.h).
 //
 // Example:
 //   ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
-//   space.kind() == SpaceKind::kCuda
+//   space.kind().name() == "cuda"
 //   space.ordinal() == 1
 //   space.ToString() == "cuda:1"
 //
 // A device space without a number is device 0 ("cuda" is "cuda:0").
-// Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument
-// and lists what there is.
+// Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument and lists the spaces
+// that are declared.
 
 #ifndef TENURE_ALLOCATOR_MEMORY_SPACE_H_
 #define TENURE_ALLOCATOR_MEMORY_SPACE_H_
@@ -32,24 +33,15 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "tenure/allocator/reserved_spaces.h"
+#include "tenure/allocator/space_kind.h"
 
 namespace tenure {
 
-enum class SpaceKind : uint8_t {
-  kCpu,
-  kDisk,
-  kNull,
-  kCuda,
-  kCudaUnified,
-  kCudaPinned,
-  kVulkan,
-  kVulkanUpload,
-  kVulkanReadback,
-};
-inline constexpr int kSpaceKindCount = 9;
-
-// "cpu", "cuda-unified", ...: the part before the colon.
-std::string_view SpaceKindName(SpaceKind kind);
+// The spaces of a machine without a device. Those of devices are declared by their drivers.
+inline constexpr SpaceKind kCpuSpace(kReservedSpaces[0]);
+inline constexpr SpaceKind kDiskSpace(kReservedSpaces[1]);
+inline constexpr SpaceKind kNullSpace(kReservedSpaces[2]);
 
 class MemorySpace {
  public:
@@ -57,16 +49,20 @@ class MemorySpace {
 
   static absl::StatusOr<MemorySpace> Parse(std::string_view text);
   static MemorySpace Cpu() { return {}; }
-  static MemorySpace Null() { return MemorySpace(SpaceKind::kNull, 0, {}); }
-  static MemorySpace Disk(std::string path) {
-    return MemorySpace(SpaceKind::kDisk, 0, std::move(path));
-  }
+  static MemorySpace Null() { return MemorySpace(kNullSpace, 0, {}); }
+  static MemorySpace Disk(std::string path) { return MemorySpace(kDiskSpace, 0, std::move(path)); }
   // For the kinds that have devices; others ignore the ordinal.
-  static MemorySpace Device(SpaceKind kind, uint32_t ordinal);
+  static MemorySpace Device(SpaceKind kind, uint32_t ordinal) {
+    return MemorySpace(kind, kind.form() == SpaceKind::Form::kOrdinal ? ordinal : 0, {});
+  }
+  // For the kinds that have a path; others ignore it.
+  static MemorySpace AtPath(SpaceKind kind, std::string path) {
+    return MemorySpace(kind, 0, kind.form() == SpaceKind::Form::kPath ? std::move(path) : "");
+  }
 
   SpaceKind kind() const { return kind_; }
   uint32_t ordinal() const { return ordinal_; }
-  const std::string& path() const { return path_; }  // of disk spaces; empty otherwise
+  const std::string& path() const { return path_; }  // empty where the kind has none
   std::string ToString() const;
 
   friend bool operator==(const MemorySpace&, const MemorySpace&) = default;
@@ -82,7 +78,7 @@ class MemorySpace {
   MemorySpace(SpaceKind kind, uint32_t ordinal, std::string path)
       : kind_(kind), ordinal_(ordinal), path_(std::move(path)) {}
 
-  SpaceKind kind_ = SpaceKind::kCpu;
+  SpaceKind kind_ = kCpuSpace;
   uint32_t ordinal_ = 0;
   std::string path_;
 };

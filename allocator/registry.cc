@@ -1,51 +1,74 @@
 #include "tenure/allocator/registry.h"
 
+#include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/cpu/cpu_allocator.h"
-#include "tenure/allocator/cuda/allocators.h"
-#include "tenure/allocator/mmap/mmap_allocator.h"
-#include "tenure/allocator/null/null_allocator.h"
+#include "absl/strings/str_join.h"
+#include "tenure/allocator/copy/copy_table.h"
 
 namespace tenure {
-namespace {
 
-absl::Status NotBuilt(const MemorySpace& space) {
-  return absl::UnimplementedError(absl::StrCat(
-      "there is no allocator for ", space.ToString(),
-      " in this registry; built in are cpu, disk:/path, null, cuda:N, cuda-unified:N and "
-      "cuda-pinned:N, and Registry::Register or "
-      "SetFactory adds others"));
-}
-
-}  // namespace
-
-Registry::Registry() {
-  absl::MutexLock lock(&mutex_);
-  auto factory = [this](SpaceKind kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) -> Factory& {
-    return factories_[static_cast<int>(kind)];
-  };
-  factory(SpaceKind::kCpu) = [](const MemorySpace&) { return std::make_unique<CpuAllocator>(); };
-  factory(SpaceKind::kDisk) =
-      [](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
-    return MmapAllocator::Open(space.path());
-  };
-  for (const SpaceKind kind : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
-    factory(kind) = [](const MemorySpace& space) { return cuda::MakeAllocator(space); };
-  }
-  factory(SpaceKind::kNull) = [](const MemorySpace&) { return std::make_unique<NullAllocator>(); };
-}
+Registry::Registry(CopyTable* shared)
+    : own_copy_table_(shared == nullptr ? std::make_unique<CopyTable>() : nullptr),
+      copy_table_(shared == nullptr ? own_copy_table_.get() : shared) {}
 
 Registry::~Registry() = default;
 
-std::unique_ptr<Registry> Registry::MakeEmpty() {
-  return std::unique_ptr<Registry>(new Registry(Empty{}));
+std::unique_ptr<Registry> Registry::MakeEmpty(CopyTable* shared) {
+  return std::unique_ptr<Registry>(new Registry(shared));
 }
 
-Registry& Registry::Default() {
-  static Registry* const registry = new Registry;
-  return *registry;
+absl::Status Registry::AddDriver(SpaceDriver driver) {
+  if (driver.factory == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the driver '", driver.name, "' has no factory; give it one"));
+  }
+  for (const SpaceKind kind : driver.spaces) {
+    if (kind.driver() != driver.name) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the space '", kind.Pattern(), "' is declared as one of the driver '", kind.driver(),
+          "', not of '", driver.name, "'; give the driver the name that its spaces have"));
+    }
+    if (absl::Status status = SpaceKind::Declare(kind.declaration()).status(); !status.ok()) {
+      return status;
+    }
+  }
+  const auto routes = driver.routes;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const SpaceDriver& other : drivers_) {
+      if (other.name != driver.name) continue;
+      return absl::AlreadyExistsError(
+          absl::StrCat("this registry has the driver '", driver.name,
+                       "' already; use SetFactory to make its allocators in another way"));
+    }
+    for (const SpaceKind kind : driver.spaces) {
+      // What SetFactory was given before stays.
+      if (factories_.try_emplace(kind, driver.factory).second) kinds_.push_back(kind);
+    }
+    drivers_.push_back(std::move(driver));
+  }
+  if (routes != nullptr) routes(*copy_table_);
+  return absl::OkStatus();
+}
+
+absl::Status Registry::NotBuilt(const MemorySpace& space) const {
+  const auto pattern = [](std::string* out, SpaceKind kind) { out->append(kind.Pattern()); };
+  const std::vector<SpaceKind> kinds = Kinds();
+  return absl::UnimplementedError(
+      absl::StrCat("there is no allocator for ", space.ToString(), " in this registry; it has ",
+                   kinds.empty() ? "no spaces" : absl::StrJoin(kinds, ", ", pattern),
+                   ", and Registry::AddDriver, SetFactory or Register adds others"));
+}
+
+void Registry::Bind(Allocator& allocator) {
+  const CopyTable* known = allocator.copy_table();
+  if (known == copy_table_) return;
+  // An allocator that was made without a registry brings the routes of its driver.
+  if (known != nullptr) copy_table_->AddMissing(*known);
+  allocator.BindCopyTable(copy_table_);
 }
 
 absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
@@ -58,20 +81,23 @@ absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
       if (!entry.being_made) break;
       made_.Wait(&mutex_);
     }
-    factory = factories_[static_cast<int>(space.kind())];
+    const auto found = factories_.find(space.kind());
+    if (found != factories_.end()) factory = found->second;
     if (factory == nullptr) {
       entries_.erase(space);
-      return NotBuilt(space);
+    } else {
+      entries_[space].being_made = true;
     }
-    entries_[space].being_made = true;
   }
-  // Without the lock: a factory may take long, or ask this registry for the
-  // allocators of other spaces.
+  if (factory == nullptr) return NotBuilt(space);
+  // Without the lock: a factory may take long, or ask this registry for the allocators of other
+  // spaces.
   absl::StatusOr<std::unique_ptr<Allocator>> made = factory(space);
   if (made.ok() && *made == nullptr) {
     made = absl::InternalError(
         absl::StrCat("the factory of ", space.ToString(), " returned null without an error"));
   }
+  if (made.ok()) Bind(**made);
   absl::MutexLock lock(&mutex_);
   made_.SignalAll();
   if (!made.ok()) {
@@ -97,13 +123,21 @@ absl::StatusOr<Allocator*> Registry::Register(std::unique_ptr<Allocator> allocat
                      " has its allocator already; register before its first use, or use a "
                      "registry of your own"));
   }
+  Bind(*allocator);
   entry.allocator = std::move(allocator);
   return entry.allocator.get();
 }
 
 void Registry::SetFactory(SpaceKind kind, Factory factory) {
   absl::MutexLock lock(&mutex_);
-  factories_[static_cast<int>(kind)] = std::move(factory);
+  const auto known = std::find(kinds_.begin(), kinds_.end(), kind);
+  if (factory == nullptr) {
+    factories_.erase(kind);
+    if (known != kinds_.end()) kinds_.erase(known);
+    return;
+  }
+  factories_[kind] = std::move(factory);
+  if (known == kinds_.end()) kinds_.push_back(kind);
 }
 
 std::vector<Allocator*> Registry::Allocators() const {
@@ -113,6 +147,27 @@ std::vector<Allocator*> Registry::Allocators() const {
     if (entry.allocator != nullptr) all.push_back(entry.allocator.get());
   }
   return all;
+}
+
+std::vector<SpaceKind> Registry::Kinds() const {
+  absl::MutexLock lock(&mutex_);
+  return kinds_;
+}
+
+absl::StatusOr<std::vector<SpaceDevice>> Registry::Devices(std::string_view driver) const {
+  SpaceDriver found;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const SpaceDriver& known : drivers_) {
+      if (known.name == driver) found = known;
+    }
+  }
+  if (found.name.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("this registry has no driver '", driver, "'; Registry::AddDriver adds one"));
+  }
+  if (found.devices == nullptr) return std::vector<SpaceDevice>();
+  return found.devices();
 }
 
 }  // namespace tenure

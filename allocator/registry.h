@@ -1,32 +1,34 @@
-// Registry: memory space -> allocator, each made once and kept for as long as
-// the registry.
+// Registry: memory space -> allocator, each made once and kept for as long as the registry; and the
+// routes by which these allocators copy to each other.
 //
 // Example:
 //   Registry& all = Registry::Default();
 //   ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
 //
-//   auto small = std::make_unique<LimitingAllocator>(
-//       std::make_unique<CpuAllocator>(), 1 << 30);
-//   RETURN_IF_ERROR(my_registry.Register(std::move(small)));
+//   auto small = std::make_unique<LimitingAllocator>(std::make_unique<CpuAllocator>(), 1 << 30);
+//   RETURN_IF_ERROR(my_registry.Register(std::move(small)).status());
 //
-// The default registry knows cpu, null, disk and CUDA's three spaces, and refuses the names of
-// spaces that are not built. It is never destroyed, so its allocators outlive
-// every storage. A registry of one's own must outlive the storages made with
-// it; its allocators say on stderr when it does not.
+// The default registry has the drivers that allocator/builtin/ names, and refuses the names of
+// other spaces. It is never destroyed, so its allocators outlive every storage. A registry of one's
+// own must outlive the storages made with it; its allocators say on stderr when it does not.
+//
+// Each registry has a copy table of its own, in which its drivers register their routes. Copies go
+// by the table of the registry that the destination's allocator belongs to. The default registry's
+// table is CopyTable::Default(). Registries share a table only where they are made with one.
 //
 // Cost: Get is a lock and a hash lookup; keep the pointer.
-// Thread safety: thread-safe; an allocator that several threads ask for at once
-// is made once, and all of them wait for it. Ownership: owns the allocators;
-// callers borrow them. Errors: Unimplemented (a space that is not built),
-// Unavailable (its device or driver is absent), AlreadyExists (Register after the
-// space has its allocator), whatever making the allocator failed with (the next
-// Get tries again).
+// Thread safety: thread-safe; an allocator that several threads ask for at once is made once, and
+// all of them wait for it. Ownership: owns the allocators; callers borrow them.
+// Errors: Unimplemented (the registry has no driver for the space), Unavailable (its device or
+// driver is absent), AlreadyExists (Register after the space has its allocator; AddDriver for a
+// name or a space that the registry has), the error of making the allocator (the next Get tries
+// again).
 
 #ifndef TENURE_ALLOCATOR_REGISTRY_H_
 #define TENURE_ALLOCATOR_REGISTRY_H_
 
-#include <functional>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -36,24 +38,31 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/memory_space.h"
+#include "tenure/allocator/space_driver.h"
+#include "tenure/allocator/space_kind.h"
 
 namespace tenure {
 
+class CopyTable;
+
 class Registry {
  public:
-  using Factory =
-      std::function<absl::StatusOr<std::unique_ptr<Allocator>>(const MemorySpace& space)>;
+  using Factory = AllocatorFactory;
 
-  // One with the factories of everything built into this library.
+  // A registry with the drivers that are built in.
   Registry();
-  // One that knows nothing yet.
-  static std::unique_ptr<Registry> MakeEmpty();
+  // A registry that knows nothing yet. Null: with a copy table of its own. A table that is given is
+  // borrowed and must outlive the registry.
+  static std::unique_ptr<Registry> MakeEmpty(CopyTable* shared = nullptr);
   ~Registry();
   Registry(const Registry&) = delete;
   Registry& operator=(const Registry&) = delete;
 
   // The process's own.
   static Registry& Default();
+
+  // Adds the driver's spaces, and its routes to this registry's table.
+  absl::Status AddDriver(SpaceDriver driver) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The allocator of `space`, made now if there is none yet.
   absl::StatusOr<Allocator*> Get(const MemorySpace& space) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -68,19 +77,37 @@ class Registry {
   // Every allocator made so far, in no particular order.
   std::vector<Allocator*> Allocators() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The kinds of space that Get can make allocators of, in the order of their drivers.
+  std::vector<SpaceKind> Kinds() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The devices of a driver on this machine. NotFound if the registry has no such driver; the
+  // driver's own error if it can't be used here.
+  absl::StatusOr<std::vector<SpaceDevice>> Devices(std::string_view driver) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The routes between its allocators, for pairs that no driver has registered. Borrowed.
+  CopyTable& copy_table() { return *copy_table_; }
+
  private:
-  struct Empty {};
-  explicit Registry(Empty) {}
+  explicit Registry(CopyTable* shared);
 
   struct Entry {
     std::unique_ptr<Allocator> allocator;
     bool being_made = false;
   };
 
+  // Makes copies to and from the allocator go by this registry's table.
+  void Bind(Allocator& allocator);
+  absl::Status NotBuilt(const MemorySpace& space) const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::unique_ptr<CopyTable> own_copy_table_;  // null: shared with others
+  CopyTable* const copy_table_;
   mutable absl::Mutex mutex_;
   absl::CondVar made_;  // some entry is no longer being made
+  std::vector<SpaceDriver> drivers_ ABSL_GUARDED_BY(mutex_);
+  std::vector<SpaceKind> kinds_ ABSL_GUARDED_BY(mutex_);  // that have a factory
+  absl::flat_hash_map<SpaceKind, Factory> factories_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<MemorySpace, Entry> entries_ ABSL_GUARDED_BY(mutex_);
-  Factory factories_[kSpaceKindCount] ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tenure

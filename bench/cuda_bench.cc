@@ -177,7 +177,7 @@ void BM_Allocate(benchmark::State& state) {
   const int rounds = 200;
   for (auto _ : state) {
     {
-      auto allocator = Must(MakeAllocatorOn(Gpu(), SpaceKind::kCuda, {}));
+      auto allocator = Must(MakeAllocatorOn(Gpu(), kDeviceSpace, {}));
       auto [allocate, free] = TimeBoth<Allocation>(
           count, rounds, [&] { return *allocator->Allocate({.size_bytes = size}); },
           [&](const Allocation& a) { allocator->Deallocate(a, {}); });
@@ -255,7 +255,7 @@ double MixedStep(const Allocate& allocate, const Free& free) {
 void BM_Mixed(benchmark::State& state) {
   for (auto _ : state) {
     {
-      auto allocator = Must(MakeAllocatorOn(Gpu(), SpaceKind::kCuda, {}));
+      auto allocator = Must(MakeAllocatorOn(Gpu(), kDeviceSpace, {}));
       const double step = MixedStep<Allocation>(
           [&](uint64_t size) { return *allocator->Allocate({.size_bytes = size}); },
           [&](const Allocation& a) { allocator->Deallocate(a, {}); });
@@ -326,7 +326,7 @@ void BM_In(benchmark::State& state, HostKind kind, SpaceKind space) {
   const int threads = static_cast<int>(state.range(1));
   HostMemory host(size, kind);
   Buffer ours = MakeBuffer(Space(space), size);
-  Buffer rivals = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer rivals = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr rival = *rivals.MutableDeviceAddress();
   auto nothing = [] {};
   Device::Scope scope(*Gpu());
@@ -341,7 +341,7 @@ void BM_Out(benchmark::State& state, HostKind kind, SpaceKind space) {
   HostMemory host(size, kind);
   Buffer ours = MakeBuffer(Space(space), size);
   Check(ours.FillWith<uint8_t>(3));
-  Buffer rivals = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer rivals = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr rival = *rivals.DeviceAddress();
   Device::Scope scope(*Gpu());
   MeasurePair(
@@ -364,20 +364,19 @@ void Large(benchmark::internal::Benchmark* b) {
   b->Args({static_cast<int64_t>(16 * kMiB), 0})->Args({static_cast<int64_t>(kGiB), 0});
   b->UseManualTime();
 }
-BENCHMARK_CAPTURE(BM_In, pageable, HostKind::kTouched, SpaceKind::kCuda)->Apply(Sizes);
-BENCHMARK_CAPTURE(BM_In, pageable_threads, HostKind::kTouched, SpaceKind::kCuda)->Apply(Threads);
-BENCHMARK_CAPTURE(BM_In, pinned, HostKind::kPinned, SpaceKind::kCuda)->Apply(Sizes);
-BENCHMARK_CAPTURE(BM_In, unified, HostKind::kTouched, SpaceKind::kCudaUnified)->Apply(Large);
-BENCHMARK_CAPTURE(BM_Out, touched, HostKind::kTouched, SpaceKind::kCuda)->Apply(Sizes);
-BENCHMARK_CAPTURE(BM_Out, touched_threads, HostKind::kTouched, SpaceKind::kCuda)->Apply(Threads);
-BENCHMARK_CAPTURE(BM_Out, fresh, HostKind::kFresh, SpaceKind::kCuda)->Apply(Large);
-BENCHMARK_CAPTURE(BM_Out, pinned, HostKind::kPinned, SpaceKind::kCuda)->Apply(Sizes);
-BENCHMARK_CAPTURE(BM_Out, unified, HostKind::kTouched, SpaceKind::kCudaUnified)->Apply(Large);
+BENCHMARK_CAPTURE(BM_In, pageable, HostKind::kTouched, kDeviceSpace)->Apply(Sizes);
+BENCHMARK_CAPTURE(BM_In, pageable_threads, HostKind::kTouched, kDeviceSpace)->Apply(Threads);
+BENCHMARK_CAPTURE(BM_In, pinned, HostKind::kPinned, kDeviceSpace)->Apply(Sizes);
+BENCHMARK_CAPTURE(BM_In, unified, HostKind::kTouched, kUnifiedSpace)->Apply(Large);
+BENCHMARK_CAPTURE(BM_Out, touched, HostKind::kTouched, kDeviceSpace)->Apply(Sizes);
+BENCHMARK_CAPTURE(BM_Out, touched_threads, HostKind::kTouched, kDeviceSpace)->Apply(Threads);
+BENCHMARK_CAPTURE(BM_Out, fresh, HostKind::kFresh, kDeviceSpace)->Apply(Large);
+BENCHMARK_CAPTURE(BM_Out, pinned, HostKind::kPinned, kDeviceSpace)->Apply(Sizes);
+BENCHMARK_CAPTURE(BM_Out, unified, HostKind::kTouched, kUnifiedSpace)->Apply(Large);
 
 void BM_Within(benchmark::State& state) {
   const auto size = static_cast<uint64_t>(state.range(0));
-  Buffer from = MakeBuffer(Space(SpaceKind::kCuda), size),
-         to = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer from = MakeBuffer(Space(kDeviceSpace), size), to = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr a = *from.MutableDeviceAddress(), b = *to.MutableDeviceAddress();
   CUstream stream = RivalStream();
   auto nothing = [] {};
@@ -394,7 +393,7 @@ BENCHMARK(BM_Within)->Arg(64 * kKiB)->Arg(16 * kMiB)->Arg(kGiB)->Arg(4 * kGiB)->
 
 void BM_Fill(benchmark::State& state, uint32_t width) {
   const auto size = static_cast<uint64_t>(state.range(0));
-  Buffer buffer = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer buffer = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr address = *buffer.MutableDeviceAddress();
   std::byte pattern[16];
   for (uint32_t i = 0; i < width; ++i) pattern[i] = static_cast<std::byte>(i + 1);
@@ -433,8 +432,8 @@ void BM_File(benchmark::State& state) {
   }
   std::unique_ptr<MmapAllocator> disk = Must(MmapAllocator::Open(path));
   Buffer from = Must(Buffer::FromFile(*disk, DType::kUInt8, Shape::Vector(size), 0));
-  Buffer to = MakeBuffer(Space(SpaceKind::kCuda), size);
-  Buffer rivals = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer to = MakeBuffer(Space(kDeviceSpace), size);
+  Buffer rivals = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr rival = *rivals.MutableDeviceAddress();
   const int fd = open(path.c_str(), O_RDONLY);
   void* mapped = nullptr;
@@ -493,7 +492,7 @@ void BM_Release(benchmark::State& state) {
   Spin(stream->get(), 1000);
   std::vector<double> ours, rivals;
   for (auto _ : state) {
-    Buffer buffer = MakeBuffer(Space(SpaceKind::kCuda), 16 * kMiB);
+    Buffer buffer = MakeBuffer(Space(kDeviceSpace), 16 * kMiB);
     for (int i = 0; i < 65; ++i) Spin(stream->get(), 1000000);
     Check(buffer.RecordUse(Access::kWrite, Must(stream->Record())));
     const Clocks begin = Clocks::Now();
@@ -502,7 +501,7 @@ void BM_Release(benchmark::State& state) {
     ours.push_back(passed * 1e6);
     state.SetIterationTime(passed);
     Check(stream->Synchronize());
-    Space(SpaceKind::kCuda).Poll();
+    Space(kDeviceSpace).Poll();
     CUdeviceptr address = 0;
     Check(TENURE_CU(Cu(), MemAlloc, &address, 16 * kMiB));
     for (int i = 0; i < 65; ++i) Spin(stream->get(), 1000000);
@@ -523,7 +522,7 @@ void BM_GrowAndTrim(benchmark::State& state) {
   Spin(stream->get(), 1000);
   std::vector<double> growing, trimming;
   for (auto _ : state) {
-    auto allocator = Must(MakeAllocatorOn(Gpu(), SpaceKind::kCuda, {}));
+    auto allocator = Must(MakeAllocatorOn(Gpu(), kDeviceSpace, {}));
     for (int i = 0; i < 65; ++i) Spin(stream->get(), 1000000);
     const Clocks begin = Clocks::Now();
     const Allocation a = *allocator->Allocate({.size_bytes = 256 * kMiB});
@@ -573,7 +572,7 @@ enum class Small { kSynchronous, kStream, kPolled, kOurs };
 void BM_SmallCopy(benchmark::State& state, Small how) {
   const auto size = static_cast<uint64_t>(state.range(0));
   Device::Scope scope(*Gpu());
-  Buffer buffer = MakeBuffer(Space(SpaceKind::kCuda), size);
+  Buffer buffer = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr address = *buffer.MutableDeviceAddress();
   std::vector<char> bytes(size, 1);
   CUstream stream = RivalStream();
@@ -607,8 +606,7 @@ void BM_ManyIn(benchmark::State& state, bool together) {
   std::vector<char> bytes(256, 1);
   std::vector<CopyInPart> parts;
   for (int i = 0; i < 100; ++i) {
-    parts.push_back(
-        {MakeBuffer(Space(SpaceKind::kCuda), bytes.size()), bytes.data(), bytes.size()});
+    parts.push_back({MakeBuffer(Space(kDeviceSpace), bytes.size()), bytes.data(), bytes.size()});
   }
   for (auto _ : state) {
     if (together) {

@@ -59,9 +59,10 @@ absl::StatusOr<Fence> Move::Start(const CopyOptions& options) const {
         return allocator().CopyOut(host_to_, region_, options);
       case Event::Kind::kFill:
         return allocator().Fill(region_, pattern_, options);
-      default:
-        return CopyTable::Default().Copy({&allocator(), region_},
-                                         {&source_allocator(), source_region_}, options);
+      default: {
+        const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};
+        return CopyTable::For(to, from).Copy(to, from, options);
+      }
     }
   }();
   if (fence.ok()) {
@@ -72,8 +73,8 @@ absl::StatusOr<Fence> Move::Start(const CopyOptions& options) const {
 
 bool Move::CanWaitFor(const Fence& fence, const Queue* queue) const {
   if (source_ != nullptr) {
-    return CopyTable::Default().CanWaitFor({&allocator(), region_},
-                                           {&source_allocator(), source_region_}, fence, queue);
+    const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};
+    return CopyTable::For(to, from).CanWaitFor(to, from, fence, queue);
   }
   auto* queues = allocator().Capability<QueueCapability>();
   return queues != nullptr && queues->CanWaitFor(fence);

@@ -9,7 +9,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/capabilities.h"
-#include "tenure/allocator/copy/cuda_routes.h"
 #include "tenure/base/host_memory.h"
 
 namespace tenure {
@@ -22,11 +21,11 @@ std::string Ends(const CopyEnd& to, const CopyEnd& from) {
                       to.allocator->space().ToString(), "'");
 }
 
-// Whether the host may read it in place. A file's mapping it may not: a file that shrank would be a
-// signal and not an error.
+// Whether the host may read it in place.
 bool HostReads(const CopyEnd& end) {
-  return end.region.allocation->host != nullptr && end.allocator->traits().host_readable &&
-         end.allocator->space().kind() != SpaceKind::kDisk;
+  const SpaceTraits& traits = end.allocator->traits();
+  return end.region.allocation->host != nullptr && traits.host_readable &&
+         !traits.host_reads_may_fault;
 }
 
 // Whether the host may write it in place, with nothing to flush afterwards.
@@ -94,9 +93,6 @@ CopyEnd RootOf(const CopyEnd& end) {
 absl::StatusOr<Fence> CopyByRoute(CopyRoute& route, const CopyEnd& to, const CopyEnd& from,
                                   const CopyOptions& options) {
   const CopyEnd root_to = RootOf(to), root_from = RootOf(from);
-  if (!route.Supports(root_to, root_from)) {
-    return absl::UnimplementedError("the route does not support these two");
-  }
   return Admitted(&to, &from, [&] { return route.Copy(root_to, root_from, options); });
 }
 
@@ -105,7 +101,7 @@ absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
       "can't copy ", Ends(to, from),
       " in the order of a device's queue: the host has a part in it; leave TransferOptions::queue "
       "null and wait for the copy before the queue goes on, or copy by way of a buffer of "
-      "'cuda-pinned', which a device's queue can copy to and from"));
+      "page-locked memory, which a device's queue can copy to and from"));
 }
 
 // Waits at each step: the staging memory is used again, and must be when this returns.
@@ -152,19 +148,62 @@ std::string_view RouteName(CopyTable::RouteKind kind) {
 }
 
 CopyTable& CopyTable::Default() {
-  static CopyTable* const table = [] {
-    auto* made = new CopyTable;
-    RegisterCudaRoutes(*made);
-    return made;
-  }();
+  static auto* const table = new CopyTable;
   return *table;
 }
 
-void CopyTable::Register(SpaceKind from, SpaceKind to, std::unique_ptr<CopyRoute> route) {
+const CopyTable& CopyTable::For(const CopyEnd& to, const CopyEnd& from) {
+  for (const CopyEnd* end : {&to, &from}) {
+    if (const CopyTable* table = end->allocator->copy_table()) return *table;
+  }
+  return Default();
+}
+
+CopyTable::Pair* CopyTable::FindPair(Pairs& pairs, std::string_view from, std::string_view to) {
+  for (Pair& pair : pairs) {
+    if (pair.from == from && pair.to == to) return &pair;
+  }
+  return nullptr;
+}
+
+void CopyTable::Publish(Pairs pairs) {
+  versions_.push_back(std::make_unique<const Pairs>(std::move(pairs)));
+  pairs_.store(versions_.back().get(), std::memory_order_release);
+}
+
+void CopyTable::Register(std::string_view from_driver, std::string_view to_driver,
+                         std::shared_ptr<CopyRoute> route) {
   absl::MutexLock lock(&mutex_);
-  routes_[static_cast<size_t>(from)][static_cast<size_t>(to)].store(route.get(),
-                                                                    std::memory_order_release);
-  if (route != nullptr) owned_.push_back(std::move(route));
+  Pairs pairs = *pairs_.load(std::memory_order_relaxed);
+  if (Pair* known = FindPair(pairs, from_driver, to_driver)) {
+    known->route = std::move(route);
+  } else {
+    pairs.push_back({std::string(from_driver), std::string(to_driver), std::move(route)});
+  }
+  Publish(std::move(pairs));
+}
+
+void CopyTable::AddMissing(const CopyTable& other) {
+  absl::MutexLock lock(&mutex_);
+  Pairs pairs = *pairs_.load(std::memory_order_relaxed);
+  const size_t count = pairs.size();
+  for (const Pair& pair : *other.pairs_.load(std::memory_order_acquire)) {
+    if (FindPair(pairs, pair.from, pair.to) == nullptr) pairs.push_back(pair);
+  }
+  if (pairs.size() > count) Publish(std::move(pairs));
+}
+
+CopyRoute* CopyTable::Find(const CopyEnd& to, const CopyEnd& from) const {
+  const Pairs& pairs = *pairs_.load(std::memory_order_acquire);
+  if (pairs.empty()) return nullptr;
+  const std::string_view target = to.allocator->space().kind().driver();
+  const std::string_view source = from.allocator->space().kind().driver();
+  for (const Pair& pair : pairs) {
+    if (pair.to != target || pair.from != source) continue;
+    const bool supported = pair.route != nullptr && pair.route->Supports(RootOf(to), RootOf(from));
+    return supported ? pair.route.get() : nullptr;
+  }
+  return nullptr;
 }
 
 absl::StatusOr<CopyTable::RouteKind> CopyTable::DefaultRoute(const CopyEnd& to,
@@ -183,21 +222,13 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::DefaultRoute(const CopyEnd& to,
 
 absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
                                                              const CopyEnd& from) const {
-  const auto row = static_cast<size_t>(from.allocator->space().kind());
-  const auto column = static_cast<size_t>(to.allocator->space().kind());
-  if (routes_[row][column].load(std::memory_order_acquire) != nullptr) {
-    return RouteKind::kRegistered;
-  }
+  if (Find(to, from) != nullptr) return RouteKind::kRegistered;
   return DefaultRoute(to, from);
 }
 
 bool CopyTable::CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
                            const Queue* queue) const {
-  const auto row = static_cast<size_t>(from.allocator->space().kind());
-  const auto column = static_cast<size_t>(to.allocator->space().kind());
-  if (const CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
-    return route->CanWaitFor(fence);
-  }
+  if (const CopyRoute* route = Find(to, from)) return route->CanWaitFor(fence);
   const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
   // The host does what is direct; only in a queue's order does a device.
   if (!kind.ok() || (*kind == RouteKind::kDirect && queue == nullptr)) return false;
@@ -213,9 +244,7 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
                                                    "; give ranges of one size"));
   }
   if (to.region.size_bytes == 0) return Fence();
-  const auto row = static_cast<size_t>(from.allocator->space().kind());
-  const auto column = static_cast<size_t>(to.allocator->space().kind());
-  if (CopyRoute* route = routes_[row][column].load(std::memory_order_acquire)) {
+  if (CopyRoute* route = Find(to, from)) {
     absl::StatusOr<Fence> fence = CopyByRoute(*route, to, from, options);
     if (fence.status().code() != absl::StatusCode::kUnimplemented) return fence;
   }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -194,6 +195,12 @@ absl::StatusOr<Fence> CpuAllocator::Fill(const SubRegion& to, const FillPattern&
   if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
   return Fence();
+}
+
+SpaceDriver CpuDriver() {
+  return {.name = "host", .spaces = {kCpuSpace}, .factory = [](const MemorySpace&) {
+            return std::make_unique<CpuAllocator>();
+          }};
 }
 
 }  // namespace tenure

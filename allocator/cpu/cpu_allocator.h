@@ -42,6 +42,7 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/space_driver.h"
 
 namespace tenure {
 
@@ -78,6 +79,9 @@ class CpuAllocator final : public RootAllocator, public ForeignMemoryCapability 
 
   const Options options_;
 };
+
+// The space `cpu`, for Registry::AddDriver.
+SpaceDriver CpuDriver();
 
 }  // namespace tenure
 

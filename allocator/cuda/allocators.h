@@ -1,10 +1,10 @@
-// The allocators of `cuda:N`, `cuda-unified:N` and `cuda-pinned:N`, for who wants them with options
-// of their own; Registry makes those with the usual ones.
+// The allocators of `cuda:N`, `cuda-unified:N` and `cuda-pinned:N`, for programs that want them
+// with options of their own; Registry makes them with the default options.
 //
 //   ASSIGN_OR_RETURN(std::unique_ptr<Allocator> device,
-//                    MakeAllocator(MemorySpace::Device(SpaceKind::kCuda, 0),
+//                    MakeAllocator(MemorySpace::Device(kDeviceSpace, 0),
 //                                  {.max_reserved_bytes = uint64_t{16} << 30}));
-//   RETURN_IF_ERROR(Registry::Default().Register(*std::move(device)));
+//   RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
 //
 // All three pool (offset/pooled_allocator.h): what is freed is given again at once, or as soon as
 // the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
@@ -36,7 +36,9 @@
 
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/memory_space.h"
+#include "tenure/allocator/space_driver.h"
 
 namespace tenure::cuda {
 
@@ -48,9 +50,13 @@ struct AllocatorOptions {
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
 };
 
-// Of kinds kCuda, kCudaUnified and kCudaPinned.
+// For spaces of the kinds of spaces.h. Copies go by CUDA's own routes until a registry takes the
+// allocator.
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& space,
                                                          const AllocatorOptions& options = {});
+
+// CUDA's spaces, routes and devices, for Registry::AddDriver.
+SpaceDriver CudaDriver();
 
 }  // namespace tenure::cuda
 

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tenure/allocator/cuda/copy_routes.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/allocator/cuda/select_device.h"
@@ -55,6 +56,22 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& spac
   absl::StatusOr<std::shared_ptr<Device>> device = OpenDefault(space.ordinal());
   if (!device.ok()) return device.status();
   return MakeAllocatorOn(*std::move(device), space.kind(), options);
+}
+
+SpaceDriver CudaDriver() {
+  return {.name = std::string(kDriverName),
+          .spaces = {kDeviceSpace, kUnifiedSpace, kPinnedSpace},
+          .factory = [](const MemorySpace& space) { return MakeAllocator(space); },
+          .routes = RegisterCopyRoutes,
+          .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> {
+            absl::StatusOr<std::vector<DeviceInfo>> found = Devices();
+            if (!found.ok()) return found.status();
+            std::vector<SpaceDevice> devices;
+            for (DeviceInfo& device : *found) {
+              devices.push_back({device.ordinal, std::move(device.name)});
+            }
+            return devices;
+          }};
 }
 
 }  // namespace tenure::cuda

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/allocator/cuda/copy_routes.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/errors.h"
 
 namespace tenure::cuda {
@@ -29,7 +31,7 @@ void* CudaAllocator::FindCapability(std::string_view name) {
   if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
   if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
   // The host copies its own memory as it is.
-  if (name == BatchCapability::kName && space().kind() != SpaceKind::kCudaPinned) {
+  if (name == BatchCapability::kName && space().kind() != kPinnedSpace) {
     return static_cast<BatchCapability*>(this);
   }
   if (name == EngineCapability::kName) return static_cast<EngineCapability*>(this);
@@ -278,17 +280,18 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Devic
                                                            const AllocatorOptions& options) {
   absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(std::move(device));
   if (!engine.ok()) return engine.status();
-  switch (kind) {
-    case SpaceKind::kCuda:
-      return MakeDeviceAllocator(*engine, options);
-    case SpaceKind::kCudaUnified:
-      return MakeUnifiedAllocator(*engine, options);
-    case SpaceKind::kCudaPinned:
-      return MakePinnedAllocator(*engine, options);
-    default:
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", SpaceKindName(kind), "' is no space of CUDA's"));
+  auto make = kind == kDeviceSpace    ? MakeDeviceAllocator
+              : kind == kUnifiedSpace ? MakeUnifiedAllocator
+              : kind == kPinnedSpace  ? MakePinnedAllocator
+                                      : nullptr;
+  if (make == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", kind.Pattern(), "' is not a space of CUDA; give cuda::kDeviceSpace, ",
+                     "kUnifiedSpace or kPinnedSpace"));
   }
+  absl::StatusOr<std::unique_ptr<Allocator>> made = make(*engine, options);
+  if (made.ok()) (*made)->BindCopyTable(&CudaCopyTable());
+  return made;
 }
 
 }  // namespace tenure::cuda

@@ -54,7 +54,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
  public:
   DeviceAllocator(const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
                   const AllocatorOptions& options, const std::shared_ptr<CopyEngine>& engine)
-      : CudaAllocator(MemorySpace::Device(SpaceKind::kCuda, engine->device()->ordinal()), traits,
+      : CudaAllocator(MemorySpace::Device(kDeviceSpace, engine->device()->ordinal()), traits,
                       std::move(source), options, engine) {}
   ~DeviceAllocator() override { ClosePool(); }
 

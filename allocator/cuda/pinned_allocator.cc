@@ -18,8 +18,8 @@ class PinnedAllocator final : public CudaAllocator {
  public:
   PinnedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
                   const std::shared_ptr<CopyEngine>& engine)
-      : CudaAllocator(MemorySpace::Device(SpaceKind::kCudaPinned, engine->device()->ordinal()),
-                      traits, std::make_unique<PinnedSource>(engine->device()), options, engine) {}
+      : CudaAllocator(MemorySpace::Device(kPinnedSpace, engine->device()->ordinal()), traits,
+                      std::make_unique<PinnedSource>(engine->device()), options, engine) {}
   ~PinnedAllocator() override { ClosePool(); }
 
   // It is the host's memory: the host copies, unless a device's order is to be kept.

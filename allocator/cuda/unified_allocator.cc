@@ -38,8 +38,8 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
  public:
   UnifiedAllocator(const SpaceTraits& traits, const AllocatorOptions& options,
                    const std::shared_ptr<CopyEngine>& engine)
-      : CudaAllocator(MemorySpace::Device(SpaceKind::kCudaUnified, engine->device()->ordinal()),
-                      traits, std::make_unique<ManagedSource>(engine->device()), options, engine) {}
+      : CudaAllocator(MemorySpace::Device(kUnifiedSpace, engine->device()->ordinal()), traits,
+                      std::make_unique<ManagedSource>(engine->device()), options, engine) {}
   ~UnifiedAllocator() override { ClosePool(); }
 
   absl::Status Hint(const SubRegion& region, AccessHint hint) override {

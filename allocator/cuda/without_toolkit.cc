@@ -1,5 +1,8 @@
 // cuda.h and allocators.h where the CUDA Toolkit's headers were not there when this was built.
 
+#include <string>
+#include <vector>
+
 #include "tenure/allocator/cuda/allocators.h"
 #include "tenure/allocator/cuda/cuda.h"
 
@@ -24,6 +27,13 @@ absl::StatusOr<std::shared_ptr<Stream>> Stream::Wrap(uint32_t, uint64_t) { retur
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace&,
                                                          const AllocatorOptions&) {
   return NotBuilt();
+}
+
+SpaceDriver CudaDriver() {
+  return {.name = std::string(kDriverName),
+          .spaces = {kDeviceSpace, kUnifiedSpace, kPinnedSpace},
+          .factory = [](const MemorySpace& space) { return MakeAllocator(space); },
+          .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> { return NotBuilt(); }};
 }
 
 }  // namespace tenure::cuda

@@ -28,6 +28,7 @@ SpaceTraits FileTraits() {
   SpaceTraits traits;
   traits.min_alignment_bytes = 1;
   traits.host_writable = false;
+  traits.host_reads_may_fault = true;
   return traits;
 }
 
@@ -239,6 +240,14 @@ absl::Status MmapAllocator::Advise(const SubRegion& region, Advice advice) {
                         POSIX_FADV_DONTNEED);
   }
   return absl::OkStatus();
+}
+
+SpaceDriver FileDriver() {
+  return {.name = "file",
+          .spaces = {kDiskSpace},
+          .factory = [](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
+            return MmapAllocator::Open(space.path());
+          }};
 }
 
 }  // namespace tenure

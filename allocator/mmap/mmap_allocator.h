@@ -44,6 +44,7 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/space_driver.h"
 
 namespace tenure {
 
@@ -82,6 +83,9 @@ class MmapAllocator final : public RootAllocator, public FileCapability, public 
   const uint64_t size_bytes_;
   std::byte* const base_;  // null for an empty file
 };
+
+// The spaces `disk:/path`, for Registry::AddDriver.
+SpaceDriver FileDriver();
 
 }  // namespace tenure
 

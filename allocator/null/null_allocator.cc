@@ -1,5 +1,6 @@
 #include "tenure/allocator/null/null_allocator.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,6 +61,12 @@ absl::StatusOr<Fence> NullAllocator::CopyWithin(const SubRegion& to, const SubRe
 absl::StatusOr<Fence> NullAllocator::Fill(const SubRegion& to, const FillPattern&,
                                           const CopyOptions&) {
   return NoBytes("fill", to);
+}
+
+SpaceDriver NullDriver() {
+  return {.name = "null", .spaces = {kNullSpace}, .factory = [](const MemorySpace&) {
+            return std::make_unique<NullAllocator>();
+          }};
 }
 
 }  // namespace tenure

@@ -6,7 +6,7 @@
 // Example: a card that gives at most 2 GiB at once:
 //   SpaceTraits traits = NullAllocator::DefaultTraits();
 //   traits.max_allocation_bytes = uint64_t{2} << 30;
-//   NullAllocator device(traits, MemorySpace::Device(SpaceKind::kVulkan, 0));
+//   NullAllocator device(traits, *MemorySpace::Parse("vulkan:0"));
 //
 // Allocations have no host pointer and no device address; nothing is pretended.
 // A budget is LimitingAllocator's business.
@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/space_driver.h"
 
 namespace tenure {
 
@@ -55,6 +56,9 @@ class NullAllocator final : public RootAllocator {
  private:
   absl::StatusOr<Fence> NoBytes(std::string_view what, const SubRegion& region) const;
 };
+
+// The space `null`, for Registry::AddDriver.
+SpaceDriver NullDriver();
 
 }  // namespace tenure
 

@@ -1,8 +1,11 @@
 #include "tenure/allocator/memory_space.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/cuda/spaces.h"
 
 namespace tenure {
 namespace {
@@ -19,7 +22,7 @@ TEST(MemorySpace, ParsesWhatItPrints) {
   EXPECT_EQ(MemorySpace::Parse("cuda")->ToString(), "cuda:0");
   EXPECT_EQ(*MemorySpace::Parse("disk:/x"), MemorySpace::Disk("/x"));
   EXPECT_EQ(MemorySpace::Parse("disk:a:b")->path(), "a:b");
-  EXPECT_EQ(*MemorySpace::Parse("vulkan:2"), MemorySpace::Device(SpaceKind::kVulkan, 2));
+  EXPECT_EQ(*MemorySpace::Parse("cuda-pinned:2"), MemorySpace::Device(cuda::kPinnedSpace, 2));
   EXPECT_EQ(MemorySpace(), MemorySpace::Cpu());
 }
 
@@ -33,6 +36,35 @@ TEST(MemorySpace, RefusesTheRestAndSaysWhatThereIs) {
     EXPECT_NE(space.status().message().find("'" + text + "'"), std::string::npos);
   }
   EXPECT_FALSE(MemorySpace::Parse(std::string("disk:/a\0b", 9)).ok());
+}
+
+TEST(SpaceKind, ReservedNamesAreThoseOfTheDrivers) {
+  for (const SpaceKind kind : {kCpuSpace, kDiskSpace, kNullSpace, cuda::kDeviceSpace,
+                               cuda::kUnifiedSpace, cuda::kPinnedSpace}) {
+    EXPECT_NE(std::find(std::begin(kReservedSpaces), std::end(kReservedSpaces), kind.declaration()),
+              std::end(kReservedSpaces))
+        << kind;
+  }
+}
+
+TEST(SpaceKind, IsDeclaredUnderOneName) {
+  const SpaceKind::Declaration attic{"attic", SpaceKind::Form::kPath, "house"};
+  EXPECT_FALSE(MemorySpace::Parse("attic:/roof").ok());
+  const SpaceKind kind = *SpaceKind::Declare(attic);
+  EXPECT_EQ(*SpaceKind::Declare(attic), kind);
+  EXPECT_EQ(kind.driver(), "house");
+  const MemorySpace space = *MemorySpace::Parse("attic:/roof");
+  EXPECT_EQ(space, MemorySpace::AtPath(kind, "/roof"));
+  EXPECT_EQ(space.ToString(), "attic:/roof");
+  EXPECT_NE(MemorySpace::Parse("cellar").status().message().find("attic:/path"), std::string::npos);
+
+  using Form = SpaceKind::Form;
+  EXPECT_TRUE(absl::IsAlreadyExists(SpaceKind::Declare({"attic", Form::kPath, "hut"}).status()));
+  EXPECT_TRUE(absl::IsAlreadyExists(SpaceKind::Declare({"cpu", Form::kOrdinal, "host"}).status()));
+  for (const char* name : {"", "a:b", "a b", "A", "a\n"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(SpaceKind::Declare({name, Form::kPlain, "x"}).status()));
+    EXPECT_TRUE(absl::IsInvalidArgument(SpaceKind::Declare({"x", Form::kPlain, name}).status()));
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/builtin/builtin.h"
 #include "tenure/allocator/null/null_allocator.h"
 
 namespace tenure {
@@ -39,6 +40,32 @@ TEST(Registry, SaysWhatIsNotBuilt) {
   EXPECT_TRUE(absl::IsUnimplemented(Registry::MakeEmpty()->Get(MemorySpace::Cpu()).status()));
 }
 
+TEST(Registry, BuiltinDriversAreAddedOnceToAnyRegistry) {
+  std::unique_ptr<Registry> registry = Registry::MakeEmpty();
+  EXPECT_TRUE(registry->Kinds().empty());
+  ASSERT_TRUE(AddBuiltinDrivers(*registry).ok());
+  EXPECT_EQ(registry->Kinds(), Registry().Kinds());
+  EXPECT_EQ(registry->Kinds().size(), 6u);
+  EXPECT_TRUE(registry->Get(MemorySpace::Cpu()).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(AddBuiltinDrivers(*registry)));
+}
+
+TEST(Registry, DevicesAreThoseOfTheDriver) {
+  Registry registry;
+  EXPECT_TRUE(registry.Devices("host")->empty());
+  EXPECT_TRUE(absl::IsNotFound(registry.Devices("vulkan").status()));
+  const auto devices = registry.Devices("cuda");
+  EXPECT_EQ(devices.ok(), devices.ok() && !devices->empty());
+}
+
+TEST(Registry, FactoriesThatAreTakenAwayAreGone) {
+  Registry registry;
+  registry.SetFactory(kNullSpace, nullptr);
+  const absl::Status status = registry.Get(MemorySpace::Null()).status();
+  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+  EXPECT_EQ(status.message().find(", null"), std::string::npos) << status;
+}
+
 TEST(Registry, DevicesThatAreNotThereAreUnavailable) {
   Registry registry;
   for (const char* name : {"cuda:77", "cuda-unified:77", "cuda-pinned:77"}) {
@@ -61,7 +88,7 @@ TEST(Registry, MissingFilesAreTriedAgain) {
 
 TEST(Registry, UsersAllocatorsComeFirstOrNotAtAll) {
   Registry registry;
-  const MemorySpace space = MemorySpace::Device(SpaceKind::kCuda, 2);
+  const MemorySpace space = *MemorySpace::Parse("cuda:2");
   auto mine =
       registry.Register(std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), space));
   ASSERT_TRUE(mine.ok()) << mine.status();
@@ -78,12 +105,12 @@ TEST(Registry, RacingThreadsGetOneAllocator) {
   for (int round = 0; round < 5; ++round) {
     Registry registry;
     std::atomic<int> made{0};
-    registry.SetFactory(SpaceKind::kVulkan, [&](const MemorySpace& space) {
+    const MemorySpace space = *MemorySpace::Parse("vulkan:0");
+    registry.SetFactory(space.kind(), [&](const MemorySpace& asked) {
       ++made;
       std::this_thread::yield();
-      return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), space);
+      return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), asked);
     });
-    const MemorySpace space = MemorySpace::Device(SpaceKind::kVulkan, 0);
     std::vector<Allocator*> got(64);
     std::vector<std::thread> threads;
     for (Allocator*& mine : got) {
@@ -98,15 +125,14 @@ TEST(Registry, RacingThreadsGetOneAllocator) {
 TEST(Registry, FactoriesMayFailAndMayAskTheRegistry) {
   Registry registry;
   int calls = 0;
-  registry.SetFactory(SpaceKind::kCudaPinned,
-                      [&](const MemorySpace& space) -> absl::StatusOr<std::unique_ptr<Allocator>> {
-                        if (++calls == 1) return absl::UnavailableError("no driver yet");
-                        if (calls == 2) return std::unique_ptr<Allocator>();
-                        EXPECT_TRUE(registry.Get(MemorySpace::Cpu()).ok());
-                        return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(),
-                                                               space);
-                      });
-  const MemorySpace space = MemorySpace::Device(SpaceKind::kCudaPinned, 0);
+  const MemorySpace space = *MemorySpace::Parse("cuda-pinned:0");
+  registry.SetFactory(
+      space.kind(), [&](const MemorySpace& asked) -> absl::StatusOr<std::unique_ptr<Allocator>> {
+        if (++calls == 1) return absl::UnavailableError("no driver yet");
+        if (calls == 2) return std::unique_ptr<Allocator>();
+        EXPECT_TRUE(registry.Get(MemorySpace::Cpu()).ok());
+        return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), asked);
+      });
   EXPECT_TRUE(absl::IsUnavailable(registry.Get(space).status()));
   EXPECT_TRUE(absl::IsInternal(registry.Get(space).status()));
   EXPECT_TRUE(registry.Get(space).ok());

@@ -45,7 +45,7 @@ struct Variant {
 };
 
 uint64_t FingerprintOf(const Variant& v) {
-  NullAllocator cuda(NullAllocator::DefaultTraits(), MemorySpace::Device(SpaceKind::kCuda, 0));
+  NullAllocator cuda(NullAllocator::DefaultTraits(), *MemorySpace::Parse("cuda:0"));
   Sketch sketch(v.order);
   sketch.Add("a", v.size, v.options, v.cuda ? &cuda : nullptr);
   sketch.Add("b", 64);

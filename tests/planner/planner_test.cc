@@ -416,8 +416,8 @@ TEST(PlannerArenasTest, LanesAreApart) {
 }
 
 TEST(PlannerArenasTest, SpacesAreApart) {
-  NullAllocator card(NullAllocator::DefaultTraits(), MemorySpace::Device(SpaceKind::kCuda, 0));
-  NullAllocator twin(NullAllocator::DefaultTraits(), MemorySpace::Device(SpaceKind::kCuda, 0));
+  NullAllocator card(NullAllocator::DefaultTraits(), *MemorySpace::Parse("cuda:0"));
+  NullAllocator twin(NullAllocator::DefaultTraits(), *MemorySpace::Parse("cuda:0"));
   Sketch sketch;
   sketch.Add("host", 64);
   sketch.Add("card", 64, {}, &card);

@@ -52,7 +52,7 @@ class CopyTest : public ::testing::Test {
  protected:
   CpuAllocator cpu_, other_cpu_;
   FarAllocator far_;
-  FarAllocator vulkan_{MemorySpace::Device(SpaceKind::kVulkan, 0)};
+  FarAllocator vulkan_{*MemorySpace::Parse("vulkan:0")};
   NullAllocator null_;
 };
 
@@ -531,7 +531,7 @@ TEST_F(CopyTest, RegisteredRoutesComeFirst) {
   EXPECT_CODE(FailedPrecondition, table.RouteBetween(none, a));
   EXPECT_CODE(InvalidArgument, table.Copy(a, {&far_, {&source.storage()->root(), 0, 7}}, {}));
   int able = 0, unable = 0;
-  table.Register(SpaceKind::kCuda, SpaceKind::kCpu, std::make_unique<CountingRoute>(&able, true));
+  table.Register("cuda", "host", std::make_unique<CountingRoute>(&able, true));
   EXPECT_EQ(*table.RouteBetween(a, c), Kind::kRegistered);
   EXPECT_EQ(*table.RouteBetween(c, a), Kind::kIn);
   EXPECT_OK(table.Copy(a, c, {}));
@@ -539,12 +539,11 @@ TEST_F(CopyTest, RegisteredRoutesComeFirst) {
   EXPECT_EQ(to, from);
   // One that can't leaves it to the default.
   to.assign(8, 0);
-  table.Register(SpaceKind::kCuda, SpaceKind::kCpu,
-                 std::make_unique<CountingRoute>(&unable, false));
+  table.Register("cuda", "host", std::make_unique<CountingRoute>(&unable, false));
   EXPECT_OK(table.Copy(a, c, {}));
   EXPECT_EQ(unable, 1);
   EXPECT_EQ(to, from);
-  table.Register(SpaceKind::kCuda, SpaceKind::kCpu, nullptr);
+  table.Register("cuda", "host", nullptr);
   EXPECT_EQ(*table.RouteBetween(a, c), Kind::kOut);
   for (Kind kind :
        {Kind::kRegistered, Kind::kWithin, Kind::kDirect, Kind::kIn, Kind::kOut, Kind::kStaged}) {
@@ -562,7 +561,7 @@ class OneWay final : public Decorator {
 };
 
 TEST_F(CopyTest, PairsThatDoNotExistNameBothSides) {
-  OneWay one_way(std::make_unique<FarAllocator>(MemorySpace::Device(SpaceKind::kVulkan, 3)));
+  OneWay one_way(std::make_unique<FarAllocator>(*MemorySpace::Parse("vulkan:3")));
   const Buffer x = BytesIn(one_way, 8);
   for (Allocator* from : {static_cast<Allocator*>(&cpu_), static_cast<Allocator*>(&far_)}) {
     const absl::Status status = x.CopyFrom(BytesIn(*from, 8));

@@ -25,7 +25,7 @@ namespace tenure {
 
 class FarAllocator final : public RootAllocator {
  public:
-  explicit FarAllocator(MemorySpace space = MemorySpace::Device(SpaceKind::kCuda, 0))
+  explicit FarAllocator(MemorySpace space = *MemorySpace::Parse("cuda:0"))
       : RootAllocator(std::move(space), FarTraits()) {}
   ~FarAllocator() override { Close(); }
 

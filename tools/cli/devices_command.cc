@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/flags.h"
@@ -19,25 +20,25 @@
 namespace tenure::cli {
 namespace {
 
-bool IsCuda(SpaceKind kind) {
-  return kind == SpaceKind::kCuda || kind == SpaceKind::kCudaUnified ||
-         kind == SpaceKind::kCudaPinned;
-}
+bool IsCuda(SpaceKind kind) { return kind.driver() == cuda::kDriverName; }
 
-// A space of every kind and device; of kinds without a device here, the first one's name. Files are
-// spaces of their own, so any readable one stands for them.
-std::vector<MemorySpace> Spaces(const std::vector<cuda::DeviceInfo>& cuda_devices) {
+// A space of every kind and device. Where there is no device of a kind, device 0 stands for it.
+// Each file is a space of its own, and one that is always readable stands for all of them.
+std::vector<MemorySpace> Spaces() {
   std::vector<MemorySpace> spaces;
-  for (int number = 0; number < kSpaceKindCount; ++number) {
-    const auto kind = static_cast<SpaceKind>(number);
-    if (kind == SpaceKind::kDisk) {
-      spaces.push_back(MemorySpace::Disk("/proc/self/exe"));
-    } else if (IsCuda(kind) && !cuda_devices.empty()) {
-      for (const cuda::DeviceInfo& device : cuda_devices) {
-        spaces.push_back(MemorySpace::Device(kind, device.ordinal));
-      }
-    } else {
+  for (const SpaceKind kind : SpaceKind::Declared()) {
+    if (kind.form() == SpaceKind::Form::kPath) {
+      spaces.push_back(MemorySpace::AtPath(kind, "/proc/self/exe"));
+      continue;
+    }
+    const absl::StatusOr<std::vector<SpaceDevice>> devices =
+        Registry::Default().Devices(kind.driver());
+    if (!devices.ok() || devices->empty()) {
       spaces.push_back(MemorySpace::Device(kind, 0));
+      continue;
+    }
+    for (const SpaceDevice& device : *devices) {
+      spaces.push_back(MemorySpace::Device(kind, device.ordinal));
     }
   }
   return spaces;
@@ -97,8 +98,9 @@ int DevicesCommand(Args args) {
   const absl::StatusOr<std::vector<cuda::DeviceInfo>> found = cuda::Devices();
   const std::vector<cuda::DeviceInfo> cuda_devices =
       found.ok() ? *found : std::vector<cuda::DeviceInfo>();
-  for (const MemorySpace& space : Spaces(cuda_devices)) {
-    const std::string name = space.kind() == SpaceKind::kDisk ? "disk:/path" : space.ToString();
+  for (const MemorySpace& space : Spaces()) {
+    const bool is_file = space.kind().form() == SpaceKind::Form::kPath;
+    const std::string name = is_file ? space.kind().Pattern() : space.ToString();
     absl::StatusOr<Allocator*> allocator = Registry::Default().Get(space);
     nlohmann::ordered_json entry;
     entry["space"] = name;
@@ -111,16 +113,16 @@ int DevicesCommand(Args args) {
       entry["host_writable"] = traits.host_writable;
       entry["min_alignment_bytes"] = traits.min_alignment_bytes;
       entry["max_allocation_bytes"] = Limit(traits.max_allocation_bytes);
-      note = !traits.has_bytes                  ? "sizes and ids, no bytes: for planning"
-             : space.kind() == SpaceKind::kDisk ? "read-only windows of a file"
-             : space.kind() == SpaceKind::kCpu
+      note = !traits.has_bytes ? "sizes and ids, no bytes: for planning"
+             : is_file         ? "read-only windows of a file"
+             : space.kind() == kCpuSpace
                  ? absl::StrCat("host memory; this machine has ", HumanBytes(host_bytes))
                  : "memory of a device";
       for (const cuda::DeviceInfo& device : cuda_devices) {
         if (!IsCuda(space.kind()) || device.ordinal != space.ordinal()) continue;
         entry["device"] = DeviceJson(device);
-        note = space.kind() == SpaceKind::kCuda ? DeviceText(device)
-               : space.kind() == SpaceKind::kCudaUnified
+        note = space.kind() == cuda::kDeviceSpace ? DeviceText(device)
+               : space.kind() == cuda::kUnifiedSpace
                    ? "memory that the host and this device share, moved between them by pages"
                    : "page-locked memory of the host";
       }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/base/checked.h"
 #include "tenure/tools/cli/output.h"
 
@@ -107,8 +108,8 @@ absl::Status Read(const std::string& text, absl::Duration* out) {
 // cuda-pinned:H200; `otherwise` if it is none.
 absl::StatusOr<MemorySpace> DeviceByName(std::string_view text, const absl::Status& otherwise) {
   const size_t colon = text.find(':');
-  for (const SpaceKind kind : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
-    if (colon == std::string_view::npos || text.substr(0, colon) != SpaceKindName(kind)) continue;
+  for (const SpaceKind kind : {cuda::kDeviceSpace, cuda::kUnifiedSpace, cuda::kPinnedSpace}) {
+    if (colon == std::string_view::npos || text.substr(0, colon) != kind.name()) continue;
     absl::StatusOr<uint32_t> ordinal = cuda::FindDevice(text.substr(colon + 1));
     if (!ordinal.ok()) return ordinal.status();
     return MemorySpace::Device(kind, *ordinal);

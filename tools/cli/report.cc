@@ -59,7 +59,7 @@ void CountKept(const Plan& before, PlannedTrace& planned) {
 // here, and no bytes.
 absl::StatusOr<std::unique_ptr<Allocator>> PlanningAllocator(
     const MemorySpace& space, const std::optional<Bytes>& max_allocation) {
-  if (space.kind() == SpaceKind::kDisk) {
+  if (space.kind() == kDiskSpace) {
     return absl::InvalidArgumentError(
         absl::StrCat(space.ToString(), " is read-only: what ops write can't live there"));
   }

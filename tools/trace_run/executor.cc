@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace_run/trace_job.h"
 
@@ -74,9 +75,7 @@ class HostExecutor final : public Executor {
 };
 
 bool IsCuda(const Allocator& allocator) {
-  const SpaceKind kind = allocator.space().kind();
-  return kind == SpaceKind::kCuda || kind == SpaceKind::kCudaUnified ||
-         kind == SpaceKind::kCudaPinned;
+  return allocator.space().kind().driver() == cuda::kDriverName;
 }
 
 }  // namespace

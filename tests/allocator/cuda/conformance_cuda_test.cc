@@ -40,8 +40,8 @@ std::vector<ConformanceSubject> Subjects() {
   std::vector<ConformanceSubject> subjects;
   for (const std::string& name : TestGpu::Names()) {
     for (const auto& [kind, text] :
-         {std::pair(SpaceKind::kCuda, "Device"), std::pair(SpaceKind::kCudaUnified, "Unified"),
-          std::pair(SpaceKind::kCudaPinned, "Pinned")}) {
+         {std::pair(kDeviceSpace, "Device"), std::pair(kUnifiedSpace, "Unified"),
+          std::pair(kPinnedSpace, "Pinned")}) {
       ConformanceSubject subject;
       subject.name = name + text;
       subject.make = [name, k = kind] { return Gpu(name)->Make(k); };
@@ -52,15 +52,14 @@ std::vector<ConformanceSubject> Subjects() {
     cached.name = name + "Cached";
     cached.make = [name]() -> std::unique_ptr<Allocator> {
       return std::make_unique<CachingAllocator>(
-          Gpu(name)->Make(SpaceKind::kCuda),
-          CachingAllocator::Options{.max_cached_bytes = 1 << 20});
+          Gpu(name)->Make(kDeviceSpace), CachingAllocator::Options{.max_cached_bytes = 1 << 20});
     };
-    cached.foreign = ForeignOf(name, SpaceKind::kCuda);
+    cached.foreign = ForeignOf(name, kDeviceSpace);
     subjects.push_back(cached);
     ConformanceSubject decorated = cached;
     decorated.name = name + "Decorated";
     decorated.make = [name]() -> std::unique_ptr<Allocator> {
-      std::unique_ptr<Allocator> made = Gpu(name)->Make(SpaceKind::kCuda);
+      std::unique_ptr<Allocator> made = Gpu(name)->Make(kDeviceSpace);
       made = std::make_unique<DebugFillAllocator>(std::move(made), DebugFillAllocator::Options{});
       made = std::make_unique<FaultInjectingAllocator>(std::move(made), FaultPlan{});
       made = std::make_unique<RecordingAllocator>(std::move(made), RecordingAllocator::Options{});

@@ -64,8 +64,7 @@ TEST_P(CudaTest, CopiesInAndOutAreExact) {
         ASSERT_OK(buffer.CopyInAt(at + 1, bytes.data() + at, size));
         std::vector<uint8_t> back(size + 64, 0xee);
         ASSERT_OK(buffer.CopyOutAt(at + 1, back.data() + 5, size));
-        ASSERT_EQ(std::memcmp(back.data() + 5, bytes.data() + at, size), 0)
-            << SpaceKindName(kind) << size;
+        ASSERT_EQ(std::memcmp(back.data() + 5, bytes.data() + at, size), 0) << kind.name() << size;
         ASSERT_EQ(back[4], 0xee);
         ASSERT_EQ(back[size + 5], 0xee);
       }
@@ -106,8 +105,8 @@ TEST_P(CudaTest, BytesMoveBetweenAnyTwoSpaces) {
     sources.push_back(*mapped);
     for (const SpaceKind kind : kSpaces) sources.push_back(Filled(Space(kind), bytes));
     for (const Buffer& source : sources) {
-      for (Allocator* to : {static_cast<Allocator*>(&cpu), &Space(SpaceKind::kCuda),
-                            &Space(SpaceKind::kCudaUnified), &Space(SpaceKind::kCudaPinned)}) {
+      for (Allocator* to : {static_cast<Allocator*>(&cpu), &Space(kDeviceSpace),
+                            &Space(kUnifiedSpace), &Space(kPinnedSpace)}) {
         Buffer target = Make(*to, size);
         ASSERT_OK(target.CopyFrom(source));
         EXPECT_EQ(BytesOf(target), bytes) << source.allocator().space() << to->space();
@@ -132,7 +131,7 @@ TEST_P(CudaTest, BytesMoveBetweenAnyTwoSpaces) {
 TEST_P(CudaTest, OverlappingCopiesWithinAreRight) {
   const uint64_t size = (gpu_->real() ? 200 : 70) * kMiB;
   std::vector<uint8_t> expected = Noise(size, 2);
-  Buffer buffer = Filled(Space(SpaceKind::kCuda), expected);
+  Buffer buffer = Filled(Space(kDeviceSpace), expected);
   for (const uint64_t distance : {uint64_t{1}, uint64_t{4096}, 33 * kMiB + 5}) {
     for (const bool up : {true, false}) {
       const uint64_t from = up ? 10 : 10 + distance, to = up ? 10 + distance : 10;
@@ -155,7 +154,7 @@ TEST_P(CudaTest, FillsRepeatAnyPatternAnywhere) {
         ASSERT_OK(buffer.View(at, size)->Fill(
             {reinterpret_cast<const std::byte*>(pattern.data()), pattern.size()}));
         for (uint64_t i = 0; i < size; ++i) expected[at + i] = pattern[i % width];
-        ASSERT_EQ(BytesOf(buffer), expected) << SpaceKindName(kind) << width << at;
+        ASSERT_EQ(BytesOf(buffer), expected) << kind.name() << width << at;
       }
     }
   }
@@ -202,8 +201,8 @@ TEST_P(CudaTest, FreeingBehindQueuedWorkNeitherWaitsNorReusesEarly) {
 TEST_P(CudaTest, CopiesFollowRecordedUses) {
   std::shared_ptr<DeviceStream> stream = NewStream();
   const std::vector<uint8_t> bytes = Noise(50000, 3);
-  Buffer buffer = Filled(Space(SpaceKind::kCuda), bytes);
-  Buffer pinned = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  Buffer buffer = Filled(Space(kDeviceSpace), bytes);
+  Buffer pinned = Make(Space(kPinnedSpace), bytes.size());
   ASSERT_OK(pinned.EnsureAllocated());
   gpu_->Busy(stream->get(), absl::Milliseconds(150));
   absl::StatusOr<Fence> kernel = stream->Record();
@@ -242,8 +241,8 @@ TEST_P(CudaTest, StreamsWaitForFencesOfOthers) {
 TEST_P(CudaTest, TransfersKeepTheirPlaceInTheCallersQueue) {
   std::shared_ptr<DeviceStream> stream = NewStream();
   const std::vector<uint8_t> bytes = Noise(3000, 4);
-  Buffer from = Filled(Space(SpaceKind::kCudaPinned), bytes);
-  Buffer to = Make(Space(SpaceKind::kCuda), bytes.size());
+  Buffer from = Filled(Space(kPinnedSpace), bytes);
+  Buffer to = Make(Space(kDeviceSpace), bytes.size());
   ASSERT_OK(to.EnsureAllocated());
   gpu_->Busy(stream->get(), absl::Milliseconds(100));
   absl::StatusOr<Fence> before = stream->Record();
@@ -263,9 +262,9 @@ TEST_P(CudaTest, TransfersKeepTheirPlaceInTheCallersQueue) {
 TEST_P(CudaTest, CapturedTransfersBecomeNodesAndWaitsAreRefused) {
   std::shared_ptr<DeviceStream> stream = NewStream();
   const std::vector<uint8_t> bytes = Noise(5000, 5);
-  Buffer from = Filled(Space(SpaceKind::kCuda), bytes);
-  Buffer to = Filled(Space(SpaceKind::kCuda), std::vector<uint8_t>(5000, 0));
-  Buffer busy = Make(Space(SpaceKind::kCuda), 10000);
+  Buffer from = Filled(Space(kDeviceSpace), bytes);
+  Buffer to = Filled(Space(kDeviceSpace), std::vector<uint8_t>(5000, 0));
+  Buffer busy = Make(Space(kDeviceSpace), 10000);
   const TransferOptions in_graph{.queue = stream.get()};
   const absl::StatusOr<size_t> launched =
       gpu_->CaptureAndLaunch(stream->get(), 2, [&]() -> absl::Status {
@@ -301,11 +300,11 @@ TEST_P(CudaTest, TimestampsTellTheDevicesTime) {
 }
 
 TEST_P(CudaTest, ForeignMemoryIsWrappedWhereItBelongs) {
-  Buffer owner = Filled(Space(SpaceKind::kCuda), Noise(4096, 6));
+  Buffer owner = Filled(Space(kDeviceSpace), Noise(4096, 6));
   bool released = false;
   {
     absl::StatusOr<Buffer> wrapped =
-        Buffer::Wrap(Space(SpaceKind::kCuda), DType::kUInt8, Shape::Vector(1000),
+        Buffer::Wrap(Space(kDeviceSpace), DType::kUInt8, Shape::Vector(1000),
                      {.data = reinterpret_cast<void*>(*owner.MutableDeviceAddress() + 512),
                       .release = [&] { released = true; }},
                      1000);
@@ -319,21 +318,21 @@ TEST_P(CudaTest, ForeignMemoryIsWrappedWhereItBelongs) {
     EXPECT_CODE(InvalidArgument, Buffer::Wrap(Space(kind), DType::kUInt8, Shape::Vector(1000),
                                               {.data = host.data()}, 1000));
   }
-  Buffer pinned = Filled(Space(SpaceKind::kCudaPinned), Noise(4096, 7));
+  Buffer pinned = Filled(Space(kPinnedSpace), Noise(4096, 7));
   absl::StatusOr<void*> pointer = pinned.MutableHostPointer();
   ASSERT_OK(pointer);
-  EXPECT_OK(Buffer::Wrap(Space(SpaceKind::kCudaPinned), DType::kUInt8, Shape::Vector(4096),
+  EXPECT_OK(Buffer::Wrap(Space(kPinnedSpace), DType::kUInt8, Shape::Vector(4096),
                          {.data = *pointer}, 4096));
-  EXPECT_CODE(InvalidArgument, Buffer::Wrap(Space(SpaceKind::kCuda), DType::kUInt8,
-                                            Shape::Vector(4096), {.data = *pointer}, 4096));
+  EXPECT_CODE(InvalidArgument, Buffer::Wrap(Space(kDeviceSpace), DType::kUInt8, Shape::Vector(4096),
+                                            {.data = *pointer}, 4096));
 }
 
 TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   const std::vector<uint8_t> bytes = Noise(3 * kMiB, 8);
   Buffer shared =
-      Make(Space(SpaceKind::kCuda), bytes.size(), {.hints = {.sharing = Sharing::kPosixFd}});
+      Make(Space(kDeviceSpace), bytes.size(), {.hints = {.sharing = Sharing::kPosixFd}});
   ASSERT_OK(shared.CopyIn(bytes.data(), bytes.size()));
-  auto* share = Space(SpaceKind::kCuda).Capability<ShareCapability>();
+  auto* share = Space(kDeviceSpace).Capability<ShareCapability>();
   ASSERT_NE(share, nullptr);
   absl::StatusOr<int> fd = share->ExportFd(shared.storage()->root());
   ASSERT_OK(fd);
@@ -341,7 +340,7 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   ASSERT_OK(memory);
   close(*fd);
   absl::StatusOr<Buffer> imported = Buffer::Wrap(
-      Space(SpaceKind::kCuda), DType::kUInt8, Shape::Vector(bytes.size()), *memory, bytes.size());
+      Space(kDeviceSpace), DType::kUInt8, Shape::Vector(bytes.size()), *memory, bytes.size());
   ASSERT_OK(imported);
   EXPECT_NE(*imported->DeviceAddress(), *shared.DeviceAddress());
   EXPECT_EQ(BytesOf(*imported), bytes);
@@ -349,15 +348,15 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   // The bytes live on without who exported them.
   shared = Buffer();
   EXPECT_EQ(BytesOf(*imported), std::vector<uint8_t>(bytes.size(), 0x42));
-  Buffer plain = Make(Space(SpaceKind::kCuda), 100);
+  Buffer plain = Make(Space(kDeviceSpace), 100);
   ASSERT_OK(plain.EnsureAllocated());
   EXPECT_CODE(FailedPrecondition, share->ExportFd(plain.storage()->root()));
   EXPECT_CODE(FailedPrecondition, share->ExportIpc(plain.storage()->root()));
-  EXPECT_EQ(Space(SpaceKind::kCudaPinned).Capability<ShareCapability>(), nullptr);
-  EXPECT_CODE(Unimplemented,
-              Make(Space(SpaceKind::kCudaPinned), 100, {.hints = {.sharing = Sharing::kIpc}})
-                  .EnsureAllocated());
-  Buffer ipc = Make(Space(SpaceKind::kCuda), 5000, {.hints = {.sharing = Sharing::kIpc}});
+  EXPECT_EQ(Space(kPinnedSpace).Capability<ShareCapability>(), nullptr);
+  EXPECT_CODE(
+      Unimplemented,
+      Make(Space(kPinnedSpace), 100, {.hints = {.sharing = Sharing::kIpc}}).EnsureAllocated());
+  Buffer ipc = Make(Space(kDeviceSpace), 5000, {.hints = {.sharing = Sharing::kIpc}});
   ASSERT_OK(ipc.EnsureAllocated());
   absl::StatusOr<std::string> handle = share->ExportIpc(ipc.storage()->root());
   ASSERT_OK(handle);
@@ -367,18 +366,17 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
 
 TEST_P(CudaTest, WriteCombinedMemoryIsItsOwn) {
   const std::vector<uint8_t> bytes = Noise(100000, 9);
-  Buffer buffer =
-      Make(Space(SpaceKind::kCudaPinned), bytes.size(), {.hints = {.write_combined = true}});
+  Buffer buffer = Make(Space(kPinnedSpace), bytes.size(), {.hints = {.write_combined = true}});
   ASSERT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
-  Buffer on_device = Make(Space(SpaceKind::kCuda), bytes.size());
+  Buffer on_device = Make(Space(kDeviceSpace), bytes.size());
   ASSERT_OK(on_device.CopyFrom(buffer));
   EXPECT_EQ(BytesOf(on_device), bytes);
 }
 
 TEST_P(CudaTest, UnifiedMemoryTakesHintsAndPrefetches) {
   const std::vector<uint8_t> bytes = Noise(4 * kMiB, 10);
-  Buffer buffer = Filled(Space(SpaceKind::kCudaUnified), bytes);
-  auto* unified = Space(SpaceKind::kCudaUnified).Capability<UnifiedCapability>();
+  Buffer buffer = Filled(Space(kUnifiedSpace), bytes);
+  auto* unified = Space(kUnifiedSpace).Capability<UnifiedCapability>();
   ASSERT_NE(unified, nullptr);
   const SubRegion all{&buffer.storage()->root(), 0, bytes.size()};
   for (const AccessHint hint :
@@ -394,7 +392,7 @@ TEST_P(CudaTest, UnifiedMemoryTakesHintsAndPrefetches) {
       EXPECT_EQ(std::memcmp(seen->data(), bytes.data(), bytes.size()), 0);
     }
   }
-  EXPECT_EQ(Space(SpaceKind::kCuda).Capability<UnifiedCapability>(), nullptr);
+  EXPECT_EQ(Space(kDeviceSpace).Capability<UnifiedCapability>(), nullptr);
 }
 
 TEST_P(CudaTest, ABudgetIsKeptAndTheReportSaysAll) {
@@ -414,7 +412,7 @@ TEST_P(CudaTest, ABudgetIsKeptAndTheReportSaysAll) {
     EXPECT_GT(small->Trim(0), 0u);
     EXPECT_EQ(small->Stats().reserved_bytes, 0u);
   }
-  Buffer absurd = Make(Space(SpaceKind::kCuda), uint64_t{1} << 50, {});
+  Buffer absurd = Make(Space(kDeviceSpace), uint64_t{1} << 50, {});
   EXPECT_CODE(ResourceExhausted, absurd.EnsureAllocated());
 }
 
@@ -464,11 +462,11 @@ TEST_P(CudaTest, ManySmallCopiesGoTogether) {
 }
 
 TEST_P(CudaTest, HostAccessIsWhereTheHostCanReach) {
-  Buffer far = Filled(Space(SpaceKind::kCuda), Noise(4000, 12));
+  Buffer far = Filled(Space(kDeviceSpace), Noise(4000, 12));
   EXPECT_CODE(Unimplemented, far.As<uint8_t>());
   EXPECT_CODE(Unimplemented, far.HostPointer());
   EXPECT_CODE(Unimplemented, far.Map(Access::kRead));
-  for (const SpaceKind kind : {SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+  for (const SpaceKind kind : {kUnifiedSpace, kPinnedSpace}) {
     const std::vector<uint8_t> bytes = Noise(4000, 13);
     Buffer near = Filled(Space(kind), bytes);
     absl::StatusOr<absl::Span<const uint8_t>> seen = near.As<uint8_t>();
@@ -500,7 +498,7 @@ TEST_P(CudaTest, FilesAndTheirAdviceAreNotHere) {
 // Beyond what 32 bits count; on a real device only, for the memory it takes.
 TEST_P(CudaTest, MoreThan4GiB) {
   const uint64_t size = gpu_->real() ? (uint64_t{1} << 32) + 12345 : 12345;
-  Buffer a = Make(Space(SpaceKind::kCuda), size), b = Make(Space(SpaceKind::kCuda), size);
+  Buffer a = Make(Space(kDeviceSpace), size), b = Make(Space(kDeviceSpace), size);
   ASSERT_OK(a.Fill(std::bit_cast<std::array<std::byte, 4>>(uint32_t{0x01020304})));
   const std::vector<uint8_t> end = Noise(12000, 11);
   ASSERT_OK(a.CopyInAt(size - end.size(), end.data(), end.size()));

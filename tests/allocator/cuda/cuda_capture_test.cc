@@ -18,7 +18,7 @@ class CudaCapture : public GpuTest {
   // as nothing has spoiled the capture; then runs the graph.
   template <typename Work>
   void Capture(size_t nodes, const Work& work) {
-    const Buffer mark = Filled(Space(SpaceKind::kCuda), {1, 1, 1});
+    const Buffer mark = Filled(Space(kDeviceSpace), {1, 1, 1});
     const absl::StatusOr<size_t> made =
         gpu_->CaptureAndLaunch(stream_->get(), 1, [&]() -> absl::Status {
           work();
@@ -38,11 +38,11 @@ TENURE_ON_ALL_GPUS(CudaCapture);
 
 TEST_P(CudaCapture, CopiesWithPinnedAndUnifiedMemoryBecomeNodes) {
   const std::vector<uint8_t> bytes = Pattern(70000);
-  const Buffer pinned = Filled(Space(SpaceKind::kCudaPinned), bytes);
-  const Buffer device = Make(Space(SpaceKind::kCuda), bytes.size());
-  const Buffer managed = Make(Space(SpaceKind::kCudaUnified), bytes.size());
-  const Buffer back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
-  const Buffer filled = Make(Space(SpaceKind::kCudaPinned), 64);
+  const Buffer pinned = Filled(Space(kPinnedSpace), bytes);
+  const Buffer device = Make(Space(kDeviceSpace), bytes.size());
+  const Buffer managed = Make(Space(kUnifiedSpace), bytes.size());
+  const Buffer back = Make(Space(kPinnedSpace), bytes.size());
+  const Buffer filled = Make(Space(kPinnedSpace), 64);
   const std::byte seven{7};
   Capture(5, [&] {
     EXPECT_OK(device.CopyFromAsync(pinned, in_graph_));
@@ -58,7 +58,7 @@ TEST_P(CudaCapture, CopiesWithPinnedAndUnifiedMemoryBecomeNodes) {
 
 TEST_P(CudaCapture, WaitsAreRefused) {
   const std::shared_ptr<DeviceStream> other = NewStream();
-  const Buffer buffer = Filled(Space(SpaceKind::kCuda), Pattern(1000));
+  const Buffer buffer = Filled(Space(kDeviceSpace), Pattern(1000));
   const std::byte zero{0};
   Hold(*other);
   absl::StatusOr<Fence> unreached = other->Record();
@@ -82,7 +82,7 @@ TEST_P(CudaCapture, PageableMemoryIsRefused) {
   std::vector<uint8_t> host = Pattern(5 * kMiB);
   const Buffer ordinary = Filled(cpu_, host);
   std::vector<Buffer> buffers;
-  for (const SpaceKind kind : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+  for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace, kPinnedSpace}) {
     buffers.push_back(Make(Space(kind), host.size()));
   }
   Capture(0, [&] {
@@ -101,8 +101,8 @@ TEST_P(CudaCapture, PageableMemoryIsRefused) {
 }
 
 TEST_P(CudaCapture, WhatStaysInHostMemoryIsRefused) {
-  const Buffer a = Filled(Space(SpaceKind::kCudaPinned), Pattern(1000));
-  const Buffer b = Make(Space(SpaceKind::kCudaPinned), 1000);
+  const Buffer a = Filled(Space(kPinnedSpace), Pattern(1000));
+  const Buffer b = Make(Space(kPinnedSpace), 1000);
   Capture(0, [&] {
     const absl::StatusOr<Fence> copied = b.CopyFromAsync(a, in_graph_);
     EXPECT_CODE(FailedPrecondition, copied);
@@ -111,7 +111,7 @@ TEST_P(CudaCapture, WhatStaysInHostMemoryIsRefused) {
 }
 
 TEST_P(CudaCapture, PrefetchesAreRefused) {
-  const Buffer buffer = Make(Space(SpaceKind::kCudaUnified), 5000);
+  const Buffer buffer = Make(Space(kUnifiedSpace), 5000);
   auto* unified = buffer.allocator().Capability<UnifiedCapability>();
   ASSERT_NE(unified, nullptr);
   const SubRegion all{&buffer.storage()->root(), 0, 5000};
@@ -124,7 +124,7 @@ TEST_P(CudaCapture, PrefetchesAreRefused) {
 TEST_P(CudaCapture, OverlappingCopiesAreNodesOrRefused) {
   const uint64_t size = 70 * kMiB;
   std::vector<uint8_t> bytes = Pattern(size);
-  const Buffer buffer = Filled(Space(SpaceKind::kCuda), bytes);
+  const Buffer buffer = Filled(Space(kDeviceSpace), bytes);
   const auto copy = [&](uint64_t from, uint64_t to, uint64_t count) {
     return buffer.View(to, count)->CopyFromAsync(*buffer.View(from, count), in_graph_);
   };

@@ -42,8 +42,8 @@ class CudaCopies : public FakeCuda {
 
 TEST_F(CudaCopies, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
   const std::vector<uint8_t> large = Pattern(6 * kMiB), small = Pattern(1000, 5);
-  const Buffer a = Make(Space(SpaceKind::kCuda), large.size());
-  const Buffer b = Make(Space(SpaceKind::kCuda), small.size());
+  const Buffer a = Make(Space(kDeviceSpace), large.size());
+  const Buffer b = Make(Space(kDeviceSpace), small.size());
   const std::vector<CopyInPart> in = {{b, small.data(), small.size()},
                                       {a, large.data(), large.size()}};
   EXPECT_TRUE(ComesBackAfterRelease([&] {
@@ -66,7 +66,7 @@ TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
   quarantines_ = true;
   const std::shared_ptr<DeviceStream> kernels = NewStream();
   const std::vector<uint8_t> bytes = Pattern(kMiB);
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer buffer = Make(Space(kDeviceSpace), bytes.size());
   fake_.Hold(kernels->get());
   fake_.LaunchSleep(kernels->get(), absl::ZeroDuration());
   absl::StatusOr<Fence> kernel = kernels->Record();
@@ -85,11 +85,11 @@ TEST_F(CudaCopies, StagedCopiesBehindAFailedKernelFail) {
 
 TEST_F(CudaCopies, EachDirectionHasItsStream) {
   const std::vector<uint8_t> bytes = Pattern(5000);
-  const Buffer host = Filled(Space(SpaceKind::kCudaPinned), bytes);
-  const Buffer host_back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
-  const Buffer a = Filled(Space(SpaceKind::kCuda), bytes), b = Filled(a.allocator(), bytes);
+  const Buffer host = Filled(Space(kPinnedSpace), bytes);
+  const Buffer host_back = Make(Space(kPinnedSpace), bytes.size());
+  const Buffer a = Filled(Space(kDeviceSpace), bytes), b = Filled(a.allocator(), bytes);
   const Buffer c = Make(a.allocator(), bytes.size());
-  const Buffer managed = Make(Space(SpaceKind::kCudaUnified), bytes.size());
+  const Buffer managed = Make(Space(kUnifiedSpace), bytes.size());
   fake_.HoldAll();
   std::vector<Fence> done;
   const auto start = [&](const Buffer& to, const Buffer& from) {
@@ -124,7 +124,7 @@ TEST_F(CudaCopies, TheLegacyDefaultStreamKeepsItsOrder) {
   absl::StatusOr<std::shared_ptr<DeviceStream>> legacy = DeviceStream::Wrap(device_, nullptr);
   ASSERT_OK(legacy);
   EXPECT_EQ((*legacy)->handle(), 0u);
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const Buffer buffer = Make(Space(kDeviceSpace), 100);
   const std::byte seven{7};
   ASSERT_OK(buffer.Fill({&seven, 1}));
   fake_.HoldAll();
@@ -150,7 +150,7 @@ TEST_F(CudaCopies, AStreamWithAnOldHandleIsAnotherQueue) {
   ASSERT_OK(again);
   EXPECT_EQ((*old)->handle(), (*again)->handle());
   EXPECT_NE((*old)->id(), (*again)->id());
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const Buffer buffer = Make(Space(kDeviceSpace), 100);
   const std::byte zero{0};
   fake_.HoldAll();
   absl::StatusOr<Fence> first = buffer.FillAsync({&zero, 1}, {.queue = old->get()});
@@ -179,7 +179,7 @@ TEST_F(CudaCopies, QueuesOfOthersAreRefused) {
     absl::Status Synchronize() override { return absl::OkStatus(); }
   };
   Foreign foreign;
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), 100);
+  const Buffer buffer = Make(Space(kDeviceSpace), 100);
   const std::byte zero{0};
   EXPECT_CODE(InvalidArgument, buffer.FillAsync({&zero, 1}, {.queue = &foreign}));
   EXPECT_CODE(InvalidArgument, buffer.Fill({&zero, 1}, {.queue = &foreign}));
@@ -189,7 +189,7 @@ TEST_F(CudaCopies, QueuesOfOthersAreRefused) {
 
 TEST_F(CudaCopies, NothingIsUnderWayWhenTheEndCouldNotBeWaitedFor) {
   std::vector<uint8_t> bytes = Pattern(6 * kMiB);
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer buffer = Make(Space(kDeviceSpace), bytes.size());
   for (const uint64_t size : {uint64_t{1000}, bytes.size()}) {
     const Buffer part = *buffer.View(0, size);
     fake_.FailCall("StreamSynchronize", 1, CUDA_ERROR_UNKNOWN);
@@ -207,7 +207,7 @@ TEST_F(CudaCopies, NothingIsUnderWayWhenTheEndCouldNotBeWaitedFor) {
 
 TEST_F(CudaCopies, AThreadThatCannotBePreparedLeavesTheWorkToOthers) {
   const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer buffer = Make(Space(kDeviceSpace), bytes.size());
   fake_.FailCall("MemHostAlloc", 1, CUDA_ERROR_OUT_OF_MEMORY);
   EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3}));
   EXPECT_TRUE(BytesOf(buffer) == bytes);
@@ -216,7 +216,7 @@ TEST_F(CudaCopies, AThreadThatCannotBePreparedLeavesTheWorkToOthers) {
 
 TEST_F(CudaCopies, WithoutPreparedThreadsTheCopyFailsAndTheNextOneTriesAgain) {
   const std::vector<uint8_t> bytes = Pattern(6 * kMiB);
-  const Buffer buffer = Make(Space(SpaceKind::kCuda), bytes.size());
+  const Buffer buffer = Make(Space(kDeviceSpace), bytes.size());
   for (int i = 0; i < 3; ++i) {
     fake_.FailCalls("MemHostAlloc", CUDA_ERROR_OUT_OF_MEMORY);
     const absl::Status status = buffer.CopyIn(bytes.data(), bytes.size(), {.max_threads = 3});

@@ -42,8 +42,7 @@ void CopyAround(const Driver& driver) {
   for (const uint32_t ordinal : {0u, 1u}) {
     absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, ordinal);
     ASSERT_OK(device);
-    for (const SpaceKind kind :
-         {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace, kPinnedSpace}) {
       absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, {});
       ASSERT_OK(made);
       spaces.push_back(*std::move(made));

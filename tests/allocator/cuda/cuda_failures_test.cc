@@ -35,8 +35,7 @@ class Scenario {
     if (!Note(device.status())) return errors_;
     Note(DescribeDevices(driver).status());
     std::vector<std::unique_ptr<Allocator>> spaces;
-    for (const SpaceKind kind :
-         {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace, kPinnedSpace}) {
       absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, {});
       if (Note(made.status())) spaces.push_back(*std::move(made));
     }
@@ -272,8 +271,7 @@ TEST(CudaFailures, AFailedDeviceKeepsWhatItMayStillTouch) {
     ASSERT_OK(driver);
     absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(*driver, 0);
     ASSERT_OK(device);
-    absl::StatusOr<std::unique_ptr<Allocator>> space =
-        MakeAllocatorOn(*device, SpaceKind::kCuda, {});
+    absl::StatusOr<std::unique_ptr<Allocator>> space = MakeAllocatorOn(*device, kDeviceSpace, {});
     ASSERT_OK(space);
     absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(*device);
     ASSERT_OK(stream);

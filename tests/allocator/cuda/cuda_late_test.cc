@@ -38,7 +38,7 @@ TEST_P(CudaLate, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
       for (std::vector<uint8_t>& source : sources) std::fill(source.begin(), source.end(), 0xee);
       ASSERT_OK(CopyOutMany(out));
       for (size_t i = 0; i < sizes.size(); ++i) {
-        EXPECT_TRUE(results[i] == Pattern(sizes[i], round * 10 + i)) << SpaceKindName(kind) << i;
+        EXPECT_TRUE(results[i] == Pattern(sizes[i], round * 10 + i)) << kind.name() << i;
       }
     }
   }
@@ -46,7 +46,7 @@ TEST_P(CudaLate, BatchesAreOverWhenTheyReturnHoweverLargeTheirParts) {
 
 TEST_P(CudaLate, BothDirectionsGoOnAtOnce) {
   const uint64_t size = (gpu_->real() ? 64 : 3) * kMiB + 7;
-  Allocator &device = Space(SpaceKind::kCuda), &pinned = Space(SpaceKind::kCudaPinned);
+  Allocator &device = Space(kDeviceSpace), &pinned = Space(kPinnedSpace);
   std::vector<uint8_t> there = Pattern(size, 100);
   const Buffer in = Make(pinned, size), out = Make(pinned, size);
   Buffer to = Make(device, size), from = Filled(device, there);
@@ -86,8 +86,8 @@ TEST_P(CudaLate, StagedCopiesBehindAKernelHoldUpNoOthers) {
   const std::shared_ptr<DeviceStream> kernels = NewStream();
   const std::vector<uint8_t> bytes = Pattern(5 * kMiB);
   std::vector<Buffer> late;
-  for (int i = 0; i < 14; ++i) late.push_back(Make(Space(SpaceKind::kCuda), bytes.size()));
-  const Buffer other = Make(Space(SpaceKind::kCuda), bytes.size());
+  for (int i = 0; i < 14; ++i) late.push_back(Make(Space(kDeviceSpace), bytes.size()));
+  const Buffer other = Make(Space(kDeviceSpace), bytes.size());
   Hold(*kernels);
   std::vector<Fence> copied;
   for (const Buffer& buffer : late) {
@@ -117,7 +117,7 @@ TEST_P(CudaLate, StagedCopiesBehindManyKernelsAllEnd) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back(
-        [&, t, stream = NewStream(), buffer = Make(Space(SpaceKind::kCuda), bytes.size())] {
+        [&, t, stream = NewStream(), buffer = Make(Space(kDeviceSpace), bytes.size())] {
           std::vector<uint8_t> back(bytes.size());
           for (int i = 0; i < 60; ++i) {
             gpu_->Busy(stream->get(), absl::Microseconds(17 * ((i * 7 + t) % 13)));
@@ -139,8 +139,8 @@ TEST_P(CudaLate, StagedCopiesBehindManyKernelsAllEnd) {
 TEST_P(CudaLate, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
   const std::shared_ptr<DeviceStream> kernels = NewStream();
   const std::vector<uint8_t> bytes = Pattern(5000);
-  Allocator& device = Space(SpaceKind::kCuda);
-  const Buffer source = Filled(Space(SpaceKind::kCudaPinned), bytes);
+  Allocator& device = Space(kDeviceSpace);
+  const Buffer source = Filled(Space(kPinnedSpace), bytes);
   Hold(*kernels);
   std::vector<Buffer> late, behind;
   std::vector<Fence> copied;
@@ -156,7 +156,7 @@ TEST_P(CudaLate, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
     copied.push_back(*within);
   }
   const Buffer other = Make(device, bytes.size()), third = Make(device, bytes.size());
-  const Buffer back = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+  const Buffer back = Make(Space(kPinnedSpace), bytes.size());
   for (const auto& [to, from] : {std::pair(other, source), {third, other}, {back, third}}) {
     absl::StatusOr<Fence> done = to.CopyFromAsync(from);
     ASSERT_OK(done);
@@ -175,14 +175,14 @@ TEST_P(CudaLate, AsynchronousCopiesBehindAKernelHoldUpNoOthers) {
 // Memory of its own, whose giving back could wait for the device.
 TEST_P(CudaLate, SpecialMemoryIsFreedBehindWorkWithoutWaiting) {
   const std::vector<std::pair<SpaceKind, BufferOptions>> all = {
-      {SpaceKind::kCuda, {.immediate = true, .hints = {.sharing = Sharing::kIpc}}},
-      {SpaceKind::kCuda, {.immediate = true, .hints = {.sharing = Sharing::kPosixFd}}},
-      {SpaceKind::kCudaPinned, {.immediate = true, .hints = {.write_combined = true}}},
+      {kDeviceSpace, {.immediate = true, .hints = {.sharing = Sharing::kIpc}}},
+      {kDeviceSpace, {.immediate = true, .hints = {.sharing = Sharing::kPosixFd}}},
+      {kPinnedSpace, {.immediate = true, .hints = {.write_combined = true}}},
   };
   const std::vector<uint8_t> bytes = Pattern(3 * kMiB);
   for (const auto& [kind, options] : all) {
     SCOPED_TRACE(testing::Message()
-                 << SpaceKindName(kind) << static_cast<int>(options.hints.sharing));
+                 << kind.name() << static_cast<int>(options.hints.sharing));
     Allocator& space = Space(kind);
     const std::shared_ptr<DeviceStream> stream = NewStream(), other = NewStream();
     Buffer unused = Make(space, bytes.size(), options), used = Make(space, bytes.size(), options);
@@ -224,7 +224,7 @@ TEST_P(CudaLate, HintedMemoryIsFreedAndGivenAgainBehindWork) {
        {AccessHint::kNone, AccessHint::kDevicePreferred, AccessHint::kHostPreferred,
         AccessHint::kReadMostly, AccessHint::kStreaming}) {
     SCOPED_TRACE(static_cast<int>(hint));
-    Allocator& space = Open(SpaceKind::kCudaUnified, {.max_reserved_bytes = 4 * kMiB});
+    Allocator& space = Open(kUnifiedSpace, {.max_reserved_bytes = 4 * kMiB});
     const std::shared_ptr<DeviceStream> stream = NewStream();
     Buffer used = Filled(space, Pattern(4 * kMiB));
     const uint64_t address = AddressOf(used);

@@ -85,7 +85,7 @@ AllocationRequest WriteCombined(uint64_t size) {
 // The budget
 
 TEST_F(CudaMemoryTest, WhatIsForThePoolNeedsNoRoomBesideIt) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = 8 * kMiB});
+  Open(kDeviceSpace, {.max_reserved_bytes = 8 * kMiB});
   const Allocation first = Make({.size_bytes = 5 * kMiB});
   space_->Deallocate(first);
   const uint64_t reserved = Stats().reserved_bytes;
@@ -99,7 +99,7 @@ TEST_F(CudaMemoryTest, WhatIsForThePoolNeedsNoRoomBesideIt) {
 }
 
 TEST_F(CudaMemoryTest, ThePoolGrowsByWhatIsLeftOfTheBudget) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = 16 * kMiB});
+  Open(kDeviceSpace, {.max_reserved_bytes = 16 * kMiB});
   const Allocation shared = Make(Shared(10 * kMiB));
   EXPECT_CODE(ResourceExhausted, space_->Allocate({.size_bytes = 8 * kMiB}));
   const Allocation fits = Make({.size_bytes = 6 * kMiB});
@@ -113,14 +113,14 @@ TEST_F(CudaMemoryTest, ThePoolGrowsByWhatIsLeftOfTheBudget) {
 }
 
 TEST_F(CudaMemoryTest, WhatIsSharedTakesWholePages) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = kMiB});
+  Open(kDeviceSpace, {.max_reserved_bytes = kMiB});
   for (const Sharing sharing : {Sharing::kPosixFd, Sharing::kIpc}) {
     const absl::Status status = space_->Allocate(Shared(5000, sharing)).status();
     EXPECT_CODE(ResourceExhausted, status);
     EXPECT_NE(status.message().find("rounded to 2097152"), std::string::npos) << status;
   }
   EXPECT_EQ(fake_.UsedBytes(0), 0u);
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = kPage});
+  Open(kDeviceSpace, {.max_reserved_bytes = kPage});
   const Allocation fits = Make(Shared(5000));
   EXPECT_EQ(Stats().reserved_bytes, kPage);
   EXPECT_EQ(fits.reserved_bytes, kPage);
@@ -129,7 +129,7 @@ TEST_F(CudaMemoryTest, WhatIsSharedTakesWholePages) {
 }
 
 TEST_F(CudaMemoryTest, ThreadsTogetherKeepTheBudget) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = 5 * kPage});
+  Open(kDeviceSpace, {.max_reserved_bytes = 5 * kPage});
   std::atomic<uint64_t> most{0};
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i) {
@@ -152,7 +152,7 @@ TEST_F(CudaMemoryTest, ThreadsTogetherKeepTheBudget) {
 }
 
 TEST_F(CudaMemoryTest, WhatTheDriverDoesNotTakeBackStaysCounted) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = 4 * kPage});
+  Open(kDeviceSpace, {.max_reserved_bytes = 4 * kPage});
   const Allocation shared = Make(Shared(2 * kPage));
   fake_.FailCalls("MemRelease", CUDA_ERROR_UNKNOWN);
   space_->Deallocate(shared);
@@ -170,8 +170,8 @@ struct Waiting {
   SpaceKind kind;
   AllocationRequest request;
 };
-const Waiting kWaiting[] = {{"MemFree", SpaceKind::kCuda, Shared(3 * kMiB, Sharing::kIpc)},
-                            {"MemFreeHost", SpaceKind::kCudaPinned, WriteCombined(5000)}};
+const Waiting kWaiting[] = {{"MemFree", kDeviceSpace, Shared(3 * kMiB, Sharing::kIpc)},
+                            {"MemFreeHost", kPinnedSpace, WriteCombined(5000)}};
 
 TEST_F(CudaMemoryTest, DroppingItCallsNothingThatWaits) {
   for (const Waiting& waiting : kWaiting) {
@@ -256,7 +256,7 @@ TEST_F(CudaMemoryTest, DecoratorsLeaveMemoryOfItsOwnAsItIs) {
   const std::string ones(100, 1);
   for (const auto& one : decorate) {
     for (const Sharing sharing : {Sharing::kPosixFd, Sharing::kIpc}) {
-      Open(SpaceKind::kCuda);
+      Open(kDeviceSpace);
       one();
       const Allocation shared = Make(Shared(kPage, sharing));
       std::string seen(100, 0);
@@ -277,7 +277,7 @@ TEST_F(CudaMemoryTest, DecoratorsLeaveMemoryOfItsOwnAsItIs) {
       EXPECT_NE(other.device_address, shared.device_address);
       space_->Deallocate(other);
     }
-    Open(SpaceKind::kCudaPinned);
+    Open(kPinnedSpace);
     one();
     const Allocation combined = Make(WriteCombined(4096));
     EXPECT_TRUE(fake_.HostFlags(combined.host).has_value());
@@ -289,14 +289,14 @@ TEST_F(CudaMemoryTest, DecoratorsLeaveMemoryOfItsOwnAsItIs) {
 }
 
 TEST_F(CudaMemoryTest, TheCacheMakesRoomForWhatItPassesOn) {
-  Open(SpaceKind::kCuda, {.max_reserved_bytes = 8 * kMiB});
+  Open(kDeviceSpace, {.max_reserved_bytes = 8 * kMiB});
   space_ = std::make_unique<CachingAllocator>(std::move(space_), CachingAllocator::Options());
   space_->Deallocate(Make({.size_bytes = 6 * kMiB}));
   space_->Deallocate(Make(Shared(8 * kMiB)));
 }
 
 TEST_F(CudaMemoryTest, NothingAtAllIsWrappedAlignedAsAsked) {
-  Open(SpaceKind::kCuda);
+  Open(kDeviceSpace);
   AllocationRequest request;
   request.alignment_bytes = 4096;
   request.foreign = ForeignMemory();
@@ -307,7 +307,7 @@ TEST_F(CudaMemoryTest, NothingAtAllIsWrappedAlignedAsAsked) {
 
 // A planned arena is shared as a whole, and what is placed in it is found at its offset.
 TEST_F(CudaMemoryTest, PlannedArenasCanBeExported) {
-  Open(SpaceKind::kCuda);
+  Open(kDeviceSpace);
   {
     Schedule schedule;
     std::vector<Buffer> made;
@@ -346,7 +346,7 @@ TEST_F(CudaMemoryTest, PlannedArenasCanBeExported) {
     EXPECT_EQ(seen, bytes);
   }
   // Where nothing can be shared, nothing is placed.
-  Open(SpaceKind::kCudaPinned);
+  Open(kPinnedSpace);
   Schedule schedule;
   absl::StatusOr<Buffer> pinned = Buffer::Create(*space_, DType::kUInt8, Shape::Vector(100));
   ASSERT_OK(schedule.AddStep({.writes = {*std::exchange(pinned, Buffer())}}));
@@ -413,15 +413,14 @@ TEST_F(CudaMemoryTest, PinnedMemoryLeavesTheSystemAlive) {
   // Asked each time.
   memory.available_bytes = 4 * kMiB;
   EXPECT_CODE(ResourceExhausted, source.Acquire(8 * kMiB));
-  EXPECT_EQ(Open(SpaceKind::kCudaPinned).traits().max_allocation_bytes,
-            host::ReadSystemMemory().total_bytes);
+  EXPECT_EQ(Open(kPinnedSpace).traits().max_allocation_bytes, host::ReadSystemMemory().total_bytes);
 }
 
 // ------------------------------------------------------------------------------------------------
 // Hints
 
 TEST_F(CudaMemoryTest, HintsEndWithTheirBuffer) {
-  Open(SpaceKind::kCudaUnified);
+  Open(kUnifiedSpace);
   auto* unified = space_->Capability<UnifiedCapability>();
   const Allocation hinted = Make({.size_bytes = 4 * kMiB});
   const Allocation other = Make({.size_bytes = 4 * kMiB});
@@ -448,7 +447,7 @@ TEST_F(CudaMemoryTest, HintsEndWithTheirBuffer) {
 }
 
 TEST_F(CudaMemoryTest, OfWhatIsStreamedTheFirstBytesGoAhead) {
-  Open(SpaceKind::kCudaUnified);
+  Open(kUnifiedSpace);
   auto* unified = space_->Capability<UnifiedCapability>();
   const Allocation made = Make({.size_bytes = 50 * kMiB});
   ASSERT_OK(unified->Hint({&made, kMiB, 40 * kMiB}, AccessHint::kStreaming));

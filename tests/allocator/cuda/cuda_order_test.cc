@@ -51,8 +51,8 @@ class CudaOrder : public FakeCuda {
 
 TEST_F(CudaOrder, PinnedMemoryOfTwoDevicesIsCopiedInTheOrderOfAQueue) {
   for (const bool wait : {true, false}) {
-    CopyBehind(Make(Space(SpaceKind::kCudaPinned), 100000),
-               Filled(Space(SpaceKind::kCudaPinned, 1), Pattern(100000)), wait);
+    CopyBehind(Make(Space(kPinnedSpace), 100000), Filled(Space(kPinnedSpace, 1), Pattern(100000)),
+               wait);
   }
 }
 
@@ -71,12 +71,11 @@ TEST_F(CudaOrder, WaysThatTheHostHasAPartInAreRefusedInAQueue) {
     const std::shared_ptr<DeviceStream> stream = NewStream();
     const TransferOptions in_order{.queue = stream.get()};
     std::vector<std::pair<Buffer, Buffer>> pairs;
-    for (const SpaceKind kind :
-         {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
+    for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace, kPinnedSpace}) {
       pairs.emplace_back(Make(Space(kind), bytes.size()), *mapped);
     }
-    pairs.emplace_back(Make(Space(SpaceKind::kCuda), bytes.size()),
-                       Filled(Space(SpaceKind::kCuda, 1), bytes));
+    pairs.emplace_back(Make(Space(kDeviceSpace), bytes.size()),
+                       Filled(Space(kDeviceSpace, 1), bytes));
     // Inside a capture, too, and without an end to it.
     for (const bool capture : {false, true}) {
       if (capture) {
@@ -110,8 +109,8 @@ TEST_F(CudaOrder, WaysThatTheHostHasAPartInAreRefusedInAQueue) {
 
 TEST_F(CudaOrder, CopiesBetweenDevicesWithoutPeerAccessHoldUpNobody) {
   const std::vector<uint8_t> bytes = Pattern(5 * kMiB);
-  const Buffer from = Filled(Space(SpaceKind::kCuda), bytes);
-  const Buffer to = Make(Space(SpaceKind::kCuda, 1), bytes.size());
+  const Buffer from = Filled(Space(kDeviceSpace), bytes);
+  const Buffer to = Make(Space(kDeviceSpace, 1), bytes.size());
   const std::shared_ptr<DeviceStream> kernels = NewStream();
   fake_.Hold(kernels->get());
   fake_.LaunchWrite(kernels->get(), *from.MutableDeviceAddress() + 7, 1000, 0x33);
@@ -135,9 +134,9 @@ TEST_F(CudaOrder, TheDeviceThatReachesTheOtherCopies) {
     fake_.SetPeerAccess(1 - able, able, false);
     const std::vector<uint8_t> bytes = Pattern(100000, able);
     const uint64_t staged = fake_.Calls("MemcpyHtoDAsync");
-    const Buffer from = Make(Space(SpaceKind::kCuda), bytes.size());
+    const Buffer from = Make(Space(kDeviceSpace), bytes.size());
     ASSERT_OK(from.FillWith<uint8_t>(0x21));
-    const Buffer to = Make(Space(SpaceKind::kCuda, 1), bytes.size());
+    const Buffer to = Make(Space(kDeviceSpace, 1), bytes.size());
     EXPECT_OK(to.CopyFrom(from));
     EXPECT_EQ(fake_.Calls("MemcpyHtoDAsync"), staged);
     EXPECT_EQ(BytesOf(to), std::vector<uint8_t>(bytes.size(), 0x21));

@@ -11,7 +11,7 @@ namespace {
 
 class CudaQueueTest : public FakeCuda {
  protected:
-  CudaQueueTest() : space_(*MakeAllocatorOn(device_, SpaceKind::kCuda, kOnce)) {}
+  CudaQueueTest() : space_(*MakeAllocatorOn(device_, kDeviceSpace, kOnce)) {}
   void TearDown() override {
     fake_.ReleaseAll();
     EXPECT_OK(first_->Synchronize());

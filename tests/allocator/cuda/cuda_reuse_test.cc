@@ -62,7 +62,7 @@ TEST_P(CudaReuse, TheSameQueueGetsTheBytesAtOnce) {
       }
       EXPECT_FALSE(before->IsReached()) << "somebody has waited";
       gpu_->Release();
-      EXPECT_TRUE(AllAre(next, 4)) << SpaceKindName(kind) << size;
+      EXPECT_TRUE(AllAre(next, 4)) << kind.name() << size;
       next = Buffer();
       Settle(space);
     }
@@ -70,7 +70,7 @@ TEST_P(CudaReuse, TheSameQueueGetsTheBytesAtOnce) {
 }
 
 TEST_P(CudaReuse, TheHostWaitsForThoseWhoHadTheBytes) {
-  Allocator& space = Open(SpaceKind::kCudaUnified, {.max_reserved_bytes = 4 * kMiB});
+  Allocator& space = Open(kUnifiedSpace, {.max_reserved_bytes = 4 * kMiB});
   FreedInUse(space, 4 * kMiB, *first_);
   const Buffer next = Make(space, 4 * kMiB, For(first_));
   EXPECT_CODE(DeadlineExceeded, next.Bytes(absl::Milliseconds(1)));
@@ -91,7 +91,7 @@ TEST_P(CudaReuse, TheHostWaitsForThoseWhoHadTheBytes) {
 }
 
 TEST_P(CudaReuse, FreedUnusedTheyAreStillInUse) {
-  Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 4 * kMiB});
+  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
   FreedInUse(space, 4 * kMiB, *first_);
   Make(space, 4 * kMiB, For(first_));
   EXPECT_EQ(space.Stats().deferred_bytes, 4 * kMiB);
@@ -121,14 +121,14 @@ TEST_P(CudaReuse, OtherQueuesGrowFirstAndThenWaitOnTheDevice) {
     // The second stream stands behind the first one, and the host behind nothing.
     EXPECT_CODE(DeadlineExceeded, written->Wait(absl::Milliseconds(20)));
     gpu_->Release();
-    EXPECT_TRUE(AllAre(waiting, 2)) << SpaceKindName(kind);
-    EXPECT_TRUE(AllAre(grown, 5)) << SpaceKindName(kind);
+    EXPECT_TRUE(AllAre(waiting, 2)) << kind.name();
+    EXPECT_TRUE(AllAre(grown, 5)) << kind.name();
   }
 }
 
 TEST_P(CudaReuse, AllWhoUseThemAreWaitedFor) {
   for (const std::shared_ptr<DeviceStream>& user : {first_, second_}) {
-    Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 4 * kMiB});
+    Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
     Buffer used = Make(space, 4 * kMiB);
     Hold(*first_);
     Write(used, *first_, 1);
@@ -150,8 +150,8 @@ TEST_P(CudaReuse, AllWhoUseThemAreWaitedFor) {
 
 // To a stream that waits for an event which comes after the use.
 TEST_P(CudaReuse, AStreamThatFollowsAnotherByAnEventGetsItsBytes) {
-  Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 4 * kMiB});
-  const Buffer pinned = Make(Space(SpaceKind::kCudaPinned), 4 * kMiB);
+  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
+  const Buffer pinned = Make(Space(kPinnedSpace), 4 * kMiB);
   const uint64_t address = FreedInUse(space, 4 * kMiB, *first_);
   absl::StatusOr<Fence> event = first_->Record();
   ASSERT_OK(event);
@@ -169,7 +169,7 @@ TEST_P(CudaReuse, AStreamThatFollowsAnotherByAnEventGetsItsBytes) {
 }
 
 TEST_P(CudaReuse, BlocksAreCutAndJoined) {
-  Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 12 * kMiB});
+  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 12 * kMiB});
   Hold(*first_);
   Hold(*second_);
   std::vector<Buffer> parts;
@@ -212,7 +212,7 @@ TEST_P(CudaReuse, NothingIsEverUsedWithoutOrder) {
     uint8_t value;
   };
   for (const uint32_t seed : {1, 2, 3}) {
-    Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 24 * kMiB});
+    Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 24 * kMiB});
     std::mt19937 random(seed);
     auto upto = [&](size_t n) { return static_cast<uint32_t>(random() % n); };
     std::vector<Kept> live;
@@ -255,7 +255,7 @@ TEST_P(CudaReuse, NothingIsEverUsedWithoutOrder) {
 }
 
 TEST_P(CudaReuse, ThreadsShareWhatWaits) {
-  Allocator& space = Open(SpaceKind::kCuda, {.max_reserved_bytes = 5 * kMiB});
+  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 5 * kMiB});
   std::atomic<int> made_count{0};
   std::vector<std::thread> threads;
   for (uint32_t number = 0; number < 4; ++number) {

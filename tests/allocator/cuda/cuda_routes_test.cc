@@ -21,12 +21,11 @@ namespace {
 class CudaRoutes : public GpuTest {
  protected:
   Allocator& SpaceOrHost(SpaceKind kind) {
-    return kind == SpaceKind::kCpu ? static_cast<Allocator&>(cpu_) : Space(kind);
+    return kind == kCpuSpace ? static_cast<Allocator&>(cpu_) : Space(kind);
   }
   // Where the caller may be held until the copy is done.
   static bool MayHold(SpaceKind to, SpaceKind from) {
-    return to == SpaceKind::kCpu || from == SpaceKind::kCpu ||
-           (to == SpaceKind::kCudaPinned && from == SpaceKind::kCudaPinned);
+    return to == kCpuSpace || from == kCpuSpace || (to == kPinnedSpace && from == kPinnedSpace);
   }
   // What a held stream writes to both ends comes before the copy that the stream is given next. No
   // use is recorded: there is no other order.
@@ -37,11 +36,11 @@ class CudaRoutes : public GpuTest {
     const std::shared_ptr<DeviceStream> stream = NewStream();
     Hold(*stream);
     std::vector<uint8_t> expected = bytes;
-    if (from_kind != SpaceKind::kCpu) {
+    if (from_kind != kCpuSpace) {
       gpu_->Write(stream->get(), AddressOf(from), size, 9);
       std::fill(expected.begin(), expected.end(), uint8_t{9});
     }
-    if (to_kind != SpaceKind::kCpu) {
+    if (to_kind != kCpuSpace) {
       gpu_->Write(stream->get(), AddressOf(to), size, 7);
     }
     absl::StatusOr<Fence> before = stream->Record();
@@ -80,16 +79,15 @@ class CudaRoutes : public GpuTest {
 TENURE_ON_ALL_GPUS(CudaRoutes);
 
 TEST_P(CudaRoutes, CopiesKeepTheirPlaceInAQueue) {
-  const SpaceKind all[] = {SpaceKind::kCpu, SpaceKind::kCuda, SpaceKind::kCudaUnified,
-                           SpaceKind::kCudaPinned};
+  const SpaceKind all[] = {kCpuSpace, kDeviceSpace, kUnifiedSpace, kPinnedSpace};
   for (const SpaceKind from : all) {
     for (const SpaceKind to : all) {
       // Nothing to do with a device.
-      if (from == SpaceKind::kCpu && to == SpaceKind::kCpu) continue;
+      if (from == kCpuSpace && to == kCpuSpace) continue;
       for (const uint64_t size : {uint64_t{3000}, kMiB + 5}) {
         for (const bool wait : {true, false}) {
-          SCOPED_TRACE(testing::Message() << SpaceKindName(from) << " to " << SpaceKindName(to)
-                                          << ", " << size << (wait ? ", waited for" : ""));
+          SCOPED_TRACE(testing::Message() << from.name() << " to " << to.name() << ", " << size
+                                          << (wait ? ", waited for" : ""));
           CopyBehind(to, from, size, wait);
           if (HasFatalFailure()) return;
         }
@@ -104,8 +102,8 @@ TEST_P(CudaRoutes, FillsAndHostPointersKeepTheirPlaceInAQueue) {
     const std::shared_ptr<DeviceStream> stream = NewStream();
     const TransferOptions in_order{.queue = stream.get()};
     const Buffer buffer = Make(Space(kind), bytes.size());
-    const Buffer in = Filled(Space(SpaceKind::kCudaPinned), bytes);
-    const Buffer out = Make(Space(SpaceKind::kCudaPinned), bytes.size());
+    const Buffer in = Filled(Space(kPinnedSpace), bytes);
+    const Buffer out = Make(Space(kPinnedSpace), bytes.size());
     Hold(*stream);
     Write(buffer, *stream, 7);
     absl::StatusOr<Fence> before = stream->Record();
@@ -113,7 +111,7 @@ TEST_P(CudaRoutes, FillsAndHostPointersKeepTheirPlaceInAQueue) {
     const std::byte three{3};
     ASSERT_OK(buffer.FillAsync({&three, 1}, in_order));
     // Page-locked memory by its address; to and from such memory the caller may be held.
-    if (kind != SpaceKind::kCudaPinned) {
+    if (kind != kPinnedSpace) {
       absl::StatusOr<Fence> copied =
           buffer.View(100, 5000)->CopyInAsync(*in.HostPointer(), 5000, in_order);
       ASSERT_OK(copied);
@@ -125,20 +123,20 @@ TEST_P(CudaRoutes, FillsAndHostPointersKeepTheirPlaceInAQueue) {
     Write(*buffer.View(50000, 50000), *stream, 9);
     gpu_->Release();
     std::vector<uint8_t> expected(bytes.size(), 3);
-    if (kind != SpaceKind::kCudaPinned) {
+    if (kind != kPinnedSpace) {
       std::copy_n(bytes.begin(), 5000, expected.begin() + 100);
       ASSERT_OK(stream->Synchronize());
       EXPECT_EQ(BytesOf(out), expected);
     }
     std::fill(expected.begin() + 50000, expected.end(), uint8_t{9});
-    EXPECT_EQ(BytesOf(buffer), expected) << SpaceKindName(kind);
+    EXPECT_EQ(BytesOf(buffer), expected) << kind.name();
   }
 }
 
 // Uses that are recorded of memory of the host's are followed in a queue, too.
 TEST_P(CudaRoutes, CopiesOfHostMemoryInAQueueFollowRecordedUses) {
   const std::shared_ptr<DeviceStream> kernels = NewStream(), stream = NewStream();
-  const Buffer from = Filled(Space(SpaceKind::kCudaPinned), Pattern(3000));
+  const Buffer from = Filled(Space(kPinnedSpace), Pattern(3000));
   const Buffer to = Filled(cpu_, Pattern(3000, 2));
   Hold(*kernels);
   Write(from, *kernels, 0x55);
@@ -179,7 +177,7 @@ TEST_P(CudaRoutes, FilesAreReadBehindRecordedUsesAndRefusedInAQueue) {
     EXPECT_CODE(DeadlineExceeded, copied->Wait(absl::Milliseconds(20)));
     gpu_->Release();
     ASSERT_OK(copied->Wait());
-    EXPECT_TRUE(BytesOf(to) == bytes) << SpaceKindName(kind);
+    EXPECT_TRUE(BytesOf(to) == bytes) << kind.name();
   }
 }
 
@@ -188,7 +186,7 @@ TEST_P(CudaRoutes, ManyStreamsOfCallersKeepTheirOrder) {
   constexpr int kStreams = 100;
   const uint64_t size = 20000;
   std::vector<Buffer> buffers;
-  for (int i = 0; i < kStreams; ++i) buffers.push_back(Make(Space(SpaceKind::kCuda), size));
+  for (int i = 0; i < kStreams; ++i) buffers.push_back(Make(Space(kDeviceSpace), size));
   for (uint8_t generation = 0; generation < 3; ++generation) {
     std::vector<std::shared_ptr<DeviceStream>> streams;
     for (int i = 0; i < kStreams; ++i) streams.push_back(NewStream());

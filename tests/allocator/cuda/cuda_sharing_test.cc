@@ -39,7 +39,7 @@ class CudaSharing : public GpuTest {
  protected:
   // Another process sees these bytes in the allocation, and inverts them.
   void ChangeInAnotherProcess(const Allocation& root, Sharing kind, std::vector<uint8_t> bytes) {
-    auto* share = Space(SpaceKind::kCuda).Capability<ShareCapability>();
+    auto* share = Space(kDeviceSpace).Capability<ShareCapability>();
     const std::string path = testing::TempDir() + "/cuda_sharing_test_" + std::to_string(getpid());
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()),
@@ -93,7 +93,7 @@ TEST(CudaSharingChild, InvertsWhatItIsGiven) {
                                 std::istreambuf_iterator<char>());
   ASSERT_FALSE(expected.empty());
   std::unique_ptr<TestGpu> gpu = TestGpu::Make("Real");
-  std::unique_ptr<Allocator> space = gpu->Make(SpaceKind::kCuda);
+  std::unique_ptr<Allocator> space = gpu->Make(kDeviceSpace);
   auto* share = space->Capability<ShareCapability>();
   int number = -1;
   absl::StatusOr<ForeignMemory> memory =
@@ -113,8 +113,8 @@ TEST_P(CudaSharing, AnotherProcessSeesSharedBytes) {
   if (!gpu_->real()) GTEST_SKIP() << "the fake lives in one process";
   for (const Sharing kind : {Sharing::kPosixFd, Sharing::kIpc}) {
     std::vector<uint8_t> bytes = Pattern(kSharedBytes);
-    const Buffer buffer = Make(Space(SpaceKind::kCuda), kSharedBytes,
-                               {.immediate = true, .hints = {.sharing = kind}});
+    const Buffer buffer =
+        Make(Space(kDeviceSpace), kSharedBytes, {.immediate = true, .hints = {.sharing = kind}});
     ASSERT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
     ChangeInAnotherProcess(buffer.storage()->root(), kind, bytes);
     Invert(&bytes);
@@ -125,7 +125,7 @@ TEST_P(CudaSharing, AnotherProcessSeesSharedBytes) {
 // The arena is shared as a whole; what is placed in it, at its offset.
 TEST_P(CudaSharing, AnotherProcessSeesWhatIsPlacedInASharedArena) {
   if (!gpu_->real()) GTEST_SKIP() << "the fake lives in one process";
-  Allocator& space = Space(SpaceKind::kCuda);
+  Allocator& space = Space(kDeviceSpace);
   for (const Sharing kind : {Sharing::kPosixFd, Sharing::kIpc}) {
     Schedule schedule;
     std::vector<Buffer> made;

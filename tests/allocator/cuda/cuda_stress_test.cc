@@ -90,8 +90,8 @@ void Worker(TestGpu& gpu, std::vector<Allocator*> spaces, uint32_t seed, int ste
 }
 
 TEST_P(CudaStress, ThreadsAndStreamsKeepTheirBytes) {
-  Allocator &device = Space(SpaceKind::kCuda), &unified = Space(SpaceKind::kCudaUnified),
-            &pinned = Space(SpaceKind::kCudaPinned);
+  Allocator &device = Space(kDeviceSpace), &unified = Space(kUnifiedSpace),
+            &pinned = Space(kPinnedSpace);
   std::vector<std::thread> threads;
   const int steps = gpu_->real() ? 2000 : 150;
   for (uint32_t t = 0; t < (gpu_->real() ? 12 : 4); ++t) {

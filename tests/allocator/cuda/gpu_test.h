@@ -30,8 +30,7 @@
 
 namespace tenure::cuda {
 
-inline constexpr SpaceKind kSpaces[] = {SpaceKind::kCuda, SpaceKind::kCudaUnified,
-                                        SpaceKind::kCudaPinned};
+inline constexpr SpaceKind kSpaces[] = {kDeviceSpace, kUnifiedSpace, kPinnedSpace};
 
 class GpuTest : public testing::TestWithParam<std::string> {
  protected:

@@ -34,7 +34,7 @@ TEST(NullAllocator, PlaysAnyDevice) {
   SpaceTraits traits;
   traits.max_allocation_bytes = 1000;
   traits.min_alignment_bytes = 256;
-  NullAllocator device(traits, MemorySpace::Device(SpaceKind::kVulkan, 3));
+  NullAllocator device(traits, *MemorySpace::Parse("vulkan:3"));
   EXPECT_EQ(device.space().ToString(), "vulkan:3");
   EXPECT_FALSE(device.traits().has_bytes);
   EXPECT_FALSE(device.traits().host_readable);

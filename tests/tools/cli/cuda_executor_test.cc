@@ -109,10 +109,10 @@ TEST_P(CudaRunTest, GivesTheBytesOfTheHost) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Spaces, CudaRunTest,
-                         testing::Values(std::pair(SpaceKind::kCuda, "odd_shapes"),
-                                         std::pair(SpaceKind::kCuda, "tiny_transformer"),
-                                         std::pair(SpaceKind::kCudaUnified, "odd_shapes"),
-                                         std::pair(SpaceKind::kCudaPinned, "odd_shapes")),
+                         testing::Values(std::pair(cuda::kDeviceSpace, "odd_shapes"),
+                                         std::pair(cuda::kDeviceSpace, "tiny_transformer"),
+                                         std::pair(cuda::kUnifiedSpace, "odd_shapes"),
+                                         std::pair(cuda::kPinnedSpace, "odd_shapes")),
                          [](const auto& param) {
                            return absl::StrCat("Space", static_cast<int>(param.param.first), "_",
                                                param.param.second);
@@ -121,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Spaces, CudaRunTest,
 // All arena bytes at one place: only the order of the kernels can save that, and it can't.
 TEST_F(CudaExecutorTest, AWrongPlanIsCaughtByName) {
   const Trace trace = Demo("tiny_transformer");
-  Gpu gpu(SpaceKind::kCuda);
+  Gpu gpu(cuda::kDeviceSpace);
   const Plan right = PlanOf(trace, gpu.allocator());
   const absl::StatusOr<RunResult> apart = RunOn(trace, gpu.allocator(), nullptr);
   ASSERT_TRUE(apart.ok()) << apart.status();
@@ -140,7 +140,7 @@ TEST_F(CudaExecutorTest, MappedWeightsAreCopied) {
   CpuAllocator cpu;
   const absl::StatusOr<RunResult> host = RunOn(trace, cpu, nullptr);
   ASSERT_TRUE(host.ok()) << host.status();
-  Gpu gpu(SpaceKind::kCuda);
+  Gpu gpu(cuda::kDeviceSpace);
   absl::StatusOr<std::unique_ptr<WeightSource>> weights =
       MappedWeights(trace, Registry::Default(), 1);
   ASSERT_TRUE(weights.ok()) << weights.status();
@@ -159,7 +159,7 @@ TEST_F(CudaExecutorTest, RunningAheadEndsWhereMemoryDoes) {
   FakeOptions options;
   options.devices[0].memory_bytes = 3 * needed + (64 << 20);
   options.random_delay = absl::Microseconds(200);
-  Gpu gpu(SpaceKind::kCuda, options);
+  Gpu gpu(cuda::kDeviceSpace, options);
   const absl::StatusOr<RunResult> run = RunOn(trace, gpu.allocator(), nullptr);
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->digests, host->digests);
@@ -168,7 +168,7 @@ TEST_F(CudaExecutorTest, RunningAheadEndsWhereMemoryDoes) {
 // Whatever call of the driver fails, the run ends with an error and nothing is left behind.
 TEST_F(CudaExecutorTest, EveryFailedCallIsToldAndLeaksNothing) {
   const Trace trace = Demo("odd_shapes");
-  Gpu gpu(SpaceKind::kCuda);
+  Gpu gpu(cuda::kDeviceSpace);
   const Plan plan = PlanOf(trace, gpu.allocator());
   ASSERT_TRUE(RunOn(trace, gpu.allocator(), &plan).ok());
   for (const char* call :

@@ -1,26 +1,23 @@
-#include "tenure/allocator/copy/cuda_routes.h"
+#include "tenure/allocator/cuda/copy_routes.h"
 
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "tenure/allocator/cuda/copy_engine.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/spaces.h"
 
-namespace tenure {
+namespace tenure::cuda {
 namespace {
 
-using cuda::CopyEngine;
-using cuda::DeviceStream;
-using cuda::EngineCapability;
+SpaceKind KindOf(const CopyEnd& end) { return end.allocator->space().kind(); }
 
-// The engine of the end's device; null for an allocator of somebody else's under this name.
+// The engine of the end's device; null if the allocator is not this driver's, whatever its space is
+// called.
 CopyEngine* EngineOf(const CopyEnd& end) {
   auto* capability = end.allocator->Capability<EngineCapability>();
   return capability == nullptr ? nullptr : &capability->engine();
-}
-
-absl::Status NotCudas() {
-  return absl::UnimplementedError("the allocator of a CUDA space is not tenure's own");
 }
 
 class OrderedRoute : public CopyRoute {
@@ -31,8 +28,8 @@ class OrderedRoute : public CopyRoute {
 };
 
 // Whether the engine's device can touch memory of that device.
-bool Reaches(const CopyEngine& engine, const cuda::Device& other) {
-  const cuda::Device& device = *engine.device();
+bool Reaches(const CopyEngine& engine, const Device& other) {
+  const Device& device = *engine.device();
   int can = 0;
   return device.ordinal() == other.ordinal() ||
          (device.driver()->DeviceCanAccessPeer(&can, device.handle(), other.handle()) ==
@@ -43,21 +40,24 @@ bool Reaches(const CopyEngine& engine, const cuda::Device& other) {
 // Page-locked and managed memory is every device's; memory of one device is that of its peers.
 class UnifiedAddresses final : public OrderedRoute {
  public:
+  // Between two pinned buffers, the host copies.
+  bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
+    return (KindOf(to) != kPinnedSpace || KindOf(from) != kPinnedSpace) &&
+           EngineOf(to) != nullptr && EngineOf(from) != nullptr;
+  }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
-    const SpaceKind target = to.allocator->space().kind(), source = from.allocator->space().kind();
-    // Who does the work: the device whose memory it is.
-    const bool by_source = target == SpaceKind::kCudaPinned ||
-                           (target == SpaceKind::kCudaUnified && source == SpaceKind::kCuda);
+    const SpaceKind target = KindOf(to), source = KindOf(from);
+    // The device whose memory it is does the work.
+    const bool by_source =
+        target == kPinnedSpace || (target == kUnifiedSpace && source == kDeviceSpace);
     CopyEngine* engine = EngineOf(by_source ? from : to);
-    if (engine == nullptr) return NotCudas();
-    CopyEngine::Direction direction = source == SpaceKind::kCudaPinned ? CopyEngine::Direction::kIn
-                                      : target == SpaceKind::kCudaPinned
-                                          ? CopyEngine::Direction::kOut
-                                          : CopyEngine::Direction::kWithin;
-    if (target == SpaceKind::kCuda && source == SpaceKind::kCuda) {
+    const CopyEngine::Direction direction = source == kPinnedSpace ? CopyEngine::Direction::kIn
+                                            : target == kPinnedSpace
+                                                ? CopyEngine::Direction::kOut
+                                                : CopyEngine::Direction::kWithin;
+    if (target == kDeviceSpace && source == kDeviceSpace) {
       CopyEngine* other = EngineOf(from);
-      if (other == nullptr) return NotCudas();
       if (!Reaches(*engine, *other->device())) {
         if (!Reaches(*other, *engine->device())) return Staged(*engine, *other, to, from, options);
         engine = other;
@@ -82,8 +82,12 @@ class UnifiedAddresses final : public OrderedRoute {
   }
 };
 
+// Only managed memory: the default routes serve the other spaces.
 class FromHost final : public OrderedRoute {
  public:
+  bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
+    return KindOf(to) == kUnifiedSpace && from.region.allocation->host != nullptr;
+  }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
     return to.allocator->CopyIn(to.region, from.region.host(), options);
@@ -92,6 +96,9 @@ class FromHost final : public OrderedRoute {
 
 class ToHost final : public OrderedRoute {
  public:
+  bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
+    return KindOf(from) == kUnifiedSpace && to.region.allocation->host != nullptr;
+  }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
     return from.allocator->CopyOut(to.region.host(), from.region, options);
@@ -100,10 +107,13 @@ class ToHost final : public OrderedRoute {
 
 class FromFile final : public OrderedRoute {
  public:
+  // The file's allocator reads into pinned memory by itself.
+  bool Supports(const CopyEnd& to, const CopyEnd&) const override {
+    return KindOf(to) != kPinnedSpace && EngineOf(to) != nullptr;
+  }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
     CopyEngine* engine = EngineOf(to);
-    if (engine == nullptr) return NotCudas();
     // The allocation is a value that may be gone before the bytes are read; its copy is as good.
     auto read = [allocator = from.allocator, allocation = *from.region.allocation,
                  begin = from.region.offset_bytes](uint64_t offset, void* slot,
@@ -118,18 +128,20 @@ class FromFile final : public OrderedRoute {
 
 }  // namespace
 
-void RegisterCudaRoutes(CopyTable& table) {
-  for (const SpaceKind from : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
-    for (const SpaceKind to : {SpaceKind::kCuda, SpaceKind::kCudaUnified, SpaceKind::kCudaPinned}) {
-      if (from == SpaceKind::kCudaPinned && to == SpaceKind::kCudaPinned) continue;  // the host's
-      table.Register(from, to, std::make_unique<UnifiedAddresses>());
-    }
-  }
-  for (const SpaceKind to : {SpaceKind::kCuda, SpaceKind::kCudaUnified}) {
-    table.Register(SpaceKind::kDisk, to, std::make_unique<FromFile>());
-  }
-  table.Register(SpaceKind::kCpu, SpaceKind::kCudaUnified, std::make_unique<FromHost>());
-  table.Register(SpaceKind::kCudaUnified, SpaceKind::kCpu, std::make_unique<ToHost>());
+void RegisterCopyRoutes(CopyTable& table) {
+  table.Register(kDriverName, kDriverName, std::make_shared<UnifiedAddresses>());
+  table.Register(kDiskSpace.driver(), kDriverName, std::make_shared<FromFile>());
+  table.Register(kCpuSpace.driver(), kDriverName, std::make_shared<FromHost>());
+  table.Register(kDriverName, kCpuSpace.driver(), std::make_shared<ToHost>());
 }
 
-}  // namespace tenure
+const CopyTable& CudaCopyTable() {
+  static const CopyTable* const table = [] {
+    auto* made = new CopyTable;
+    RegisterCopyRoutes(*made);
+    return made;
+  }();
+  return *table;
+}
+
+}  // namespace tenure::cuda

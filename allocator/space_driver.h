@@ -1,0 +1,56 @@
+// SpaceDriver: all that a registry has to know of a driver of memory spaces. Each driver has one
+// function that returns it (CpuDriver, cuda::CudaDriver); allocator/builtin/ adds those of this
+// library, and a program adds its own:
+//
+//   RETURN_IF_ERROR(registry.AddDriver({
+//       .name = "toy",
+//       .spaces = {kToySpace},
+//       .factory = [](const MemorySpace& space) { return std::make_unique<ToyAllocator>(space); },
+//       .routes = [](CopyTable& table) {
+//         table.Register("host", "toy", std::make_unique<ToyRoute>());
+//       },
+//   }));
+//
+// Thread safety: thread-compatible value. Ownership: a registry keeps what it was given. Its
+// functions may be called by several threads at once.
+
+#ifndef TENURE_ALLOCATOR_SPACE_DRIVER_H_
+#define TENURE_ALLOCATOR_SPACE_DRIVER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tenure/allocator/allocator.h"
+#include "tenure/allocator/memory_space.h"
+#include "tenure/allocator/space_kind.h"
+
+namespace tenure {
+
+class CopyTable;
+
+using AllocatorFactory =
+    std::function<absl::StatusOr<std::unique_ptr<Allocator>>(const MemorySpace& space)>;
+
+// A device, as far as code that knows no driver can use it.
+struct SpaceDevice {
+  uint32_t ordinal = 0;
+  std::string name;  // for people
+};
+
+struct SpaceDriver {
+  std::string name;               // SpaceKind::driver() of all its spaces
+  std::vector<SpaceKind> spaces;  // their declarations are made known
+  AllocatorFactory factory;       // for spaces of all these kinds
+  // Registers the driver's ways to copy between its spaces and those of others; may be empty.
+  std::function<void(CopyTable& table)> routes = nullptr;
+  // The devices of this machine; empty for drivers without devices.
+  std::function<absl::StatusOr<std::vector<SpaceDevice>>()> devices = nullptr;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_SPACE_DRIVER_H_

@@ -1,0 +1,93 @@
+// SpaceKind: a kind of memory space: its name ("cuda-unified"), what follows the name in text, and
+// the driver that the space belongs to. Drivers and programs declare kinds of their own.
+//
+// Example, of a driver with one kind of space per device:
+//   inline constexpr SpaceKind::Declaration kToyDeclaration{
+//       "toy", SpaceKind::Form::kOrdinal, "toy"};
+//   inline constexpr SpaceKind kToySpace(kToyDeclaration);
+//   ...
+//   RETURN_IF_ERROR(SpaceKind::Declare(kToyDeclaration).status());
+//   MemorySpace::Parse("toy:1")   // is MemorySpace::Device(kToySpace, 1)
+//
+// Registry::AddDriver declares the spaces of the driver that it adds. What is declared is known to
+// the whole process: it is vocabulary. Whether a space can be used is up to each registry.
+//
+// The names that README.md lists are declared in every program, also where their driver is not
+// linked: a program can plan for a device that it cannot use.
+//
+// Cost: a pointer; kinds that are equal compare in a few nanoseconds.
+// Thread safety: thread-compatible value; static members are thread-safe. Ownership: refers to a
+// Declaration that lives as long as the process. Errors: InvalidArgument (a name that is not made
+// of lower-case letters, digits and hyphens), AlreadyExists (the name is declared with another form
+// or driver).
+
+#ifndef TENURE_ALLOCATOR_SPACE_KIND_H_
+#define TENURE_ALLOCATOR_SPACE_KIND_H_
+
+#include <compare>
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace tenure {
+
+class SpaceKind {
+ public:
+  // What follows the name in text.
+  enum class Form : uint8_t {
+    kPlain,    // nothing: "cpu"
+    kOrdinal,  // the number of a device: "cuda:1"
+    kPath,     // a path: "disk:/weights"
+  };
+
+  struct Declaration {
+    std::string_view name;
+    Form form = Form::kPlain;
+    std::string_view driver;
+
+    friend bool operator==(const Declaration&, const Declaration&) = default;
+  };
+
+  // The declaration must live as long as the process.
+  constexpr explicit SpaceKind(const Declaration& declaration) : declaration_(&declaration) {}
+  SpaceKind(Declaration&&) = delete;
+
+  // Makes the kind known to MemorySpace::Parse. Declaring the same again changes nothing. The
+  // declaration is copied.
+  static absl::StatusOr<SpaceKind> Declare(const Declaration& declaration);
+  // Every kind that has been declared so far, in order of declaration.
+  static std::vector<SpaceKind> Declared();
+
+  constexpr std::string_view name() const { return declaration_->name; }
+  constexpr Form form() const { return declaration_->form; }
+  // The family that the space belongs to: "host", "cuda". Routes between spaces go by it.
+  constexpr std::string_view driver() const { return declaration_->driver; }
+  constexpr const Declaration& declaration() const { return *declaration_; }
+  // How spaces of this kind are written, for messages: "cpu", "cuda:N", "disk:/path".
+  std::string Pattern() const;
+
+  // Kinds are equal if their names are.
+  friend constexpr bool operator==(SpaceKind a, SpaceKind b) {
+    return a.declaration_ == b.declaration_ || a.name() == b.name();
+  }
+  friend constexpr std::strong_ordering operator<=>(SpaceKind a, SpaceKind b) {
+    return a.name() <=> b.name();
+  }
+  template <typename H>
+  friend H AbslHashValue(H h, SpaceKind kind) {
+    return H::combine(std::move(h), kind.name());
+  }
+  friend std::ostream& operator<<(std::ostream& out, SpaceKind kind) { return out << kind.name(); }
+
+ private:
+  const Declaration* declaration_;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_SPACE_KIND_H_
