@@ -1,12 +1,12 @@
-#include "tenure/planner/placement.h"
+#include "tenure/planner/place_plan.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tenure/planner/liveness.h"
+#include "tenure/planner/plan_validator.h"
 #include "tenure/planner/step_order.h"
-#include "tenure/planner/validate_plan.h"
 
 namespace tenure {
 namespace {
@@ -69,13 +69,8 @@ absl::StatusOr<PlacedPlan> PlaceAllOrNothing(const Plan& plan, const Liveness& l
 
 absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
                                      const PlaceOptions& options) {
-  const StepOrder order(schedule);
-  absl::StatusOr<Liveness> liveness = AnalyzeLiveness(schedule, order, {.fill_zeroed = true});
+  absl::StatusOr<Liveness> liveness = internal::ValidateFromScratch(plan, schedule);
   if (!liveness.ok()) return liveness.status();
-  if (absl::Status status = internal::ValidateLoaded(plan, schedule, order, *liveness);
-      !status.ok()) {
-    return status;
-  }
   return PlaceAllOrNothing(plan, *liveness, options);
 }
 
@@ -87,9 +82,9 @@ absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Sche
 }
 
 absl::Status UnplacePlan(PlacedPlan placed) {
-  const PlacedPlan over = std::move(placed);  // goes with this call, arenas and all
+  const PlacedPlan dropped = std::move(placed);  // frees the arenas at the end of this call
   absl::Status first;
-  for (const StorageKeepAlive& storage : over.storages) first.Update(storage->Unplace());
+  for (const StorageKeepAlive& storage : dropped.storages) first.Update(storage->Unplace());
   return first;
 }
 

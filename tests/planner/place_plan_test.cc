@@ -1,4 +1,4 @@
-#include "tenure/planner/placement.h"
+#include "tenure/planner/place_plan.h"
 
 #include <cstring>
 #include <map>
@@ -24,16 +24,16 @@ std::byte* Address(const Buffer& buffer) {
   return pointer.ok() ? static_cast<std::byte*>(*pointer) : nullptr;
 }
 
-class PlacementTest : public testing::Test {
+class PlacePlanTest : public testing::Test {
  protected:
-  // a and c share bytes; b lies between them in time. Lane 1 has one of its own.
+  // a and c share bytes; b lies between them in time. Queue 1 has an arena of its own.
   void SetUp() override {
     for (const char* name : {"a", "b", "c", "other"}) sketch_.Add(name, 64, {}, &cpu_);
     view_ = sketch_.Window("a[16:32]").storage_id();
     sketch_.Step("s0", {}, {"a"});
     sketch_.Step("s1", {"a[16:32]"}, {"b"});
     sketch_.Step("s2", {"b"}, {"c"});
-    sketch_.Step("s3", {"c"}, {"other"}, {.lane = 1});
+    sketch_.Step("s3", {"c"}, {"other"}, {.queue = 1});
     for (const Step& step : sketch_.schedule.steps()) {
       for (const Buffer& b : step.reads) ids_.push_back({b.id(), b.storage_id()});
     }
@@ -57,7 +57,7 @@ class PlacementTest : public testing::Test {
   std::vector<std::pair<BufferId, StorageId>> ids_;
 };
 
-TEST_F(PlacementTest, StoragesLieWhereThePlanSays) {
+TEST_F(PlacePlanTest, StoragesLieWhereThePlanSays) {
   const uint64_t before = cpu_.Stats().in_use_count;
   const auto placed = PlacePlan(plan_, sketch_.schedule);
   ASSERT_OK(placed);
@@ -79,7 +79,7 @@ TEST_F(PlacementTest, StoragesLieWhereThePlanSays) {
   EXPECT_EQ(Address(step(1).reads[0]), Address(a()) + 16);
 }
 
-TEST_F(PlacementTest, IdsStayWhatTheyWere) {
+TEST_F(PlacePlanTest, IdsStayWhatTheyWere) {
   ASSERT_OK(PlacePlan(plan_, sketch_.schedule));
   size_t i = 0;
   for (const Step& step : sketch_.schedule.steps()) {
@@ -90,7 +90,7 @@ TEST_F(PlacementTest, IdsStayWhatTheyWere) {
 }
 
 // A handle that the planner never heard of, because it was made after the plan was checked.
-TEST_F(PlacementTest, HandlesFromElsewherePointAtTheArena) {
+TEST_F(PlacePlanTest, HandlesFromElsewherePointAtTheArena) {
   const auto placed = [&]() -> absl::StatusOr<PlacedPlan> {
     // Held when placing: refused. So place first, with a keep-alive that counts for nobody.
     const StorageKeepAlive alive(a().storage());
@@ -103,7 +103,7 @@ TEST_F(PlacementTest, HandlesFromElsewherePointAtTheArena) {
   EXPECT_EQ(Address(view), Address(placed->arenas[0]) + sketch_.At(plan_, "a").offset_bytes + 8);
 }
 
-TEST_F(PlacementTest, HandlesCopiedBeforePlanningPointAtTheArena) {
+TEST_F(PlacePlanTest, HandlesCopiedBeforePlanningPointAtTheArena) {
   const Buffer early = b();
   EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, sketch_.schedule));
   const auto placed = internal::PlaceUnchecked(plan_, sketch_.schedule);
@@ -113,7 +113,7 @@ TEST_F(PlacementTest, HandlesCopiedBeforePlanningPointAtTheArena) {
   EXPECT_EQ(Address(early), Address(placed->arenas[0]) + sketch_.At(plan_, "b").offset_bytes);
 }
 
-TEST_F(PlacementTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
+TEST_F(PlacePlanTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
   Buffer kept;
   {
     auto placed = PlacePlan(plan_, sketch_.schedule);
@@ -128,7 +128,7 @@ TEST_F(PlacementTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
   EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
 }
 
-TEST_F(PlacementTest, UnplaceAndPlaceAgain) {
+TEST_F(PlacePlanTest, UnplaceAndPlaceAgain) {
   for (int round = 0; round < 3; ++round) {
     auto placed = PlacePlan(plan_, sketch_.schedule);
     ASSERT_OK(placed);
@@ -143,7 +143,7 @@ TEST_F(PlacementTest, UnplaceAndPlaceAgain) {
   EXPECT_FALSE(a().storage()->is_placed());
 }
 
-TEST_F(PlacementTest, UnplaceKeepsWhatIsSealedOrMapped) {
+TEST_F(PlacePlanTest, UnplaceKeepsWhatIsSealedOrMapped) {
   auto placed = PlacePlan(plan_, sketch_.schedule);
   ASSERT_OK(placed);
   ASSERT_OK(other().Seal());  // exclusive
@@ -152,7 +152,7 @@ TEST_F(PlacementTest, UnplaceKeepsWhatIsSealedOrMapped) {
   EXPECT_FALSE(a().is_allocated());
 }
 
-TEST_F(PlacementTest, StalePlansAreRefused) {
+TEST_F(PlacePlanTest, StalePlansAreRefused) {
   const auto expect_refused = [&](const std::string& why) {
     const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
     EXPECT_CODE(FailedPrecondition, status);
@@ -168,14 +168,14 @@ TEST_F(PlacementTest, StalePlansAreRefused) {
   expect_refused("held, watched");
 }
 
-TEST_F(PlacementTest, StaleBecauseAllocated) {
+TEST_F(PlacePlanTest, StaleBecauseAllocated) {
   ASSERT_OK(c().EnsureAllocated());
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
   EXPECT_TRUE(absl::StrContains(status.message(), "allocated")) << status;
 }
 
-TEST_F(PlacementTest, StaleBecauseSealed) {
+TEST_F(PlacePlanTest, StaleBecauseSealed) {
   ASSERT_OK(c().Seal());
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
@@ -184,13 +184,13 @@ TEST_F(PlacementTest, StaleBecauseSealed) {
   EXPECT_FALSE(AnyAllocated());
 }
 
-TEST_F(PlacementTest, StaleBecauseMarkedOrLonger) {
+TEST_F(PlacePlanTest, StaleBecauseMarkedOrLonger) {
   Schedule& schedule = sketch_.schedule;
   schedule.MarkOutput(c());
   EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, schedule));  // another fingerprint
 }
 
-TEST_F(PlacementTest, StaleBecauseStepsWereAdded) {
+TEST_F(PlacePlanTest, StaleBecauseStepsWereAdded) {
   ASSERT_OK(sketch_.schedule.AddStep({.name = "more", .reads = {c()}}));
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
@@ -198,7 +198,7 @@ TEST_F(PlacementTest, StaleBecauseStepsWereAdded) {
 }
 
 // Allocated behind the validator's back: everything is taken out again.
-TEST_F(PlacementTest, AllOrNothing) {
+TEST_F(PlacePlanTest, AllOrNothing) {
   ASSERT_OK(c().EnsureAllocated());
   EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
   EXPECT_FALSE(a().is_allocated());
@@ -206,7 +206,7 @@ TEST_F(PlacementTest, AllOrNothing) {
   EXPECT_EQ(cpu_.Stats().in_use_count, 1u);  // c's own
 }
 
-TEST_F(PlacementTest, ExclusiveMayBeSealed) {
+TEST_F(PlacePlanTest, ExclusiveMayBeSealed) {
   EXPECT_TRUE(sketch_.At(plan_, "other").exclusive);
   EXPECT_TRUE(sketch_.At(plan_, "b").exclusive);
   EXPECT_FALSE(sketch_.At(plan_, "a").exclusive);
@@ -221,13 +221,13 @@ TEST_F(PlacementTest, ExclusiveMayBeSealed) {
   EXPECT_CODE(FailedPrecondition, other().MutableHostPointer());
 }
 
-TEST(PlacementFailureTest, AnArenaThatCanNotBeAllocated) {
+TEST(PlacePlanFailureTest, AnArenaThatCanNotBeAllocated) {
   for (uint64_t nth = 1; nth <= 4; ++nth) {
     FaultInjectingAllocator device(std::make_unique<CpuAllocator>(), {.nth = nth});
     Sketch sketch;
-    for (uint32_t lane = 0; lane < 3; ++lane) {
-      sketch.Add(absl::StrCat("x", lane), 64, {}, &device);
-      sketch.Step("s", {}, {absl::StrCat("x", lane)}, {.lane = lane});
+    for (uint32_t queue = 0; queue < 3; ++queue) {
+      sketch.Add(absl::StrCat("x", queue), 64, {}, &device);
+      sketch.Step("s", {}, {absl::StrCat("x", queue)}, {.queue = queue});
     }
     sketch.Release();
     const auto plan = MakePlan(sketch.schedule);
@@ -248,7 +248,7 @@ TEST(PlacementFailureTest, AnArenaThatCanNotBeAllocated) {
   }
 }
 
-TEST(PlacementFailureTest, StoragesWithoutBytesNeedNone) {
+TEST(PlacePlanFailureTest, StoragesWithoutBytesNeedNone) {
   CpuAllocator cpu;
   Sketch sketch;
   sketch.Add("empty", 0, {}, &cpu);
