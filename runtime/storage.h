@@ -32,6 +32,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/base/ids.h"
@@ -108,11 +109,22 @@ class Storage {
   // storage.
   absl::Status Import(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Places all of these storages, or none. Until it is decided, no other thread sees any of them
+  // placed: threads that need their bytes wait for the decision, which calls no allocator.
+  struct PlaceRequest {
+    Storage* storage = nullptr;
+    Storage* arena = nullptr;
+    uint64_t offset_bytes = 0;
+    bool exclusive = false;
+  };
+  static absl::Status PlaceAll(absl::Span<const PlaceRequest> requests);
   // Gives it [offset, offset + size) of `arena`, whose bytes must be allocated, of the same space,
   // and aligned for it. `exclusive`: no other storage is ever given any of these bytes.
   // FailedPrecondition if it is allocated, placed or sealed.
-  absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive) {
+    const PlaceRequest request{this, &arena, offset_bytes, exclusive};
+    return PlaceAll({&request, 1});
+  }
   // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -146,7 +158,7 @@ class Storage {
   template <uint64_t kUnit>
   friend class StorageReference;
 
-  enum State : uint32_t { kUnallocated, kBusy, kAllocated, kPlaced };
+  enum State : uint32_t { kUnallocated, kBusy, kReserved, kAllocated, kPlaced };
   static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: writable mappings
   struct Attempt;
 
@@ -154,6 +166,13 @@ class Storage {
   ~Storage();
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The parts of PlaceAll. ReservePlace makes all checks; from then on other threads can neither
+  // allocate nor place the storage, until CommitPlace or CancelPlace.
+  absl::Status ReservePlace(const Storage& arena, uint64_t offset_bytes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void CommitPlace(Storage& arena, uint64_t offset_bytes, bool exclusive)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void CancelPlace() ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(uint64_t unit) {
     // The only owner needs no atomic subtraction: nobody else can add to it.
     if (refs_.load(std::memory_order_acquire) == unit ||
