@@ -9,6 +9,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/planner/byte_ranges.h"
+#include "tenure/planner/work_counts.h"
 
 namespace tenure {
 namespace {
@@ -237,6 +238,7 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
 
 absl::StatusOr<Liveness> AnalyzeLiveness(const Schedule& schedule, const StepOrder& order,
                                          const LivenessOptions& options) {
+  internal::work_counts.liveness_analyses.fetch_add(1, std::memory_order_relaxed);
   Liveness result;
   if (absl::Status status = CollectTouches(schedule, result); !status.ok()) return status;
   GroupTouches(result);

@@ -6,12 +6,15 @@
 // Every handle and view stays valid, also those outside the schedule: placing only says where the
 // bytes of a storage are, and nothing in the schedule is rewritten.
 //
-// Cost: that of ValidatePlan, an allocation for each arena, and a lock and unlock for each storage.
-// Thread safety: thread-safe; storages that others allocate meanwhile make it fail as a whole.
-// Ownership: an arena lives as long as the PlacedPlan or anything placed in it.
-// Errors: FailedPrecondition when the plan is of another schedule or its storages have changed
-// since (allocated, sealed, held); Internal when it is wrong; ResourceExhausted when an arena can't
-// be allocated; Unimplemented when it can't be shared. Nothing is placed then.
+// Cost: an allocation for each arena, two locks of each storage, and a look at each placement. The
+// plan is also checked from scratch (validate_plan.h), unless it comes from MakePlan or LoadPlan
+// and neither it nor the schedule has been changed since. Thread safety: thread-safe. If another
+// thread has given a storage bytes of its own meanwhile, all of PlacePlan fails. Other threads see
+// no placement of a PlacePlan that fails: a storage that they need meanwhile is placed when all
+// are, or gets bytes of its own. Ownership: an arena lives as long as the PlacedPlan or anything
+// placed in it. Errors: FailedPrecondition when the plan is of another schedule or its storages
+// have changed since (allocated, sealed, held); Internal when it is wrong; ResourceExhausted when
+// an arena can't be allocated; Unimplemented when it can't be shared. Nothing is placed then.
 
 #ifndef TENURE_PLANNER_PLACE_PLAN_H_
 #define TENURE_PLANNER_PLACE_PLAN_H_

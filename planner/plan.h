@@ -20,8 +20,10 @@
 
 #include <compare>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -90,6 +92,22 @@ struct InPlaceWrite {
   friend bool operator==(const InPlaceWrite&, const InPlaceWrite&) = default;
 };
 
+namespace internal {
+struct PlanCheck;  // plan_check.h
+
+// Refers to a check that a plan has passed. It is no part of the value of a plan: plans are equal
+// whatever it holds.
+class PlanCheckReference {
+ public:
+  const PlanCheck* get() const { return check_.get(); }
+  void Set(std::shared_ptr<const PlanCheck> check) { check_ = std::move(check); }
+  friend bool operator==(const PlanCheckReference&, const PlanCheckReference&) { return true; }
+
+ private:
+  std::shared_ptr<const PlanCheck> check_;
+};
+}  // namespace internal
+
 struct Plan {
   std::string name;          // of the schedule
   uint64_t fingerprint = 0;  // of the schedule
@@ -109,6 +127,9 @@ struct Plan {
   bool optimal = false;  // arena_bytes == lower_bound_bytes
   // A deadline or a cancellation ended the search early, so the result may differ between runs.
   bool deadline_hit = false;
+  // Set by MakePlan and LoadPlan, for PlacePlan. It is not stored, and it does not hold for a plan
+  // or a schedule that has been changed since.
+  internal::PlanCheckReference check = {};
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 

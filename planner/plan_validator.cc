@@ -12,6 +12,7 @@
 #include "tenure/planner/fingerprint.h"
 #include "tenure/planner/groups.h"
 #include "tenure/planner/reuse_edges.h"
+#include "tenure/planner/work_counts.h"
 
 namespace tenure {
 namespace {
@@ -257,6 +258,7 @@ namespace internal {
 
 absl::Status ValidateMadePlan(const Plan& plan, const Schedule& schedule, const StepOrder& order,
                               const Liveness& liveness) {
+  work_counts.validations.fetch_add(1, std::memory_order_relaxed);
   return Validator(plan, schedule, order, liveness).Run();
 }
 

@@ -11,6 +11,7 @@
 #include "tenure/planner/capacity_left.h"
 #include "tenure/planner/find_shortage.h"
 #include "tenure/planner/groups.h"
+#include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 #include "tenure/planner/planning_context.h"
 #include "tenure/planner/remap.h"
@@ -125,6 +126,7 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
       !status.ok()) {
     return status;
   }
+  internal::RememberCheck(schedule, context.liveness(), plan);
   Notify({.kind = Event::Kind::kPlan, .name = plan.name, .size_bytes = plan.arena_bytes});
   return plan;
 }

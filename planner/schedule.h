@@ -40,6 +40,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tenure/planner/schedule_state.h"
 #include "tenure/runtime/buffer.h"
 
 namespace tenure {
@@ -79,23 +80,27 @@ class Schedule {
   absl::StatusOr<uint32_t> AddStep(Step step);
 
   // The storage has its contents before the first step, so it is not planned.
-  void MarkInput(const Buffer& buffer) { inputs_.insert(buffer.storage_id()); }
+  void MarkInput(const Buffer& buffer);
   // The storage is read after the last step. It outlives the arenas, so it is not planned.
-  void MarkOutput(const Buffer& buffer) { outputs_.insert(buffer.storage_id()); }
+  void MarkOutput(const Buffer& buffer);
   // Keeps the storage out of the plan. `why` is the reason that the plan reports.
-  void Hold(const Buffer& buffer, std::string why) { held_[buffer.storage_id()] = std::move(why); }
+  void Hold(const Buffer& buffer, std::string why);
 
   const std::string& name() const { return name_; }
   OrderKind order() const { return order_; }
   const std::vector<Step>& steps() const { return steps_; }
   // Returns the steps with their handles and leaves the schedule without steps.
-  std::vector<Step> TakeSteps() { return std::exchange(steps_, {}); }
+  std::vector<Step> TakeSteps();
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
   // The reason given to Hold, or null.
   const std::string* HeldBecause(StorageId id) const;
 
+  // Changes with every change of the schedule. For the planner (plan_check.h).
+  const internal::ScheduleState& state() const { return state_.state(); }
+
  private:
+  internal::ScheduleStateCounter state_;
   std::string name_;
   OrderKind order_;
   std::vector<Step> steps_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "tenure/planner/work_counts.h"
 
 namespace tenure {
 namespace {
@@ -22,6 +23,7 @@ void Dependencies(const Step& step, std::vector<uint32_t>& to) {
 
 StepOrder::StepOrder(const Schedule& schedule, size_t max_table_entries)
     : steps_(&schedule.steps()) {
+  internal::work_counts.step_orders.fetch_add(1, std::memory_order_relaxed);
   if (schedule.order() == OrderKind::kTotal || steps_->empty()) return;
   const uint32_t chains = FindChains();
   if (chains == 1) {  // the same as total order

@@ -1,9 +1,12 @@
 #include "tenure/planner/place_plan.h"
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -11,7 +14,10 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/fault_injecting.h"
+#include "tenure/allocator/observer.h"
+#include "tenure/planner/plan_json.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/work_counts.h"
 #include "tenure/tests/testing/sketch.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -197,13 +203,159 @@ TEST_F(PlacePlanTest, StaleBecauseStepsWereAdded) {
   EXPECT_TRUE(absl::StrContains(status.message(), "another schedule")) << status;
 }
 
-// Allocated behind the validator's back: everything is taken out again.
+// Allocated although the plan places it: then none of the others may be placed.
 TEST_F(PlacePlanTest, AllOrNothing) {
   ASSERT_OK(c().EnsureAllocated());
   EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
   EXPECT_FALSE(a().is_allocated());
   EXPECT_FALSE(b().is_allocated());
   EXPECT_EQ(cpu_.Stats().in_use_count, 1u);  // c's own
+}
+
+// A placement that is undone could be in use by another thread already.
+TEST_F(PlacePlanTest, AFailureIsNeverVisible) {
+  struct Counter : Observer {
+    void OnEvent(const Event& event) override {
+      if (event.kind == Event::Kind::kPlace || event.kind == Event::Kind::kUnplace) ++count;
+    }
+    std::atomic<int> count{0};
+  };
+  ASSERT_OK(c().EnsureAllocated());
+  {
+    Counter counter;
+    const ScopedObserver scope(&counter);
+    EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
+    EXPECT_EQ(counter.count, 0);
+  }
+  // Whoever needs the bytes meanwhile gets some that stay.
+  std::atomic<bool> done{false};
+  std::thread user([&] {
+    std::byte* const bytes = Address(a());
+    for (int i = 0; !done || i < 10; ++i) std::memset(bytes, i, 64);
+  });
+  for (int round = 0; round < 200; ++round) {
+    EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
+  }
+  done = true;
+  user.join();
+  EXPECT_FALSE(a().storage()->is_placed());
+  EXPECT_FALSE(b().is_allocated());
+}
+
+TEST_F(PlacePlanTest, AnObserverMayUseWhatIsPlaced) {
+  struct User : Observer {
+    void OnEvent(const Event& event) override {
+      if (event.kind != Event::Kind::kPlace) return;
+      for (const Buffer* buffer : buffers) EXPECT_OK(buffer->EnsureAllocated());
+    }
+    std::vector<const Buffer*> buffers;
+  };
+  User user;
+  user.buffers = {&a(), &b(), &c(), &other()};
+  const ScopedObserver scope(&user);
+  ASSERT_OK(PlacePlan(plan_, sketch_.schedule));
+  EXPECT_TRUE(other().storage()->is_placed());
+}
+
+// --- a plan that was checked a moment ago is not checked again
+
+struct Work {
+  static Work Now() {
+    const internal::WorkCounts& counts = internal::work_counts;
+    return {counts.step_orders, counts.liveness_analyses, counts.validations};
+  }
+  Work operator-(const Work& before) const {
+    return {orders - before.orders, analyses - before.analyses, validations - before.validations};
+  }
+  friend bool operator==(const Work&, const Work&) = default;
+  friend void PrintTo(const Work& w, std::ostream* out) {
+    *out << w.orders << " orders, " << w.analyses << " analyses, " << w.validations
+         << " validations";
+  }
+  uint64_t orders = 0, analyses = 0, validations = 0;
+};
+constexpr Work kNothing{0, 0, 0}, kOnce{1, 1, 1};
+
+TEST_F(PlacePlanTest, MakingAndPlacingAPlanCheckItOnce) {
+  const Work before = Work::Now();
+  const Plan plan = MakePlan(sketch_.schedule).value();
+  auto placed = PlacePlan(plan, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  // Placed again, also as a copy or with another label.
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  Plan copy = plan;
+  copy.name = "copy";
+  placed = PlacePlan(copy, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  // The schedule as another object.
+  const Schedule moved = std::move(sketch_.schedule);
+  ASSERT_OK(PlacePlan(plan, moved));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  EXPECT_CODE(FailedPrecondition, PlacePlan(plan, sketch_.schedule));  // has no steps now
+}
+
+TEST_F(PlacePlanTest, LoadingAndPlacingAPlanCheckItOnce) {
+  const std::string json = PlanToJson(plan_);
+  Work before = Work::Now();
+  const auto loaded = LoadPlan(json, sketch_.schedule);
+  ASSERT_OK(loaded);
+  auto placed = PlacePlan(*loaded, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  // Read, but not checked.
+  before = Work::Now();
+  EXPECT_OK(PlacePlan(PlanFromJson(json).value(), sketch_.schedule));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+}
+
+TEST_F(PlacePlanTest, AnotherScheduleOfTheSameFormIsChecked) {
+  Sketch twin;
+  for (const char* name : {"a", "b", "c", "other"}) twin.Add(name, 64, {}, &cpu_);
+  twin.Step("s0", {}, {"a"});
+  twin.Step("s1", {"a[16:32]"}, {"b"});
+  twin.Step("s2", {"b"}, {"c"});
+  twin.Step("s3", {"c"}, {"other"}, {.queue = 1});
+  twin.Release();
+  const Work before = Work::Now();
+  ASSERT_OK(PlacePlan(plan_, twin.schedule));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  EXPECT_TRUE(twin.schedule.steps()[0].writes[0].storage()->is_placed());
+  EXPECT_FALSE(AnyAllocated());
+}
+
+TEST_F(PlacePlanTest, AChangedPlanIsChecked) {
+  Plan wrong = plan_;
+  wrong.placements[1].offset_bytes = wrong.placements[0].offset_bytes;  // a and b live at once
+  EXPECT_CODE(Internal, PlacePlan(wrong, sketch_.schedule));
+  EXPECT_FALSE(AnyAllocated());
+}
+
+TEST_F(PlacePlanTest, AChangedScheduleIsChecked) {
+  const Work before = Work::Now();
+  sketch_.schedule.MarkInput(c());
+  EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, sketch_.schedule));
+  EXPECT_EQ(Work::Now() - before, (Work{1, 1, 0}));  // the fingerprint differs
+  EXPECT_FALSE(AnyAllocated());
+}
+
+// Nothing writes x before the step that reads it. That is right only as long as x has bytes.
+TEST_F(PlacePlanTest, BytesThatAreLostAreNoticed) {
+  const Buffer arena =
+      Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(64), {.immediate = true}).value();
+  Sketch sketch;
+  Storage& x = *sketch.Add("x", 64, {}, &cpu_).storage();
+  sketch.Add("y", 64, {}, &cpu_);
+  ASSERT_OK(x.Place(*arena.storage(), 0, true));
+  sketch.Step("s", {"x"}, {"y"});
+  sketch.Release();
+  const Plan plan = MakePlan(sketch.schedule).value();
+  EXPECT_EQ(plan.placements.size(), 1u);
+  ASSERT_OK(x.Unplace());
+  EXPECT_CODE(InvalidArgument, PlacePlan(plan, sketch.schedule));
 }
 
 TEST_F(PlacePlanTest, ExclusiveMayBeSealed) {
