@@ -5,6 +5,8 @@
 // Folder: recorded schedules (*.json.gz). Without the variable the repository's own are used.
 //
 //   MakePlan/<trace>/<way>     all of planning: liveness, packing, reuse edges, validation
+//   Place/<trace>/<plan>       placing a plan and taking it out again: one just made, or one that
+//                              must be checked again because it comes from elsewhere
 //   Packing/<trace>/<way>      packing alone: fast, balanced, and beside them TLSF in event
 //                              order and greedy by size
 //   Scale/<shape>/<mode>       schedules made up, of 100,000 steps
@@ -74,6 +76,28 @@ void BenchPlan(benchmark::State& state, const Schedule& schedule, const PlanOpti
   state.counters["ratio"] =
       static_cast<double>(plan->arena_bytes) /
       static_cast<double>(plan->lower_bound_bytes == 0 ? 1 : plan->lower_bound_bytes);
+}
+
+// Where a plan comes from: MakePlan, whose check is remembered, or elsewhere.
+enum class PlanFrom { kMakePlan, kElsewhere };
+
+void BenchPlace(benchmark::State& state, const Schedule& schedule, PlanFrom from) {
+  absl::StatusOr<Plan> plan = MakePlan(schedule);
+  if (!plan.ok()) return state.SkipWithError(plan.status().ToString().c_str());
+  if (from == PlanFrom::kElsewhere) plan->check = {};
+  for (auto _ : state) {
+    absl::StatusOr<PlacedPlan> placed = PlacePlan(*plan, schedule);
+    absl::Status status = placed.ok() ? UnplacePlan(*std::move(placed)) : placed.status();
+    if (!status.ok()) return state.SkipWithError(status.ToString().c_str());
+  }
+  state.counters["storages"] = static_cast<double>(plan->placements.size());
+}
+
+// The input's own schedule is of no use: its handles are held by a second schedule too.
+void BenchPlaceTrace(benchmark::State& state, const Trace& trace, PlanFrom from) {
+  absl::StatusOr<cli::TraceJob> job = cli::MakeTraceJob(trace, Device());
+  if (!job.ok()) return state.SkipWithError(job.status().ToString().c_str());
+  BenchPlace(state, job->schedule, from);
 }
 
 using Packer = std::vector<uint64_t> (*)(const packing::PlainInstance&);
@@ -179,6 +203,13 @@ void RegisterTrace(Input& input) {
       absl::StrCat("MakePlan/", input.name, "/dependencies-unsearched").c_str(), BenchPlan,
       std::cref(input.with_dependencies), unsearched)
       ->Unit(benchmark::kMicrosecond);
+  for (PlanFrom from : {PlanFrom::kMakePlan, PlanFrom::kElsewhere}) {
+    benchmark::RegisterBenchmark(
+        absl::StrCat("Place/", input.name, from == PlanFrom::kMakePlan ? "/made" : "/elsewhere")
+            .c_str(),
+        BenchPlaceTrace, std::cref(input.trace), from)
+        ->Unit(benchmark::kMicrosecond);
+  }
   absl::StatusOr<Plan> plan = MakePlan(schedule, options);
   if (!plan.ok()) return;
   auto* problem = new packing::Problem(ProblemOf(*plan));  // for the program's life
@@ -247,12 +278,25 @@ void BenchLarge(benchmark::State& state, Shape100k shape, OrderKind order, PlanM
   BenchPlan(state, schedule, options);
 }
 
+void BenchPlaceLarge(benchmark::State& state, Shape100k shape, PlanFrom from) {
+  const Schedule schedule = MakeLarge(shape, OrderKind::kTotal);
+  BenchPlace(state, schedule, from);
+}
+
 void RegisterLarge() {
   const std::pair<const char*, Shape100k> shapes[] = {{"chain", Shape100k::kChain},
                                                       {"branches", Shape100k::kBranches},
                                                       {"wide", Shape100k::kWide},
                                                       {"one", Shape100k::kOne}};
   for (const auto& [name, shape] : shapes) {
+    for (PlanFrom from : {PlanFrom::kMakePlan, PlanFrom::kElsewhere}) {
+      benchmark::RegisterBenchmark(absl::StrCat("Scale/", name, "/place-",
+                                                from == PlanFrom::kMakePlan ? "made" : "elsewhere")
+                                       .c_str(),
+                                   BenchPlaceLarge, shape, from)
+          ->Unit(benchmark::kMillisecond)
+          ->Iterations(3);
+    }
     for (OrderKind order : {OrderKind::kTotal, OrderKind::kDependencies}) {
       for (PlanMode mode : {PlanMode::kArena, PlanMode::kRemap, PlanMode::kNone}) {
         benchmark::RegisterBenchmark(

@@ -22,7 +22,7 @@ packing::Problem ArenaPacker::Intervals(const std::vector<uint32_t>& members) co
   return problem;
 }
 
-// The ends of each group stand for all its steps.
+// It is enough to add the ends of each group: they are ordered with other steps as the group is.
 void ArenaPacker::AddOrder(const std::vector<uint32_t>& members, packing::Problem& problem) const {
   problem.order.steps = static_cast<uint32_t>(schedule_.steps().size());
   for (uint32_t step = 0; step < schedule_.steps().size(); ++step) {
@@ -36,17 +36,17 @@ void ArenaPacker::AddOrder(const std::vector<uint32_t>& members, packing::Proble
   }
 }
 
-// Where the plan to keep has them. An item has the place of its first storage; places that the
-// alignment forbids are dropped.
+// Hints at the offsets of PlanOptions::keep. The hint of an item is the offset of its first
+// storage. Offsets that the alignment forbids give no hint.
 void ArenaPacker::AddHints(const std::vector<uint32_t>& members, packing::Problem& problem) const {
   if (options_.keep == nullptr) return;
   const Plan& keep = *options_.keep;
   std::vector<uint64_t> offset_of;
-  for (const tenure::Placement& p : keep.placements) {
+  for (const Placement& p : keep.placements) {
     if (p.arena >= keep.arenas.size()) continue;
     const PlanArena& arena = keep.arenas[p.arena];
     const StorageGroup& some = groups_[members.front()];
-    if (arena.lane != some.lane || arena.space != some.allocator->space()) continue;
+    if (arena.queue != some.queue || arena.space != some.allocator->space()) continue;
     if (p.storage >= offset_of.size()) offset_of.resize(size_t{p.storage} + 1, packing::kNoOffset);
     offset_of[p.storage] = p.offset_bytes;
   }
@@ -73,8 +73,9 @@ absl::StatusOr<packing::Packing> ArenaPacker::Solve(const packing::Problem& prob
   return packing::Solve(problem, solve);
 }
 
-// Whether it fits is an easier question than how low it gets: it comes before what may take all the
-// time. Above the capacity if it was not found to fit.
+// Searches for a packing within the capacity first, since that is easier than the lowest packing,
+// for which the search may use all the time. The result is above the capacity if none was found
+// within it.
 absl::StatusOr<packing::Packing> ArenaPacker::SolveWithin(const packing::Problem& problem,
                                                           uint64_t capacity_bytes) const {
   const bool optimal = options_.effort == packing::Effort::kOptimal;
@@ -93,7 +94,7 @@ absl::StatusOr<packing::Packing> ArenaPacker::SolveWithin(const packing::Problem
       Solve(problem, fits ? packing::kUnlimited : capacity_bytes, options_.effort);
   if (!second.ok()) return second;
   uint64_t bound = std::max(first->lower_bound, fits ? second->lower_bound : 0);
-  // More arenas may do where these, or their limit, do not.
+  // Only then is it proven for every number of arenas: with limits, more arenas may fit.
   const bool whole = problem.arenas.empty() ||
                      (problem.arenas.size() == 1 && problem.arenas[0].limit >= capacity_bytes);
   if (!fits && second->outcome == packing::Outcome::kInfeasible && whole) {
@@ -128,7 +129,8 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
       return result;
     }
   } else {
-    // The list is a legal order: what lives at once in it may do so.
+    // The list is a legal order, so what lives at once in the list can live at once in any
+    // execution.
     result.lower_bound_bytes = packing::LowerBound(problem);
   }
   OrderPacking in_order = PackInOrder(order_, groups_, members, limit_bytes);
@@ -143,7 +145,8 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
 
   if (!order_.total()) AddOrder(members, problem);
   uint64_t best_height = in_order.height;
-  // One arena if that can be; else as few as have room, at most as many as are enough for sure.
+  // Starts with one arena, or with as many as the lower bound needs. `most` arenas are enough,
+  // because PackInOrder has used as many.
   const uint64_t most = uint64_t{*std::max_element(result.arenas.begin(), result.arenas.end())} + 1;
   const uint64_t bound = result.lower_bound_bytes;
   const uint64_t fewest = std::max<uint64_t>(1, bound / limit_bytes + (bound % limit_bytes != 0));

@@ -1,13 +1,15 @@
-// Which arena and offset each group gets: chooses the way of packing. Internal to the planner.
+// ArenaPacker: decides which arena and offset each group gets, by one of the ways to pack. Internal
+// to the planner.
 //
-//   total order, one arena       the solver, on lives as intervals
-//   dependencies                 PackInOrder; beyond the peak and up to max_searched groups, the
-//                                solver's search under the partial order too: the lower one counts
-//   several arenas, because      the same, with as few arenas as possible
-//   one would be too large
+//   total order, one arena       the solver, with the lives as intervals
+//   dependencies                 PackInOrder. If its result is above the lower bound and there are
+//                                at most max_searched groups, also the solver's search under the
+//                                partial order; the lower result is used
+//   one arena would be           as with dependencies, with as few arenas as possible
+//   too large
 //
-// Cost: the solver's. Thread safety: thread-compatible. Ownership: borrows all that it is made
-// from. Errors: what the solver refuses.
+// Cost: that of the solver. Thread safety: thread-compatible. Ownership: borrows everything that it
+// is made from. Errors: those of the solver.
 
 #ifndef TENURE_PLANNER_ARENA_PACKER_H_
 #define TENURE_PLANNER_ARENA_PACKER_H_
@@ -19,15 +21,17 @@
 #include "tenure/planner/groups.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/problem.h"
-#include "tenure/planner/planner.h"
+#include "tenure/planner/plan_options.h"
+#include "tenure/planner/schedule.h"
+#include "tenure/planner/step_order.h"
 
 namespace tenure {
 
 struct ArenaPacking {
   std::vector<uint64_t> offsets;   // of each member
   std::vector<uint32_t> arenas;    // of each member
-  uint64_t height_bytes = 0;       // of all arenas; above the capacity if none was found within it
-  uint64_t lower_bound_bytes = 0;  // above the capacity if there is none for sure
+  uint64_t height_bytes = 0;       // of all arenas; above the capacity if no packing fits into it
+  uint64_t lower_bound_bytes = 0;  // above the capacity if it is proven that no packing fits
   bool deadline_hit = false;
 };
 
@@ -37,11 +41,13 @@ class ArenaPacker {
               const std::vector<StorageGroup>& groups)
       : schedule_(schedule), options_(options), order_(order), groups_(groups) {}
 
-  // `members`: groups of one allocator and lane. No arena gets larger than `limit_bytes`, which no
-  // group exceeds. As low as the effort gets, and harder if that is above `capacity_bytes`.
+  // `members` are groups of one allocator and one queue. No group is larger than `limit_bytes`, and
+  // no arena gets larger. The packing is as low as the effort allows. If that is above
+  // `capacity_bytes`, the solver also searches for a packing within the capacity.
   absl::StatusOr<ArenaPacking> Pack(const std::vector<uint32_t>& members, uint64_t limit_bytes,
                                     uint64_t capacity_bytes) const;
-  // The members as packing sees them in the order of the list: an item for each, moments are steps.
+  // The members as a packing problem for the order of the list: an item for each, moments are
+  // steps.
   packing::Problem Intervals(const std::vector<uint32_t>& members) const;
 
  private:

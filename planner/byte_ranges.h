@@ -1,10 +1,10 @@
-// Two containers of byte ranges that liveness, reuse edges and the validator share. Internal to the
+// Two containers of byte ranges that liveness, reuse edges and the validator use. Internal to the
 // planner.
 //
-//   Coverage    the union of ranges: is all of [a, b) in it, is any?
-//   Tenants     who had each byte last: giving a range to a new tenant names those it displaces
+//   Coverage    a union of ranges; tells whether all of [a, b) is in it, or any of it
+//   Tenants     the latest tenant of each byte; assigning a range names the tenants it displaces
 //
-// Cost: O(log n) a call, amortised. Thread safety: thread-compatible. Ownership: by value.
+// Cost: O(log n) amortised for each call. Thread safety: thread-compatible. Ownership: by value.
 
 #ifndef TENURE_PLANNER_BYTE_RANGES_H_
 #define TENURE_PLANNER_BYTE_RANGES_H_
@@ -36,20 +36,20 @@ class Coverage {
   }
   bool Intersects(uint64_t begin, uint64_t end) const {
     if (begin >= end) return false;
-    auto it = spans_.lower_bound(end);  // the first that begins at or behind the end
+    auto it = spans_.lower_bound(end);  // the first that begins at or above the end
     return it != spans_.begin() && std::prev(it)->second > begin;
   }
 
  private:
-  std::map<uint64_t, uint64_t> spans_;  // begin -> end, apart
+  std::map<uint64_t, uint64_t> spans_;  // begin -> end; they neither overlap nor touch
 };
 
 class Tenants {
  public:
-  // Calls displaced(old tenant) for those that had any of [begin, end); a tenant that has several
-  // ranges left may be named several times.
+  // Makes `tenant` the tenant of [begin, end). Calls displaced(old tenant) for each range of an old
+  // tenant in there, so possibly several times for one tenant.
   template <typename F>
-  void Give(uint64_t begin, uint64_t end, uint32_t tenant, F displaced) {
+  void Assign(uint64_t begin, uint64_t end, uint32_t tenant, F displaced) {
     if (begin >= end) return;
     auto it = ranges_.upper_bound(begin);
     if (it != ranges_.begin() && std::prev(it)->second.end > begin) --it;
@@ -75,7 +75,7 @@ class Tenants {
     uint64_t end;
     uint32_t tenant;
   };
-  std::map<uint64_t, Range> ranges_;  // begin -> range, apart
+  std::map<uint64_t, Range> ranges_;  // begin -> range; they do not overlap
 };
 
 }  // namespace tenure

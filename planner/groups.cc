@@ -22,20 +22,20 @@ bool Whole(const StorageLife& life, const Touch& touch) {
 
 }  // namespace
 
-absl::Status CheckTakeOver(const Schedule& schedule, const StepOrder& order,
-                           const Liveness& liveness, const TakenOver& taken) {
+absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
+                          const Liveness& liveness, const InPlaceWrite& write) {
   auto refuse = [&](auto... why) {
-    return absl::FailedPreconditionError(absl::StrCat("storage ", taken.output,
-                                                      " can't take over storage ", taken.input,
-                                                      " at step ", taken.step, ": ", why...));
+    return absl::FailedPreconditionError(
+        absl::StrCat("storage ", write.output, " can't be written in place of storage ",
+                     write.input, " at step ", write.step, ": ", why...));
   };
-  if (taken.step >= schedule.steps().size() || taken.input >= liveness.storages.size() ||
-      taken.output >= liveness.storages.size() || taken.input == taken.output) {
+  if (write.step >= schedule.steps().size() || write.input >= liveness.storages.size() ||
+      write.output >= liveness.storages.size() || write.input == write.output) {
     return refuse("there are no such step and storages");
   }
-  const Step& step = schedule.steps()[taken.step];
-  const StorageLife& in = liveness.storages[taken.input];
-  const StorageLife& out = liveness.storages[taken.output];
+  const Step& step = schedule.steps()[write.step];
+  const StorageLife& in = liveness.storages[write.input];
+  const StorageLife& out = liveness.storages[write.output];
   bool permitted = false;
   for (const InPlace& pair : step.in_place) {
     permitted = permitted || (step.reads[pair.read].storage_id() == in.storage->id() &&
@@ -47,23 +47,23 @@ absl::Status CheckTakeOver(const Schedule& schedule, const StepOrder& order,
   if (in.storage->size_bytes() != out.storage->size_bytes()) return refuse("their sizes differ");
   if (&in.storage->allocator() != &out.storage->allocator())
     return refuse("they are of two allocators");
-  if (in.lane != out.lane) return refuse("they are of two lanes");
+  if (in.queue != out.queue) return refuse("they are of two queues");
   if (out.needs_fill) return refuse("the output is filled with zeros first");
-  // The list is a legal order: what comes later in it is not over at the step.
-  if (in.last_step != taken.step) return refuse("the input is used later");
-  if (out.first_step != taken.step) return refuse("the output is used before");
-  const Touch* read = OnlyTouch(in, taken.step);
-  const Touch* write = OnlyTouch(out, taken.step);
-  if (read == nullptr || write == nullptr || read->access != Access::kRead ||
-      write->access != Access::kWrite || !Whole(in, *read) || !Whole(out, *write)) {
+  // The list is a legal order, so what comes later in it may run later.
+  if (in.last_step != write.step) return refuse("the input is used later");
+  if (out.first_step != write.step) return refuse("the output is used before");
+  const Touch* read = OnlyTouch(in, write.step);
+  const Touch* written = OnlyTouch(out, write.step);
+  if (read == nullptr || written == nullptr || read->access != Access::kRead ||
+      written->access != Access::kWrite || !Whole(in, *read) || !Whole(out, *written)) {
     return refuse("the step must touch each of them once and wholly");
   }
   for (const Touch& touch : in.touches) {
-    if (touch.step != taken.step && !order.Precedes(touch.step, taken.step))
+    if (touch.step != write.step && !order.Precedes(touch.step, write.step))
       return refuse("the input is used at a step that is not ordered before");
   }
   for (const Touch& touch : out.touches) {
-    if (touch.step != taken.step && !order.Precedes(taken.step, touch.step))
+    if (touch.step != write.step && !order.Precedes(write.step, touch.step))
       return refuse("the output is used at a step that is not ordered after");
   }
   return absl::OkStatus();
@@ -93,31 +93,31 @@ StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
 }
 
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
-                       uint64_t alignment_bytes, bool in_place) {
+                       uint64_t alignment_bytes, bool use_in_place) {
   const size_t n = liveness.storages.size();
   Grouping result;
-  std::vector<uint32_t> next(n, ~0u);  // who takes over
-  std::vector<bool> taker(n, false);
-  if (in_place) {
+  std::vector<uint32_t> next(n, ~0u);  // the storage written in place of this one
+  std::vector<bool> is_output(n, false);
+  if (use_in_place) {
     for (uint32_t number = 0; number < schedule.steps().size(); ++number) {
       const Step& step = schedule.steps()[number];
       for (const InPlace& pair : step.in_place) {
-        const TakenOver taken{number, liveness.index_of.at(step.reads[pair.read].storage_id()),
-                              liveness.index_of.at(step.writes[pair.write].storage_id())};
-        if (next[taken.input] != ~0u || taker[taken.output]) continue;
-        if (!CheckTakeOver(schedule, order, liveness, taken).ok()) continue;
-        next[taken.input] = taken.output;
-        taker[taken.output] = true;
-        result.taken_over.push_back(taken);
+        const InPlaceWrite write{number, liveness.index_of.at(step.reads[pair.read].storage_id()),
+                                 liveness.index_of.at(step.writes[pair.write].storage_id())};
+        if (next[write.input] != ~0u || is_output[write.output]) continue;
+        if (!CheckInPlace(schedule, order, liveness, write).ok()) continue;
+        next[write.input] = write.output;
+        is_output[write.output] = true;
+        result.in_place.push_back(write);
       }
     }
   }
   for (uint32_t first = 0; first < n; ++first) {
-    if (taker[first] || liveness.storages[first].reason != PlanReason::kPlanned) continue;
+    if (is_output[first] || liveness.storages[first].reason != PlanReason::kPlanned) continue;
     StorageGroup group;
     const StorageLife& head = liveness.storages[first];
     group.allocator = &head.storage->allocator();
-    group.lane = head.lane;
+    group.queue = head.queue;
     group.first_step = head.first_step;
     group.alignment_bytes = alignment_bytes;
     for (uint32_t s = first; s != ~0u; s = next[s]) {
@@ -126,7 +126,7 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
       group.alignment_bytes =
           std::max(group.alignment_bytes, liveness.storages[s].storage->alignment_bytes());
     }
-    // What can't be rounded up is too large for any plan (planner.cc) and not here.
+    // Cannot fail: PlanningContext has marked what can't be rounded up as too large.
     if (!CheckedRoundUp(head.storage->size_bytes(), alignment_bytes, &group.size_bytes)) continue;
     group.ends = EndsOf(order, liveness, group.storages);
     result.groups.push_back(std::move(group));

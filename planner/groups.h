@@ -1,9 +1,9 @@
-// Groups: the items that the planner packs. A group is one storage, or a chain of storages that
-// take over each other's bytes in place. Internal to the planner.
+// Groups: the items that the planner packs. A group is one storage, or a chain of storages that are
+// written in place of each other. Internal to the planner.
 //
 //   h0 --step 3 writes h1 in place--> h1 --step 5 writes h2 in place--> h2
 //
-// is one item, alive from h0's first step to h2's last.
+// is one item that lives from the first step of h0 to the last step of h2.
 //
 // Thread safety: pure functions. Ownership: borrows the liveness result.
 
@@ -23,9 +23,9 @@
 namespace tenure {
 
 struct StorageGroup {
-  std::vector<uint32_t> storages;  // in the order in which they take over
+  std::vector<uint32_t> storages;  // in the order of the chain
   Allocator* allocator = nullptr;
-  uint32_t lane = 0;
+  uint32_t queue = 0;  // of the first step
   uint32_t first_step = 0;
   uint32_t last_step = 0;   // inclusive
   uint64_t size_bytes = 0;  // rounded up to the alignment of the plan
@@ -35,22 +35,22 @@ struct StorageGroup {
 
 struct Grouping {
   std::vector<StorageGroup> groups;  // by first storage
-  std::vector<TakenOver> taken_over;
+  std::vector<InPlaceWrite> in_place;
 };
 
-// Every storage with reason kPlanned is in exactly one group. `in_place`: use the schedule's
-// permissions.
+// Every storage with reason kPlanned is in exactly one group. The in-place permissions of the
+// schedule are used if `use_in_place` is true.
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
-                       uint64_t alignment_bytes, bool in_place);
+                       uint64_t alignment_bytes, bool use_in_place);
 
-// The steps that stand for all that touch one of these storages.
+// The ends of the set of all steps that touch one of these storages.
 StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
                 absl::Span<const uint32_t> storages);
 
-// The permission that allows `input` to be taken over by `output` at `step`, or what speaks against
-// it. The one place where the rule stands.
-absl::Status CheckTakeOver(const Schedule& schedule, const StepOrder& order,
-                           const Liveness& liveness, const TakenOver& taken);
+// Whether the schedule permits this in-place write; the error says what forbids it. The planner and
+// the validator share this rule.
+absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
+                          const Liveness& liveness, const InPlaceWrite& write);
 
 }  // namespace tenure
 

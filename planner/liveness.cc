@@ -9,6 +9,7 @@
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/planner/byte_ranges.h"
+#include "tenure/planner/work_counts.h"
 
 namespace tenure {
 namespace {
@@ -35,16 +36,17 @@ bool FirstStepWritesAll(const StorageLife& life) {
   return written.Covers(0, life.storage->size_bytes());
 }
 
-// With dependencies: two steps that touch the same bytes, one of them writing, must be ordered.
+// With dependencies, two steps that touch the same bytes, one of them writing, must be ordered.
+// This class checks the touches of one storage.
 //
-// Of each byte range the last writer and the readers since are kept. Who comes after those comes
-// after all before them.
+// For each byte range it keeps the last writer and the readers since then. A step that comes after
+// those comes after all earlier steps that touched the range.
 class OrderCheck {
  public:
   explicit OrderCheck(const StepOrder& order) : order_(order) {}
 
-  // Takes touches in step order. Returns a step that should precede this touch and does not, or
-  // kNever.
+  // Call it with the touches in step order. Returns an earlier step that conflicts with this touch
+  // and is not ordered before it, or kNever.
   uint32_t Add(const Touch& touch) {
     if (touch.begin >= touch.end) return kNever;
     auto it = CutAt(touch.begin);
@@ -76,12 +78,12 @@ class OrderCheck {
     uint32_t writer = kNever;
     absl::InlinedVector<uint32_t, 2> readers;  // since the writer
   };
-  using Ranges = std::map<uint64_t, Range>;  // by begin; apart
+  using Ranges = std::map<uint64_t, Range>;  // by begin; they do not overlap
 
   bool Unordered(uint32_t before, uint32_t step) const {
     return before != kNever && before != step && !order_.Precedes(before, step);
   }
-  // What comes after the later of two readers on one chain comes after both.
+  // Of several readers on one chain the last is enough: a step after it comes after all of them.
   void AddReader(Range& range, uint32_t step) {
     if (!range.readers.empty() && order_.Chain(range.readers.back()) == order_.Chain(step)) {
       range.readers.back() = step;
@@ -98,7 +100,8 @@ class OrderCheck {
       range.readers.push_back(touch.step);
     }
   }
-  // Afterwards no range goes across `at`; returns the first that begins at or behind it.
+  // Cuts the range that contains `at` in two there. Returns the first range that begins at or above
+  // `at`.
   Ranges::iterator CutAt(uint64_t at) {
     auto it = ranges_.lower_bound(at);
     if (it == ranges_.begin()) return it;
@@ -129,7 +132,7 @@ absl::Status CheckOrdered(const Schedule& schedule, const StepOrder& order,
 
 // Fills in storages, index_of, owners, and touches in the order of the schedule.
 absl::Status CollectTouches(const Schedule& schedule, Liveness& result) {
-  std::vector<bool> defined;  // of each storage: reading it makes sense from here on
+  std::vector<bool> defined;  // of each storage: whether it has contents by now
   const auto& steps = schedule.steps();
   size_t touch_count = 0;
   for (const Step& step : steps) touch_count += step.reads.size() + step.writes.size();
@@ -146,7 +149,7 @@ absl::Status CollectTouches(const Schedule& schedule, Liveness& result) {
         StorageLife& life = result.storages.emplace_back();
         life.storage = &storage;
         life.first_step = number;
-        life.lane = step.lane;
+        life.queue = step.queue;
         defined.push_back(storage.zeroed() || storage.is_allocated() ||
                           schedule.IsInput(storage.id()));
       }
@@ -173,14 +176,14 @@ absl::Status CollectTouches(const Schedule& schedule, Liveness& result) {
   return absl::OkStatus();
 }
 
-// Sorts the touches by storage, and gives each storage its own.
+// Sorts the touches by storage, and gives each storage the span of its own touches.
 void GroupTouches(Liveness& result) {
   std::vector<size_t> next;  // where the next touch of each storage goes
   next.reserve(result.storages.size());
   size_t begin = 0;
   for (const StorageLife& life : result.storages) {
     next.push_back(begin);
-    begin += life.handles;  // a handle, a touch
+    begin += life.handles;  // as many touches as handles
   }
   std::vector<Touch> sorted(result.touches.size());
   for (size_t t = 0; t < sorted.size(); ++t) {
@@ -220,7 +223,8 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
     life.detail =
         absl::StrCat(outside, outside == 1 ? " handle" : " handles", " outside the schedule");
   } else if (storage.zeroed() && !FirstStepWritesAll(life)) {
-    // The fill goes before the first step, so that step must be before all others that touch it.
+    // The fill is done before the first step, so that step must precede all other steps that touch
+    // the storage.
     const bool one_moment =
         std::all_of(life.touches.begin(), life.touches.end(), [&](const Touch& t) {
           return t.step == life.first_step || order.Precedes(life.first_step, t.step);
@@ -232,32 +236,9 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
 
 }  // namespace
 
-std::string_view PlanReasonName(PlanReason reason) {
-  switch (reason) {
-    case PlanReason::kPlanned:
-      return "planned";
-    case PlanReason::kInput:
-      return "input";
-    case PlanReason::kOutput:
-      return "output";
-    case PlanReason::kAllocated:
-      return "allocated";
-    case PlanReason::kSealed:
-      return "sealed";
-    case PlanReason::kZeroed:
-      return "zeroed";
-    case PlanReason::kHeld:
-      return "held";
-    case PlanReason::kTooLarge:
-      return "too_large";
-    case PlanReason::kModeNone:
-      return "mode_none";
-  }
-  return "?";
-}
-
 absl::StatusOr<Liveness> AnalyzeLiveness(const Schedule& schedule, const StepOrder& order,
                                          const LivenessOptions& options) {
+  internal::work_counts.liveness_analyses.fetch_add(1, std::memory_order_relaxed);
   Liveness result;
   if (absl::Status status = CollectTouches(schedule, result); !status.ok()) return status;
   GroupTouches(result);

@@ -14,27 +14,28 @@
 namespace tenure {
 namespace {
 
-constexpr uint32_t kNobody = ~0u;
+constexpr uint32_t kNone = ~0u;
 constexpr size_t kMaxTried = 64;   // ranges where a fit may begin
 constexpr size_t kMaxJoined = 16;  // ranges that one fit may span
 
 struct Range {
   uint64_t end;
-  uint32_t tenant;  // a member; kNobody: free for anybody
+  uint32_t tenant;  // a member, or kNone if the range was never used
 };
 
-// Ranges cover [0, height) without holes.
+// The ranges cover [0, height) without holes.
 struct PackedArena {
   std::map<uint64_t, Range> ranges;  // by begin
   uint64_t height() const { return ranges.empty() ? 0 : ranges.rbegin()->second.end; }
 };
 
 struct Place {
-  uint32_t arena = kNobody;
+  uint32_t arena = kNone;
   uint64_t offset = 0;
 };
 
-// Where a range begins whose tenant's last step is over, and the tenant; given on since, perhaps.
+// The begin of a range whose tenant was over when this was noted. The range may have another tenant
+// by now.
 struct Over {
   Place at;
   uint32_t tenant;
@@ -66,7 +67,7 @@ class OrderPacker {
       result.arenas[m] = place.arena;
       result.offsets[m] = place.offset;
       if (Group(m).size_bytes == 0) continue;
-      Give(place, m);
+      Assign(place, m);
       busy.emplace(Group(m).last_step, m);
     }
     for (const PackedArena& arena : arenas_) result.height += arena.height();
@@ -76,17 +77,17 @@ class OrderPacker {
  private:
   const StorageGroup& Group(uint32_t m) const { return groups_[members_[m]]; }
   bool FreeOf(uint32_t tenant, uint32_t m) const {
-    return tenant == kNobody || order_.SurelyPrecede(Group(tenant).ends, Group(m).ends);
+    return tenant == kNone || order_.SurelyPrecede(Group(tenant).ends, Group(m).ends);
   }
 
   void Note(Place at, uint32_t tenant) {
     over_.push_back({at, tenant});
-    if (tenant != kNobody) {
+    if (tenant != kNone) {
       over_on_[order_.Chain(Group(tenant).ends.latest.back())].push_back({at, tenant});
     }
   }
 
-  // The lowest fit that begins in one of the latest of these ranges.
+  // Looks for the lowest fit that begins in one of the latest of these ranges.
   void Try(std::vector<Over>& over, uint32_t m, Place& best) {
     const uint64_t alignment = Group(m).alignment_bytes;
     size_t tried = 0, kept = over.size();
@@ -96,30 +97,30 @@ class OrderPacker {
       auto& ranges = arenas_[at.arena].ranges;
       const auto it = ranges.find(at.offset);
       if (it == ranges.end() || it->second.tenant != tenant) {
-        over[i].at.arena = kNobody;  // given on since
+        over[i].at.arena = kNone;  // it has another tenant now
         kept = i;
         continue;
       }
       const Place found{at.arena, packing::AlignUp(at.offset, alignment)};
-      if (best.arena != kNobody &&
+      if (best.arena != kNone &&
           std::pair(best.arena, best.offset) < std::pair(found.arena, found.offset)) {
         continue;
       }
       if (Fits(at.arena, it, found.offset, m)) best = found;
     }
     over.erase(std::remove_if(over.begin() + static_cast<ptrdiff_t>(kept), over.end(),
-                              [](const Over& o) { return o.at.arena == kNobody; }),
+                              [](const Over& o) { return o.at.arena == kNone; }),
                over.end());
   }
 
-  // Among the ranges whose latest users were on the chain of m, which never run out of what m may
-  // have, and those of anybody; else on top of the first arena with room.
+  // Tries the ranges of the chain of m first, then those of all chains. If none fits, the place is
+  // on top of the first arena with room.
   Place FindPlace(uint32_t m) {
     Place best;
     const StorageGroup& group = Group(m);
     Try(over_on_[order_.Chain(group.ends.earliest[0])], m, best);
     Try(over_, m, best);
-    if (best.arena != kNobody) return best;
+    if (best.arena != kNone) return best;
     for (; first_with_room_ < arenas_.size(); ++first_with_room_) {
       const uint64_t offset =
           packing::AlignUp(arenas_[first_with_room_].height(), group.alignment_bytes);
@@ -132,8 +133,8 @@ class OrderPacker {
     return {static_cast<uint32_t>(arenas_.size() - 1), 0};
   }
 
-  // Whether m may have the bytes from `offset` on, which begin in `it`: free ranges, or what lies
-  // above the arena's height.
+  // Whether m may have the bytes from `offset` on, where `offset` lies in the range `it`. They may
+  // reach beyond the height of the arena.
   bool Fits(uint32_t arena, std::map<uint64_t, Range>::const_iterator it, uint64_t offset,
             uint32_t m) const {
     const auto& ranges = arenas_[arena].ranges;
@@ -147,17 +148,17 @@ class OrderPacker {
     return true;
   }
 
-  void Give(Place place, uint32_t m) {
+  void Assign(Place place, uint32_t m) {
     auto& ranges = arenas_[place.arena].ranges;
     const uint64_t begin = place.offset, end = begin + Group(m).size_bytes;
     const uint64_t height = arenas_[place.arena].height();
-    if (height < begin) ranges[height] = {begin, kNobody};
+    if (height < begin) ranges[height] = {begin, kNone};
     Cut(place.arena, begin);
     Cut(place.arena, end);
     ranges.erase(ranges.lower_bound(begin), ranges.lower_bound(end));
     ranges[begin] = {end, m};
   }
-  // Afterwards no range goes across `at`. The upper part may be over as well as the lower one.
+  // Cuts the range that contains `at` in two there. The tenant of the upper part may be over, too.
   void Cut(uint32_t arena, uint64_t at) {
     auto& ranges = arenas_[arena].ranges;
     auto it = ranges.upper_bound(at);
@@ -175,7 +176,8 @@ class OrderPacker {
   const uint64_t limit_;
   std::vector<PackedArena> arenas_;
   std::vector<Over> over_;
-  absl::flat_hash_map<uint32_t, std::vector<Over>> over_on_;  // the same, by chain of the last step
+  absl::flat_hash_map<uint32_t, std::vector<Over>>
+      over_on_;  // the same, by the chain of the last step
   uint32_t first_with_room_ = 0;
 };
 

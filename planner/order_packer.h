@@ -1,24 +1,25 @@
-// The planner's own packer, for what is too much for the packing solver's general search: very many
-// groups under a partial order, or in very many arenas. Internal to the planner.
+// PackInOrder: packs more groups under a partial order, or into more arenas, than the general
+// search of the packing solver can handle. Internal to the planner.
 //
-// Groups are placed in the order of their first steps. A range of bytes may be given on if all that
-// its tenant does surely precedes all that the new one does; since that is transitive, only the
-// latest tenant counts:
+// Groups are placed in the order of their first steps. The tenant of a range of bytes is the latest
+// group in it. A new group may have the range if every step of the tenant surely precedes every
+// step of the new group. This relation is transitive, so earlier tenants need not be remembered:
 //
 //   address
 //     +-----------------------+
 //     |  h2: still in use     |
 //     +-----------------------+
-//     |  h1: over before h4   |  \  h4 may lie here: of the ranges whose tenants are over,
-//     |                       |   > the latest are tried, each extended upwards;
-//     |  h0: over before h4   |  /  the lowest fit is taken
+//     |  h1: over before h4   |  \  h4 may lie here. Of the ranges whose tenants are over,
+//     |                       |   > the latest are tried, each with the ranges above it;
+//     |  h0: over before h4   |  /  the lowest fit is used
 //     +-----------------------+
 //
-// The ranges tried are those whose users were on the chain of steps of the new group, and the
-// latest of all: branches that run side by side do not hide each other's bytes.
+// Tried are the latest ranges whose tenants ended on the chain of steps of the new group, and the
+// latest ranges of all tenants. So a branch finds its own bytes again even if another branch, which
+// runs beside it, has freed many ranges since.
 //
-// Cost: O(n log n) and at most some hundred questions to the order for each group; linear memory.
-// Deterministic. Thread safety: pure function.
+// Cost: O(n log n), with at most a few hundred questions to the order for each group; linear
+// memory. Deterministic. Thread safety: pure function.
 
 #ifndef TENURE_PLANNER_ORDER_PACKER_H_
 #define TENURE_PLANNER_ORDER_PACKER_H_
@@ -36,8 +37,8 @@ struct OrderPacking {
   uint64_t height = 0;            // the sum over the arenas
 };
 
-// No arena gets larger than `arena_limit_bytes`, which no group exceeds; the sum of all sizes, each
-// with its alignment added, is below 2^63.
+// No group is larger than `arena_limit_bytes`, and no arena gets larger. The sum of all sizes and
+// all alignments must be below 2^63.
 OrderPacking PackInOrder(const StepOrder& order, const std::vector<StorageGroup>& groups,
                          const std::vector<uint32_t>& members, uint64_t arena_limit_bytes);
 

@@ -1,47 +1,49 @@
 // Plan: where each storage of a schedule goes, as a value.
 //
-//   arena 0 (cpu, lane 0)   address
+//   arena 0 (cpu, queue 0)  address
 //        size_bytes  -  +---------+    +------+
 //                       |   h1    |    |  h3  |       placements: storage -> (arena, offset), alive
 //                       +----+----+----+------+       during steps [first_step, last_step]
 //                       | h0 |     h2         |
 //                    0  +----+----------------+---> steps
 //
-// Storages are named by number: the order in which the schedule first touches them. So a plan holds
-// no pointers and no ids, the same schedule made in another process has the same numbers, and a
-// plan can be stored (plan_json.h) and loaded there. `fingerprint` tells schedules apart.
+// A plan names storages by number: the order in which the schedule first touches them. So it holds
+// no pointers and no ids. The same schedule, made in another process, has the same numbers, and a
+// plan can be stored and loaded there (plan_json.h). `fingerprint` tells schedules apart.
+// validate_plan.h checks a plan.
 //
-// Thread safety: thread-compatible value. Ownership: by value.
-// Errors: ValidatePlan gives FailedPrecondition (the plan is of another schedule, or the schedule's
-// storages have changed since) or Internal (the plan is wrong: say, two storages that live at once
-// share bytes).
+// Thread safety: thread-compatible value. Ownership: by value. Errors: InvalidArgument from
+// ParsePlanMode.
 
 #ifndef TENURE_PLANNER_PLAN_H_
 #define TENURE_PLANNER_PLAN_H_
 
+#include <compare>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "tenure/planner/liveness.h"
-#include "tenure/planner/schedule.h"
+#include "tenure/allocator/memory_space.h"
+#include "tenure/planner/fingerprint.h"  // IWYU pragma: export
+#include "tenure/planner/plan_reason.h"  // IWYU pragma: export
 
 namespace tenure {
 
 enum class PlanMode : uint8_t {
   kNone,   // every storage keeps memory of its own
-  kRemap,  // whole storages take over the bytes of dead ones of equal rounded size
-  kArena,  // everything packed into one arena per space and lane
+  kRemap,  // a storage reuses the bytes of a dead storage of equal rounded size
+  kArena,  // all storages of one space and queue are packed into one arena
 };
 std::string_view PlanModeName(PlanMode mode);  // "none", "remap", "arena"
 absl::StatusOr<PlanMode> ParsePlanMode(std::string_view name);
 
 struct PlanArena {
   MemorySpace space = {};
-  uint32_t lane = 0;
+  uint32_t queue = 0;  // Step::queue of what lies in it
   uint64_t size_bytes = 0;
   uint64_t alignment_bytes = 1;
   friend bool operator==(const PlanArena&, const PlanArena&) = default;
@@ -51,10 +53,10 @@ struct Placement {
   uint32_t storage = 0;
   uint32_t arena = 0;
   uint64_t offset_bytes = 0;
-  uint64_t size_bytes = 0;  // what it takes: the storage's size rounded up to the alignment
+  uint64_t size_bytes = 0;  // the storage's size rounded up to the alignment of the plan
   uint32_t first_step = 0;
   uint32_t last_step = 0;  // inclusive
-  bool exclusive = false;  // nobody else is ever given any of these bytes
+  bool exclusive = false;  // no other storage has any of these bytes at any time
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 
@@ -67,62 +69,69 @@ struct NotPlanned {
   friend bool operator==(const NotPlanned&, const NotPlanned&) = default;
 };
 
-// `after` must not start before `before` is over: it uses bytes that `before` uses under another
-// name.
+// Step `after` must not start before step `before` is over: they touch the same bytes in different
+// storages.
 struct ReuseEdge {
   uint32_t before = 0;
   uint32_t after = 0;
   friend auto operator<=>(const ReuseEdge&, const ReuseEdge&) = default;
 };
 
-// The executor writes zeros to the whole storage right before the step.
+// The executor must write zeros to the whole storage right before the step.
 struct PlanFill {
   uint32_t step = 0;
   uint32_t storage = 0;
   friend bool operator==(const PlanFill&, const PlanFill&) = default;
 };
 
-// Write `output` took over the bytes of `input` at the step.
-struct TakenOver {
+// At the step, storage `output` is written in place: it has the bytes of storage `input`.
+struct InPlaceWrite {
   uint32_t step = 0;
   uint32_t input = 0;
   uint32_t output = 0;
-  friend bool operator==(const TakenOver&, const TakenOver&) = default;
+  friend bool operator==(const InPlaceWrite&, const InPlaceWrite&) = default;
 };
 
+namespace internal {
+struct PlanCheck;  // plan_check.h
+
+// Refers to a check that a plan has passed. It is no part of the value of a plan: plans are equal
+// whatever it holds.
+class PlanCheckReference {
+ public:
+  const PlanCheck* get() const { return check_.get(); }
+  void Set(std::shared_ptr<const PlanCheck> check) { check_ = std::move(check); }
+  friend bool operator==(const PlanCheckReference&, const PlanCheckReference&) { return true; }
+
+ private:
+  std::shared_ptr<const PlanCheck> check_;
+};
+}  // namespace internal
+
 struct Plan {
-  std::string name;          // the schedule's
+  std::string name;          // of the schedule
   uint64_t fingerprint = 0;  // of the schedule
   PlanMode mode = PlanMode::kArena;
   uint64_t alignment_bytes = 64;
   std::vector<PlanArena> arenas;
   std::vector<Placement> placements;  // by storage number
   std::vector<NotPlanned> not_planned;
-  // For concurrent executors of a total order; empty with dependencies.
+  // For executors that run the steps of a total order concurrently. Empty with dependencies.
   std::vector<ReuseEdge> reuse_edges;
   std::vector<PlanFill> fills;
-  std::vector<TakenOver> taken_over;
-  uint64_t unplanned_bytes = 0;  // what the placed storages would take with memory of their own
+  std::vector<InPlaceWrite> in_place;
+  uint64_t unplanned_bytes = 0;  // what the placed storages would need without the plan
   uint64_t arena_bytes = 0;      // the sum of the arenas' sizes
-  // Proven: no plan of this mode, with these lanes and these storages taken over, takes less.
+  // Proven: no plan of this mode needs less, with the same queues and the same in-place writes.
   uint64_t lower_bound_bytes = 0;
   bool optimal = false;  // arena_bytes == lower_bound_bytes
-  // A deadline or cancel cut the work short: the result may differ from run to run.
+  // A deadline or a cancellation ended the search early, so the result may differ between runs.
   bool deadline_hit = false;
+  // Set by MakePlan and LoadPlan, for PlacePlan. It is not stored, and it does not hold for a plan
+  // or a schedule that has been changed since.
+  internal::PlanCheckReference check = {};
   friend bool operator==(const Plan&, const Plan&) = default;
 };
-
-// A number that two schedules share only if they have the same steps, windows, storages, spaces and
-// marks. The same in every process.
-uint64_t Fingerprint(const Schedule& schedule);
-
-// Checks a plan against a schedule from scratch: lives are computed again, every two placed
-// storages that share bytes must have lives apart in the order that the executor honours (or be
-// taken over with permission), and all sums and lists must be what the placements say. Not judged
-// are the labels, which nothing rests on: the plan's name, deadline_hit, and names, reasons and
-// details in not_planned. Of the planner it shares the liveness analysis, the rule of taking over
-// and the making of reuse edges; it looks at every byte range by itself.
-absl::Status ValidatePlan(const Plan& plan, const Schedule& schedule);
 
 }  // namespace tenure
 

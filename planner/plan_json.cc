@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "tenure/planner/plan_check.h"
+#include "tenure/planner/plan_validator.h"
 
 namespace tenure {
 namespace {
@@ -17,7 +19,7 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kFormat = "tenure-plan-1";
 
-// Reads values of a JSON object; the first thing that is wrong stays in `status`.
+// Reads values of a JSON object. `status` keeps the first error.
 class Reader {
  public:
   Reader(const Json& json, std::string where, absl::Status& status)
@@ -25,6 +27,10 @@ class Reader {
     if (!json_.is_object()) Fail(where_, "an object");
   }
 
+  // The name of a value that is called `key`, and was called `old_key` once.
+  const char* Renamed(const char* key, const char* old_key) const {
+    return json_.contains(old_key) && !json_.contains(key) ? old_key : key;
+  }
   template <typename T>
   void Number(const char* key, T& to) {
     const Json* value = Find(key);
@@ -55,7 +61,7 @@ class Reader {
     for (size_t i = 0; i < value->size() && status_.ok(); ++i)
       each((*value)[i], absl::StrCat(key, "[", i, "]"));
   }
-  // Rows of exactly these small numbers.
+  // Reads an array of exactly these 32-bit numbers.
   template <typename... T>
   bool Row(const Json& row, const std::string& place, T&... to) {
     if (!row.is_array() || row.size() != sizeof...(to)) {
@@ -115,7 +121,7 @@ std::string PlanToJson(const Plan& plan) {
   auto& arenas = out["arenas"] = nlohmann::ordered_json::array();
   for (const PlanArena& a : plan.arenas) {
     arenas.push_back({{"space", a.space.ToString()},
-                      {"lane", a.lane},
+                      {"queue", a.queue},
                       {"size", a.size_bytes},
                       {"alignment", a.alignment_bytes}});
   }
@@ -141,14 +147,14 @@ std::string PlanToJson(const Plan& plan) {
   for (const ReuseEdge& e : plan.reuse_edges) edges.push_back({e.before, e.after});
   auto& fills = out["fills"] = nlohmann::ordered_json::array();
   for (const PlanFill& f : plan.fills) fills.push_back({f.step, f.storage});
-  auto& taken = out["taken_over"] = nlohmann::ordered_json::array();
-  for (const TakenOver& t : plan.taken_over) taken.push_back({t.step, t.input, t.output});
+  auto& in_place = out["in_place"] = nlohmann::ordered_json::array();
+  for (const InPlaceWrite& w : plan.in_place) in_place.push_back({w.step, w.input, w.output});
   out["unplanned_bytes"] = plan.unplanned_bytes;
   out["arena_bytes"] = plan.arena_bytes;
   out["lower_bound_bytes"] = plan.lower_bound_bytes;
   out["optimal"] = plan.optimal;
   out["deadline_hit"] = plan.deadline_hit;
-  // Names come from outside and may be no UTF-8.
+  // Names come from the caller and need not be UTF-8.
   return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
@@ -183,7 +189,7 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
     Reader row(element, place, status);
     std::string space;
     row.String("space", space);
-    row.Number("lane", arena.lane);
+    row.Number(row.Renamed("queue", "lane"), arena.queue);
     row.Number("size", arena.size_bytes);
     row.Number("alignment", arena.alignment_bytes);
     if (!status.ok()) return;
@@ -227,9 +233,9 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
     PlanFill f;
     if (in.Row(row, place, f.step, f.storage)) plan.fills.push_back(f);
   });
-  in.Array("taken_over", [&](const Json& row, const std::string& place) {
-    TakenOver t;
-    if (in.Row(row, place, t.step, t.input, t.output)) plan.taken_over.push_back(t);
+  in.Array(in.Renamed("in_place", "taken_over"), [&](const Json& row, const std::string& place) {
+    InPlaceWrite w;
+    if (in.Row(row, place, w.step, w.input, w.output)) plan.in_place.push_back(w);
   });
   in.Number("unplanned_bytes", plan.unplanned_bytes);
   in.Number("arena_bytes", plan.arena_bytes);
@@ -243,7 +249,9 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
 absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule) {
   absl::StatusOr<Plan> plan = PlanFromJson(json);
   if (!plan.ok()) return plan;
-  if (absl::Status status = ValidatePlan(*plan, schedule); !status.ok()) return status;
+  absl::StatusOr<Liveness> liveness = internal::ValidateFromScratch(*plan, schedule);
+  if (!liveness.ok()) return liveness.status();
+  internal::RememberCheck(schedule, *liveness, *plan);
   return plan;
 }
 

@@ -1,17 +1,20 @@
-// Plans as JSON: to be stored beside a compiled program, looked at, and loaded again.
+// Plans as JSON text, to store beside a compiled program, to look at, and to load again.
 //
 //   {"format": "tenure-plan-1", "name": ..., "fingerprint": "16 hex digits",
 //    "mode": "arena", "alignment": 64,
-//    "arenas": [{"space": "cpu", "lane": 0, "size": ..., "alignment": ...}],
+//    "arenas": [{"space": "cpu", "queue": 0, "size": ..., "alignment": ...}],
 //    "placements": [{"storage": 3, "arena": 0, "offset": 0, "size": 4096,
 //                    "first": 0, "last": 7, "exclusive": false}],
 //    "not_planned": [{"storage": 0, "name": ..., "size": ...,
 //                     "reason": "input", "detail": ...}],
 //    "reuse_edges": [[before, after]],
 //    "fills": [[step, storage]],
-//    "taken_over": [[step, input, output]],
+//    "in_place": [[step, input, output]],
 //    "unplanned_bytes": ..., "arena_bytes": ..., "lower_bound_bytes": ...,
 //    "optimal": true, "deadline_hit": false}
+//
+// Plans from before these two keys had their names say "lane" for "queue" and "taken_over" for
+// "in_place". They can be read.
 //
 // Thread safety: pure functions. Errors: InvalidArgument naming the key (malformed text),
 // FailedPrecondition (another schedule).
@@ -30,10 +33,10 @@ namespace tenure {
 
 std::string PlanToJson(const Plan& plan);
 
-// Reads a plan; says nothing about whether it is right.
+// Reads a plan. Does not check whether it is right for any schedule.
 absl::StatusOr<Plan> PlanFromJson(std::string_view json);
 
-// Reads a plan and validates it for this schedule.
+// Reads a plan and checks that it is right for this schedule.
 absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule);
 
 }  // namespace tenure

@@ -8,18 +8,21 @@
 
 #include "tenure/allocator/observer.h"
 #include "tenure/planner/arena_packer.h"
-#include "tenure/planner/groundwork.h"
+#include "tenure/planner/capacity_left.h"
+#include "tenure/planner/find_shortage.h"
 #include "tenure/planner/groups.h"
+#include "tenure/planner/plan_check.h"
+#include "tenure/planner/plan_validator.h"
+#include "tenure/planner/planning_context.h"
 #include "tenure/planner/remap.h"
 #include "tenure/planner/reuse_edges.h"
 #include "tenure/planner/shortage.h"
-#include "tenure/planner/validate_plan.h"
 
 namespace tenure {
 namespace {
 
-// Gives the members their places; arenas are made as they are first needed, none without anything
-// in it.
+// Adds a placement for each storage of the members. `offsets` and `arenas` say where each member
+// lies. An arena is added to the plan when the first storage in it is placed, so no arena is empty.
 void AddPlacements(const ArenaKey& key, const std::vector<StorageGroup>& groups,
                    const std::vector<uint32_t>& members, const Liveness& liveness,
                    const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& arenas,
@@ -32,7 +35,7 @@ void AddPlacements(const ArenaKey& key, const std::vector<StorageGroup>& groups,
     if (arena == ~0u) {
       arena = static_cast<uint32_t>(plan.arenas.size());
       plan.arenas.push_back({.space = key.first->space(),
-                             .lane = key.second,
+                             .queue = key.second,
                              .alignment_bytes = plan.alignment_bytes});
     }
     PlanArena& to = plan.arenas[arena];
@@ -50,7 +53,7 @@ void AddPlacements(const ArenaKey& key, const std::vector<StorageGroup>& groups,
   }
 }
 
-// Marks placements whose bytes nobody else is ever given.
+// Marks the placements whose bytes no other placement has.
 void MarkExclusive(Plan& plan) {
   std::vector<Placement*> order;
   for (Placement& p : plan.placements) {
@@ -61,7 +64,7 @@ void MarkExclusive(Plan& plan) {
     return std::tie(a->arena, a->offset_bytes, a->storage) <
            std::tie(b->arena, b->offset_bytes, b->storage);
   });
-  Placement* highest = nullptr;  // of those before: the one that reaches furthest
+  Placement* highest = nullptr;  // of the placements so far, the one that ends last
   for (Placement* p : order) {
     const bool same = highest != nullptr && highest->arena == p->arena;
     if (same && highest->offset_bytes + highest->size_bytes > p->offset_bytes) {
@@ -76,51 +79,54 @@ void MarkExclusive(Plan& plan) {
 
 absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& options,
                               Shortage* shortage) {
-  absl::StatusOr<std::unique_ptr<Groundwork>> made = Groundwork::Make(schedule, options);
+  absl::StatusOr<std::unique_ptr<PlanningContext>> made = PlanningContext::Make(schedule, options);
   if (!made.ok()) return made.status();
-  const Groundwork& work = **made;
-  const std::vector<StorageGroup>& groups = work.groups();
-  Plan plan = work.start();
-  CapacityLeft capacity(work, options);
-  for (size_t a = 0; a < work.arenas().size(); ++a) {
-    const auto& [key, members] = work.arenas()[a];
+  const PlanningContext& context = **made;
+  const std::vector<StorageGroup>& groups = context.groups();
+  Plan plan = context.start();
+  CapacityLeft capacity(context, options.capacity_bytes);
+  for (size_t a = 0; a < context.arenas().size(); ++a) {
+    const auto& [key, members] = context.arenas()[a];
     const uint64_t left = capacity.Of(a);
     uint64_t height = 0, bound = 0;
     if (options.mode == PlanMode::kRemap) {
-      const Remapping slabs = Remap(work.order(), groups, members);
-      AddPlacements(key, groups, members, work.liveness(), std::vector<uint64_t>(members.size(), 0),
-                    slabs.slab_of, plan);
-      height = slabs.height_bytes;
-      bound = slabs.lower_bound_bytes;
+      const Remapping slots = Remap(context.order(), groups, members);
+      AddPlacements(key, groups, members, context.liveness(),
+                    std::vector<uint64_t>(members.size(), 0), slots.slot_of, plan);
+      height = slots.height_bytes;
+      bound = slots.lower_bound_bytes;
     } else {
       absl::StatusOr<ArenaPacking> packing =
-          work.packer().Pack(members, key.first->traits().max_allocation_bytes, left);
+          context.packer().Pack(members, key.first->traits().max_allocation_bytes, left);
       if (!packing.ok()) return packing.status();
-      AddPlacements(key, groups, members, work.liveness(), packing->offsets, packing->arenas, plan);
+      AddPlacements(key, groups, members, context.liveness(), packing->offsets, packing->arenas,
+                    plan);
       height = packing->height_bytes;
       bound = packing->lower_bound_bytes;
       plan.deadline_hit = plan.deadline_hit || packing->deadline_hit;
     }
     if (height > left) {
-      Shortage found = internal::FindShortage(work, a, left, bound);
+      Shortage found = internal::FindShortage(context, a, left, bound);
       absl::Status status = internal::ShortageStatus(found, schedule);
       if (shortage != nullptr) *shortage = std::move(found);
       return status;
     }
     plan.lower_bound_bytes += bound;
-    capacity.Take(a, height);
+    capacity.Spend(a, height);
   }
   std::sort(plan.placements.begin(), plan.placements.end(),
             [](const Placement& a, const Placement& b) { return a.storage < b.storage; });
   for (const PlanArena& arena : plan.arenas) plan.arena_bytes += arena.size_bytes;
   plan.optimal = plan.arena_bytes == plan.lower_bound_bytes;
   MarkExclusive(plan);
-  if (schedule.order() == OrderKind::kTotal) plan.reuse_edges = ReuseEdges(plan, work.liveness());
+  if (schedule.order() == OrderKind::kTotal)
+    plan.reuse_edges = ReuseEdges(plan, context.liveness());
   if (absl::Status status =
-          internal::ValidateAgainst(plan, schedule, work.order(), work.liveness());
+          internal::ValidateMadePlan(plan, schedule, context.order(), context.liveness());
       !status.ok()) {
     return status;
   }
+  internal::RememberCheck(schedule, context.liveness(), plan);
   Notify({.kind = Event::Kind::kPlan, .name = plan.name, .size_bytes = plan.arena_bytes});
   return plan;
 }

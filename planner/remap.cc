@@ -10,14 +10,14 @@
 namespace tenure {
 namespace {
 
-constexpr size_t kMaxAsked = 256;
+constexpr size_t kMaxTried = 256;
 
-// Slabs of one size and alignment.
-struct SlabClass {
-  using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slab
+// Slots of one size and alignment.
+struct SlotClass {
+  using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slot
   std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
-  std::vector<uint32_t> over;  // slabs whose tenant's last step is over, the latest at the back
-  uint64_t slabs_at_once = 0;  // the most groups alive at once
+  std::vector<uint32_t> over;  // slots of tenants whose last step is over, the latest at the back
+  uint64_t slots_at_once = 0;  // the most groups alive at once
 };
 
 }  // namespace
@@ -25,43 +25,43 @@ struct SlabClass {
 Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
                 const std::vector<uint32_t>& members) {
   Remapping result;
-  result.slab_of.resize(members.size());
+  result.slot_of.resize(members.size());
   std::vector<uint32_t> by_start(members.size());
   std::iota(by_start.begin(), by_start.end(), 0u);
   std::stable_sort(by_start.begin(), by_start.end(), [&](uint32_t a, uint32_t b) {
     return groups[members[a]].first_step < groups[members[b]].first_step;
   });
-  std::map<std::pair<uint64_t, uint64_t>, SlabClass> classes;
-  std::vector<uint32_t> tenant_of;  // of each slab: a group
+  std::map<std::pair<uint64_t, uint64_t>, SlotClass> classes;
+  std::vector<uint32_t> tenant_of;  // of each slot: a group
   for (uint32_t m : by_start) {
     const StorageGroup& group = groups[members[m]];
-    SlabClass& slabs = classes[{group.size_bytes, group.alignment_bytes}];
-    while (!slabs.busy.empty() && slabs.busy.top().first < group.first_step) {
-      slabs.over.push_back(slabs.busy.top().second);
-      slabs.busy.pop();
+    SlotClass& slots = classes[{group.size_bytes, group.alignment_bytes}];
+    while (!slots.busy.empty() && slots.busy.top().first < group.first_step) {
+      slots.over.push_back(slots.busy.top().second);
+      slots.busy.pop();
     }
-    // In total order the first one asked is free.
-    uint32_t slab = ~0u;
-    const size_t asked = std::min(slabs.over.size(), kMaxAsked);
-    for (auto it = slabs.over.rbegin(); it != slabs.over.rbegin() + static_cast<ptrdiff_t>(asked);
+    // In total order the first slot tried is always free.
+    uint32_t slot = ~0u;
+    const size_t tried = std::min(slots.over.size(), kMaxTried);
+    for (auto it = slots.over.rbegin(); it != slots.over.rbegin() + static_cast<ptrdiff_t>(tried);
          ++it) {
       if (!order.SurelyPrecede(groups[tenant_of[*it]].ends, group.ends)) continue;
-      slab = *it;
-      slabs.over.erase(std::next(it).base());
+      slot = *it;
+      slots.over.erase(std::next(it).base());
       break;
     }
-    if (slab == ~0u) {
-      slab = static_cast<uint32_t>(tenant_of.size());
+    if (slot == ~0u) {
+      slot = static_cast<uint32_t>(tenant_of.size());
       tenant_of.push_back(0);
       result.height_bytes += group.size_bytes;
     }
-    tenant_of[slab] = members[m];
-    result.slab_of[m] = slab;
-    slabs.busy.emplace(group.last_step, slab);
-    slabs.slabs_at_once = std::max<uint64_t>(slabs.slabs_at_once, slabs.busy.size());
+    tenant_of[slot] = members[m];
+    result.slot_of[m] = slot;
+    slots.busy.emplace(group.last_step, slot);
+    slots.slots_at_once = std::max<uint64_t>(slots.slots_at_once, slots.busy.size());
   }
-  for (const auto& [size, slabs] : classes) {
-    result.lower_bound_bytes += slabs.slabs_at_once * size.first;
+  for (const auto& [size, slots] : classes) {
+    result.lower_bound_bytes += slots.slots_at_once * size.first;
   }
   return result;
 }

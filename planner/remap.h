@@ -1,10 +1,10 @@
-// PlanMode::kRemap: whole slabs, each given to one group after the other of its rounded size and
-// alignment. Internal to the planner.
+// Remap: packing for PlanMode::kRemap. An arena is a slot of one size and alignment, which one
+// group after the other uses. Internal to the planner.
 //
-//   slab 0   | h0 |  h2  |    h5    |       of the slabs that are free, the one freed last is taken
-//   slab 1     |   h1   |  h3  |
+//   slot 0   | h0 |  h2  |    h5    |       of the free slots, the one freed last is used
+//   slot 1     |   h1   |  h3  |
 //
-// Cost: O(n log n); with dependencies at most 256 free slabs are asked for each group. Thread
+// Cost: O(n log n). With dependencies, at most 256 free slots are tried for each group. Thread
 // safety: pure function.
 
 #ifndef TENURE_PLANNER_REMAP_H_
@@ -18,12 +18,12 @@
 namespace tenure {
 
 struct Remapping {
-  std::vector<uint32_t> slab_of;   // of each member
-  uint64_t height_bytes = 0;       // of all slabs
-  uint64_t lower_bound_bytes = 0;  // of slabs of these sizes
+  std::vector<uint32_t> slot_of;   // of each member
+  uint64_t height_bytes = 0;       // of all slots
+  uint64_t lower_bound_bytes = 0;  // of slots of these sizes
 };
 
-// `members`: groups of one allocator and lane.
+// `members` are groups of one allocator and one queue.
 Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
                 const std::vector<uint32_t>& members);
 

@@ -1,14 +1,14 @@
-// The edges that a concurrent executor must add because a plan gives the same bytes to several
-// storages. Internal to the planner.
+// ReuseEdges: the edges that a concurrent executor must add because a plan gives the same bytes to
+// several storages. Internal to the planner.
 //
-// Among the touches of one storage the executor honours hazards. So of each tenant only those steps
-// matter that no hazard puts behind (or before) others of it:
+// Within one storage the executor orders conflicting touches by itself. So only those steps of a
+// storage need an edge that it does not order before (or after) other steps of the storage:
 //
 //   h1   W [0,64) at 2    R [0,64) at 5, 6           last steps: 5, 6
 //   h2                            W [0,64) at 7      first steps: 7      edges 5 -> 7, 6 -> 7
 //
-// Where a tenant has very many such steps, they all wait for the first of them, or the last waits
-// for them all, so that the edges stay linear in the schedule.
+// If a storage has very many such steps, they all wait for the first of them, or the last of them
+// waits for all others. So the number of edges is linear in the schedule.
 //
 // Cost: n log n in the placements and touches. Thread safety: pure function.
 

@@ -1,8 +1,15 @@
 #include "tenure/planner/schedule.h"
 
+#include <atomic>
+
 #include "absl/strings/str_cat.h"
 
 namespace tenure {
+
+uint64_t internal::ScheduleStateCounter::NewId() {
+  static std::atomic<uint64_t> last{0};
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 absl::StatusOr<uint32_t> Schedule::AddStep(Step step) {
   const uint32_t number = static_cast<uint32_t>(steps_.size());
@@ -34,7 +41,28 @@ absl::StatusOr<uint32_t> Schedule::AddStep(Step step) {
     }
   }
   steps_.push_back(std::move(step));
+  state_.Change();
   return number;
+}
+
+void Schedule::MarkInput(const Buffer& buffer) {
+  inputs_.insert(buffer.storage_id());
+  state_.Change();
+}
+
+void Schedule::MarkOutput(const Buffer& buffer) {
+  outputs_.insert(buffer.storage_id());
+  state_.Change();
+}
+
+void Schedule::Hold(const Buffer& buffer, std::string why) {
+  held_[buffer.storage_id()] = std::move(why);
+  state_.Change();
+}
+
+std::vector<Step> Schedule::TakeSteps() {
+  state_.Change();
+  return std::exchange(steps_, {});
 }
 
 const std::string* Schedule::HeldBecause(StorageId id) const {

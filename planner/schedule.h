@@ -1,13 +1,13 @@
-// Schedule: the compiler's list of steps, with the live buffers that each reads and writes.
+// Schedule: the compiler's list of steps, with the buffers that each step reads and writes.
 //
-// Why live handles: the planner sees through views (all buffers of one storage live and die
-// together), and the storage's reference count tells whether anybody outside the schedule still
-// holds it. So hand your handles over: what you keep is "held" and not planned.
+// The schedule holds real buffers. From them the planner knows which views belong to one storage,
+// since those live and die together, and whether a handle exists outside the schedule. A storage
+// with such a handle is "held" and is not planned, so move your handles into the schedule.
 //
 //   step 0   embed    reads: tokens (input), table      writes: h0
 //   step 1   matmul   reads: h0, w1                     writes: h1
 //   step 2   add      reads: h0, h1                     writes: out (output)
-//                     in_place: {{1, 0}}                write 0 may take over read 1's bytes
+//                     in_place: {{1, 0}}                write 0 may use the bytes of read 1
 //
 // Example:
 //   Schedule schedule("decoder");
@@ -18,11 +18,13 @@
 //   ... drop h0, h1 ...
 //   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));     // planner.h
 //
-// Order: with OrderKind::kTotal steps run as if one after the other, in the order added (a
-// concurrent executor honours hazards and adds Plan::reuse_edges). With kDependencies only `after`
-// orders steps: the rest may run at the same time, and the plan needs no further edges.
+// Order: with OrderKind::kTotal the steps have the effect of running one after the other, in the
+// order in which they were added. An executor that runs them concurrently must order steps that
+// touch the same bytes, one of them writing, and must add Plan::reuse_edges. With kDependencies
+// only `after` orders steps. All other steps may run at the same time, and the plan needs no
+// further edges.
 //
-// Cost: moving the handles; linear in what a step says.
+// Cost: moving the handles; linear in the length of a step.
 // Thread safety: thread-compatible. Ownership: owns the handles it was given. Errors:
 // InvalidArgument, naming the step and what is wrong with it.
 
@@ -38,30 +40,31 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tenure/planner/schedule_state.h"
 #include "tenure/runtime/buffer.h"
 
 namespace tenure {
 
 enum class OrderKind : uint8_t { kTotal, kDependencies };
 
-// Permission: write number `write` may take over the bytes of read number `read`. Used where it is
-// the input's last use, both are whole storages of equal size and space that the plan may place,
-// and the step touches each of the two once.
+// Permission to work in place: write number `write` may get the bytes of read number `read`. The
+// planner makes use of it if this is the last use of the input, both are whole storages of equal
+// size and space that the plan may place, and the step touches each of the two once.
 struct InPlace {
   uint32_t read = 0;
   uint32_t write = 0;
 };
 
-// Members have initializers so that designated ones may be left out.
 struct Step {
+  // All members have initializers, so that a designated initializer may leave any of them out.
   std::string name = {};
   std::vector<Buffer> reads = {};
   std::vector<Buffer> writes = {};
-  // Earlier steps that must be over; only with OrderKind::kDependencies.
+  // Earlier steps that must be over before this one starts. Only with OrderKind::kDependencies.
   std::vector<uint32_t> after = {};
-  // Copy and compute queues: storages that are first touched on different lanes get arenas of their
-  // own.
-  uint32_t lane = 0;
+  // The number of the queue that the step runs on, for example 0 for compute and 1 for copies.
+  // Storages that are first touched on different queues are packed into different arenas.
+  uint32_t queue = 0;
   std::vector<InPlace> in_place = {};
 };
 
@@ -72,28 +75,32 @@ class Schedule {
   Schedule(Schedule&&) = default;
   Schedule& operator=(Schedule&&) = default;
 
-  // Appends a step and returns its number. Refuses null buffers, `after` that does not name earlier
-  // steps, and permissions that name no read or write.
+  // Appends a step and returns its number. Refuses null buffers, an `after` that does not name
+  // earlier steps, and in-place permissions that name no read or write of the step.
   absl::StatusOr<uint32_t> AddStep(Step step);
 
-  // The storage has its contents before the first step. Not planned.
-  void MarkInput(const Buffer& buffer) { inputs_.insert(buffer.storage_id()); }
-  // The storage is read after the last step. Not planned: it outlives the arenas.
-  void MarkOutput(const Buffer& buffer) { outputs_.insert(buffer.storage_id()); }
-  // Keep it out of the plan, for a reason of the caller's.
-  void Hold(const Buffer& buffer, std::string why) { held_[buffer.storage_id()] = std::move(why); }
+  // The storage has its contents before the first step, so it is not planned.
+  void MarkInput(const Buffer& buffer);
+  // The storage is read after the last step. It outlives the arenas, so it is not planned.
+  void MarkOutput(const Buffer& buffer);
+  // Keeps the storage out of the plan. `why` is the reason that the plan reports.
+  void Hold(const Buffer& buffer, std::string why);
 
   const std::string& name() const { return name_; }
   OrderKind order() const { return order_; }
   const std::vector<Step>& steps() const { return steps_; }
-  // Gives the steps and their handles back; the schedule is empty then.
-  std::vector<Step> TakeSteps() { return std::exchange(steps_, {}); }
+  // Returns the steps with their handles and leaves the schedule without steps.
+  std::vector<Step> TakeSteps();
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
   // The reason given to Hold, or null.
   const std::string* HeldBecause(StorageId id) const;
 
+  // Changes with every change of the schedule. For the planner (plan_check.h).
+  const internal::ScheduleState& state() const { return state_.state(); }
+
  private:
+  internal::ScheduleStateCounter state_;
   std::string name_;
   OrderKind order_;
   std::vector<Step> steps_;

@@ -1,9 +1,9 @@
-// Shortage: why a plan does not fit into its capacity: what lives at the peak, and a set of
-// storages that is too much on its own.
+// Shortage: why a plan does not fit into its capacity. It names the storages that live at the peak,
+// and a set of storages that is too large on its own.
 //
-// Why: "out of memory" alone leaves its reader with a thousand tensors. What helps is the step at
-// which most bytes are needed, and a handful of tensors of which one must shrink, go earlier, or be
-// computed again.
+// "Out of memory" alone leaves the reader with a thousand tensors. It helps to know the step at
+// which most bytes are needed, and a handful of tensors of which one must shrink, be dropped
+// earlier, or be computed again.
 //
 //   Shortage shortage;
 //   absl::StatusOr<Plan> plan = MakePlan(schedule, {.capacity_bytes = budget}, &shortage);
@@ -12,9 +12,9 @@
 //     std::cerr << ShortageText(shortage, schedule);
 //   }
 //
-// Cost: the peak, n log n; the conflict, what packing/explain.h says, bounded by the deadline.
-// Thread safety: free functions on values. Ownership: by value. Errors: FailedPrecondition where
-// there is no shortage, or it is not proven.
+// Cost: n log n for the peak. packing/explain.h states the cost of the conflict, which the deadline
+// limits. Thread safety: free functions on values. Ownership: by value. Errors: FailedPrecondition
+// if there is no shortage or it is not proven.
 
 #ifndef TENURE_PLANNER_SHORTAGE_H_
 #define TENURE_PLANNER_SHORTAGE_H_
@@ -32,30 +32,29 @@
 
 namespace tenure {
 
-class Groundwork;
-
 struct Shortage {
   MemorySpace space = {};
-  uint32_t lane = 0;
-  uint64_t capacity_bytes = 0;     // what the arenas of this lane may take
-  uint64_t lower_bound_bytes = 0;  // what they need at least
-  bool proven = false;             // lower_bound_bytes > capacity_bytes; else none was found
+  uint32_t queue = 0;              // Step::queue of the storages
+  uint64_t capacity_bytes = 0;     // the limit for the arenas of this queue
+  uint64_t lower_bound_bytes = 0;  // the least that they need
+  bool proven = false;             // lower_bound_bytes > capacity_bytes; else only none was found
 
-  // An item is a storage, or several that take over each other's bytes in place; moments are steps.
+  // An item is a storage, or a chain of storages that are written in place. Moments are steps.
   packing::Problem problem = {};
   struct Item {
-    std::string name;                // of the storages, the first one's first
+    std::string name;                // the names of its storages
     std::vector<uint32_t> storages;  // their numbers
   };
   std::vector<Item> items = {};  // of the problem's
-  // The peak; and the conflict, once FindConflict has been called.
+  // The peak. After FindConflict also the conflict.
   packing::Explanation why = {};
 
   bool happened() const { return !items.empty(); }
 };
 
-// Looks for storages that cannot be packed together, the fewer the better. `options`: the deadline
-// bounds it all, max_nodes each question; effort and capacity are not looked at.
+// Looks for a small set of storages that cannot be packed together. Of the options, the deadline
+// limits the whole search and max_nodes limits each question that the search asks; effort and
+// capacity are ignored.
 absl::Status FindConflict(const packing::SolveOptions& options, Shortage& shortage);
 
 // "17 (matmul)" or "17 to 19 (matmul to add)": the steps of [first, last).
@@ -63,14 +62,6 @@ std::string StepsText(const Schedule& schedule, packing::Time first, packing::Ti
 
 // Several lines, with the names of storages and steps.
 std::string ShortageText(const Shortage& shortage, const Schedule& schedule);
-
-namespace internal {
-// Of entry `arena` of the groundwork: its peak.
-Shortage FindShortage(const Groundwork& work, size_t arena, uint64_t capacity_bytes,
-                      uint64_t lower_bound_bytes);
-// In one line: ResourceExhausted if proven, else DeadlineExceeded.
-absl::Status ShortageStatus(const Shortage& shortage, const Schedule& schedule);
-}  // namespace internal
 
 }  // namespace tenure
 

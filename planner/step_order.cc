@@ -5,13 +5,14 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "tenure/planner/work_counts.h"
 
 namespace tenure {
 namespace {
 
 constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max();
 
-// A step's dependencies, each once, ascending.
+// The dependencies of a step, each once, in ascending order.
 void Dependencies(const Step& step, std::vector<uint32_t>& to) {
   to.assign(step.after.begin(), step.after.end());
   std::sort(to.begin(), to.end());
@@ -22,9 +23,10 @@ void Dependencies(const Step& step, std::vector<uint32_t>& to) {
 
 StepOrder::StepOrder(const Schedule& schedule, size_t max_table_entries)
     : steps_(&schedule.steps()) {
+  internal::work_counts.step_orders.fetch_add(1, std::memory_order_relaxed);
   if (schedule.order() == OrderKind::kTotal || steps_->empty()) return;
   const uint32_t chains = FindChains();
-  if (chains == 1) {  // as good as in total order
+  if (chains == 1) {  // the same as total order
     chain_.clear();
     return;
   }
@@ -32,8 +34,9 @@ StepOrder::StepOrder(const Schedule& schedule, size_t max_table_entries)
   if (chains <= max_table_entries / steps_->size()) FillTable(chains);
 }
 
-// Greedily: a step continues a chain whose last step precedes it. Those are its dependencies, and
-// what they pass on: ends of chains that precede them and that nobody has continued yet.
+// A greedy search: a step continues a chain whose last step precedes it. The candidates are the
+// dependencies of the step, and the ends that they pass on: ends of chains that precede them and
+// that no step has continued yet.
 uint32_t StepOrder::FindChains() {
   constexpr size_t kMaxPassed = 32;
   struct End {
@@ -71,11 +74,11 @@ uint32_t StepOrder::FindChains() {
   return static_cast<uint32_t>(last.size());
 }
 
-// Step k begins a stage if everything before k precedes k and everything behind it. A step u < k
-// without a successor before k is an end of the first part, a step v >= k without a dependency from
-// k on is a start of the second. A path from an end to a start has no room for a step between: all
-// ends precede all starts exactly if there is an edge for every pair. All three are counted for
-// every k at once, as differences.
+// Step k begins a stage if every step before k precedes every step from k on. An end is a step u <
+// k without a successor before k. A start is a step v >= k without a dependency from k on. A path
+// from an end to a start has no other step in it, so all ends precede all starts exactly if there
+// is an edge for each pair. The numbers of ends, starts and edges are counted for all k at once, as
+// differences between k and k + 1.
 void StepOrder::FindStages() {
   const uint32_t n = static_cast<uint32_t>(steps_->size());
   std::vector<std::vector<uint32_t>> before(n);

@@ -1,28 +1,30 @@
-// The check behind ValidatePlan, with what MakePlan has computed already. Internal to the planner.
+// ValidatePlan: checks from scratch whether a plan is right for a schedule.
+//
+// It computes the lives again. Two placed storages that share bytes must have lives apart in the
+// order that the executor honours, or one must be written in place of the other with permission.
+// All sums and lists must be what the placements say. Nothing rests on the labels, so they are not
+// checked: the plan's name, deadline_hit, and the names, reasons and details in not_planned.
+//
+// The check shares three parts with the planner: the liveness analysis, the rule for in-place
+// writes and the making of reuse edges. It looks at every byte range by itself.
+//
+// Cost: n log n in the reads, writes and placements. Thread safety: pure function on a schedule
+// that no thread changes meanwhile.
+// Errors: FailedPrecondition if the plan is of another schedule, or the schedule's storages have
+// changed since. Internal if the plan is wrong, for example two storages that live at once share
+// bytes.
 
 #ifndef TENURE_PLANNER_VALIDATE_PLAN_H_
 #define TENURE_PLANNER_VALIDATE_PLAN_H_
 
 #include "absl/status/status.h"
-#include "tenure/planner/liveness.h"
 #include "tenure/planner/plan.h"
 #include "tenure/planner/schedule.h"
-#include "tenure/planner/step_order.h"
 
-namespace tenure::internal {
+namespace tenure {
 
-// Fingerprint (plan.h), with the storages numbered already.
-uint64_t Fingerprint(const Schedule& schedule, const Liveness& liveness);
+absl::Status ValidatePlan(const Plan& plan, const Schedule& schedule);
 
-// Takes the lives as they are, their reasons included, and checks all but what MakePlan would only
-// compute a second time: the fingerprint and the reuse edges.
-absl::Status ValidateAgainst(const Plan& plan, const Schedule& schedule, const StepOrder& order,
-                             const Liveness& liveness);
-
-// Checks everything: for plans that come from elsewhere.
-absl::Status ValidateLoaded(const Plan& plan, const Schedule& schedule, const StepOrder& order,
-                            const Liveness& liveness);
-
-}  // namespace tenure::internal
+}  // namespace tenure
 
 #endif  // TENURE_PLANNER_VALIDATE_PLAN_H_

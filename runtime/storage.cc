@@ -83,6 +83,8 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
   std::shared_ptr<Attempt> attempt;
   {
     absl::MutexLock lock(&mutex_);
+    auto not_reserved = [this] { return state_.load(std::memory_order_relaxed) != kReserved; };
+    mutex_.Await(absl::Condition(&not_reserved));
     if (is_allocated()) return absl::OkStatus();
     if (state_.load(std::memory_order_relaxed) == kBusy) {
       attempt = attempt_;
@@ -118,7 +120,7 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
   return attempt->status;
 }
 
-absl::Status Storage::Place(Storage& arena, uint64_t offset_bytes, bool exclusive) {
+absl::Status Storage::ReservePlace(const Storage& arena, uint64_t offset_bytes) {
   auto refuse = [this](auto... why) {
     return absl::FailedPreconditionError(
         absl::StrCat("can't place ", Describe(*this), ": ", why...));
@@ -149,27 +151,56 @@ absl::Status Storage::Place(Storage& arena, uint64_t offset_bytes, bool exclusiv
         break;
       case kBusy:
         return refuse("another thread is allocating it");
+      case kReserved:
+        return refuse("another thread is placing it");
       case kAllocated:
         return refuse("it has bytes already");
       default:
         return refuse("it is placed already; unplace it first");
     }
     if (sealed()) return refuse("it is sealed");
-    root_ = arena.root_;
-    root_offset_ = at;
-    // Arenas within arenas are flattened: one root, one offset.
-    arena_ = StorageKeepAlive(&arena.root_storage());
-    exclusive_ = exclusive;
-    state_.store(kPlaced, std::memory_order_release);
+    state_.store(kReserved, std::memory_order_relaxed);
   }
-  Notify({.kind = Event::Kind::kPlace,
-          .space = &allocator_->space(),
-          .name = name_,
-          .storage = id_,
-          .source = arena.id_,
-          .allocation = root_->id,
-          .offset_bytes = at,
-          .size_bytes = size_bytes_});
+  return absl::OkStatus();
+}
+
+void Storage::CommitPlace(Storage& arena, uint64_t offset_bytes, bool exclusive) {
+  absl::MutexLock lock(&mutex_);
+  root_ = arena.root_;
+  root_offset_ = arena.root_offset_ + offset_bytes;
+  // Arenas within arenas are flattened: one root, one offset.
+  arena_ = StorageKeepAlive(&arena.root_storage());
+  exclusive_ = exclusive;
+  state_.store(kPlaced, std::memory_order_release);
+}
+
+void Storage::CancelPlace() {
+  absl::MutexLock lock(&mutex_);
+  state_.store(kUnallocated, std::memory_order_release);
+}
+
+absl::Status Storage::PlaceAll(absl::Span<const PlaceRequest> requests) {
+  for (size_t i = 0; i < requests.size(); ++i) {
+    absl::Status status =
+        requests[i].storage->ReservePlace(*requests[i].arena, requests[i].offset_bytes);
+    if (status.ok()) continue;
+    while (i-- > 0) requests[i].storage->CancelPlace();
+    return status;
+  }
+  for (const PlaceRequest& r : requests) {
+    r.storage->CommitPlace(*r.arena, r.offset_bytes, r.exclusive);
+  }
+  // Observers may use the storages, so they are called when none is reserved any more.
+  for (const PlaceRequest& r : requests) {
+    Notify({.kind = Event::Kind::kPlace,
+            .space = &r.storage->allocator_->space(),
+            .name = r.storage->name_,
+            .storage = r.storage->id_,
+            .source = r.arena->id_,
+            .allocation = r.arena->root_->id,
+            .offset_bytes = r.arena->root_offset_ + r.offset_bytes,
+            .size_bytes = r.storage->size_bytes_});
+  }
   return absl::OkStatus();
 }
 

@@ -33,6 +33,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/base/ids.h"
@@ -106,12 +107,23 @@ class Storage {
   // and the rest comes from the storage's options. Only on a fresh storage.
   absl::Status Import(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Places all of these storages, or none. Until it is decided, no other thread sees any of them
+  // placed: threads that need their bytes wait for the decision, which calls no allocator.
+  struct PlaceRequest {
+    Storage* storage = nullptr;
+    Storage* arena = nullptr;
+    uint64_t offset_bytes = 0;
+    bool exclusive = false;
+  };
+  static absl::Status PlaceAll(absl::Span<const PlaceRequest> requests);
   // Gives it [offset, offset + size) of `arena`, whose bytes must be allocated, of the same space,
   // and aligned for it. `exclusive`: no other storage is ever given any of these bytes.
   // FailedPrecondition if it is allocated, placed or sealed. The bytes are left as they are: if the
   // storage was promised to be zeroed, the caller fills them (PlacePlan does).
-  absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status Place(Storage& arena, uint64_t offset_bytes, bool exclusive) {
+    const PlaceRequest request{this, &arena, offset_bytes, exclusive};
+    return PlaceAll({&request, 1});
+  }
   // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -146,7 +158,7 @@ class Storage {
   friend class StorageReference;
   friend class WritableHold;
 
-  enum State : uint32_t { kUnallocated, kBusy, kAllocated, kPlaced };
+  enum State : uint32_t { kUnallocated, kBusy, kReserved, kAllocated, kPlaced };
   static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: the number of WritableHolds
   struct Attempt;
 
@@ -158,6 +170,13 @@ class Storage {
   AllocationRequest Request() const;
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The parts of PlaceAll. ReservePlace makes all checks; from then on other threads can neither
+  // allocate nor place the storage, until CommitPlace or CancelPlace.
+  absl::Status ReservePlace(const Storage& arena, uint64_t offset_bytes)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void CommitPlace(Storage& arena, uint64_t offset_bytes, bool exclusive)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  void CancelPlace() ABSL_LOCKS_EXCLUDED(mutex_);
   void Release(uint64_t unit) {
     // The only owner needs no atomic subtraction, because no other thread can add a reference.
     if (refs_.load(std::memory_order_acquire) == unit ||

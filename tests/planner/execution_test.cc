@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/validate_plan.h"
 #include "tenure/tests/testing/random_schedule.h"
 #include "tenure/tests/testing/status_matchers.h"
 #include "tenure/tools/trace/trace.h"
@@ -38,7 +39,7 @@ Results Unplanned(const Spec& spec, CpuAllocator& cpu) {
 }
 
 struct Tally {
-  int plans = 0, shared = 0, taken_over = 0, fills = 0, edges = 0;
+  int plans = 0, shared = 0, in_place = 0, fills = 0, edges = 0;
 };
 
 void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
@@ -78,7 +79,7 @@ void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
     }
     ++tally.plans;
     tally.shared += plan->arena_bytes < plan->unplanned_bytes ? 1 : 0;
-    tally.taken_over += static_cast<int>(plan->taken_over.size());
+    tally.in_place += static_cast<int>(plan->in_place.size());
     tally.fills += static_cast<int>(plan->fills.size());
     tally.edges += static_cast<int>(plan->reuse_edges.size());
   }
@@ -90,7 +91,7 @@ TEST(ExecutionTest, TotalOrder) {
     CheckAllModes(seed, false, tally);
   // The random schedules are worth something.
   EXPECT_GT(tally.shared, tally.plans / 4);
-  EXPECT_GT(tally.taken_over, 50);
+  EXPECT_GT(tally.in_place, 50);
   EXPECT_GT(tally.fills, 50);
   EXPECT_GT(tally.edges, 500);
 }
@@ -100,7 +101,7 @@ TEST(ExecutionTest, Dependencies) {
   for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
     CheckAllModes(seed, true, tally);
   EXPECT_GT(tally.shared, tally.plans / 8);
-  EXPECT_GT(tally.taken_over, 50);
+  EXPECT_GT(tally.in_place, 50);
   EXPECT_GT(tally.fills, 50);
   EXPECT_EQ(tally.edges, 0);
 }
@@ -194,7 +195,7 @@ TEST(ExecutionTest, EveryReuseEdgeThatOthersDoNotImplyIsNeeded) {
   int needed = 0;
   for (uint64_t seed = 0; seed < 12; ++seed) {
     std::mt19937_64 random(seed);
-    const Spec spec = RandomSteps(random, {.steps = 14, .lanes = 1, .max_size = 100});
+    const Spec spec = RandomSteps(random, {.steps = 14, .queues = 1, .max_size = 100});
     PlanOptions options;
     options.in_place = false;
     const auto plan = MakePlan(MakeJob(spec, cpu).schedule, options);
@@ -225,7 +226,7 @@ TEST(ExecutionTest, APlanMadeToOverlapIsSeen) {
     for (bool dependencies : {false, true}) {
       std::mt19937_64 random(seed);
       CpuAllocator cpu;
-      Spec spec = RandomSteps(random, {.dependencies = dependencies, .steps = 20, .lanes = 1});
+      Spec spec = RandomSteps(random, {.dependencies = dependencies, .steps = 20, .queues = 1});
       // Two that are written before either is read.
       const auto x = static_cast<uint32_t>(spec.storages.size());
       spec.storages.push_back({.size = 128});

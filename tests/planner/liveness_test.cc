@@ -392,7 +392,7 @@ TEST(ByteRangesTest, TenantsOfEachByte) {
     for (uint32_t t = 0; t < 20; ++t) {
       const uint64_t begin = random() % 40, end = begin + random() % 8;
       std::set<uint32_t> displaced, expected;
-      tenants.Give(begin, end, t, [&](uint32_t old) { displaced.insert(old); });
+      tenants.Assign(begin, end, t, [&](uint32_t old) { displaced.insert(old); });
       for (uint64_t b = begin; b < end; ++b) {
         if (owner[b] >= 0) expected.insert(static_cast<uint32_t>(owner[b]));
         owner[b] = t;

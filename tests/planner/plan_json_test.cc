@@ -27,14 +27,14 @@ class PlanJsonTest : public testing::Test {
     sketch_.Step("s0", {}, {"a", "z \"quoted\" \n[0:10]"});
     sketch_.Step("s1", {"a"}, {"b"}, {.in_place = {{0, 0}}});
     sketch_.Step("s2", {"b"}, {"c", "held"});
-    sketch_.Step("s3", {"c"}, {"d"}, {.lane = 1});
+    sketch_.Step("s3", {"c"}, {"d"}, {.queue = 1});
     sketch_.schedule.Hold(sketch_["held"], "a reason");
     sketch_.Release();
     PlanOptions options;
     options.fill_zeroed = true;
     plan_ = MakePlan(sketch_.schedule, options).value();
     ASSERT_FALSE(plan_.fills.empty());
-    ASSERT_FALSE(plan_.taken_over.empty());
+    ASSERT_FALSE(plan_.in_place.empty());
     ASSERT_FALSE(plan_.reuse_edges.empty());
     ASSERT_FALSE(plan_.not_planned.empty());
     json_ = PlanToJson(plan_);
@@ -77,6 +77,19 @@ TEST_F(PlanJsonTest, RoundTripOfExtremes) {
   ASSERT_OK(back);
   EXPECT_EQ(*back, plan);
   EXPECT_EQ(PlanFromJson(PlanToJson(Plan())).value(), Plan());
+}
+
+// Plans that were stored when a queue was called a lane, and an in-place write a take-over.
+TEST_F(PlanJsonTest, OldKeysAreRead) {
+  const std::string old = absl::StrReplaceAll(
+      json_, {{"\"queue\":", "\"lane\":"}, {"\"in_place\":", "\"taken_over\":"}});
+  ASSERT_NE(old, json_);
+  const auto loaded = LoadPlan(old, sketch_.schedule);
+  ASSERT_OK(loaded);
+  EXPECT_EQ(*loaded, plan_);
+  // What is wrong is named as it stands in the text.
+  ExpectMalformed(Json::parse(absl::StrReplaceAll(old, {{"\"lane\":0", "\"lane\":-1"}})),
+                  "arenas[0].lane");
 }
 
 TEST_F(PlanJsonTest, NamesThatAreNoText) {
@@ -143,7 +156,7 @@ TEST_F(PlanJsonTest, EveryKeyIsLookedAt) {
       ExpectMalformed(wrong, list + "[" + std::to_string(i) + "]");
     }
   }
-  for (const std::string list : {"reuse_edges", "fills", "taken_over"}) {
+  for (const std::string list : {"reuse_edges", "fills", "in_place"}) {
     for (const Json& row :
          {Json(nullptr), Json(1), Json::array(), Json::array({1}), Json::array({1, 2, 3, 4}),
           Json::array({1, -2}), Json::array({1, 2, -3}), Json::array({1, 4294967296, 3}),

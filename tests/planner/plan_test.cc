@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/validate_plan.h"
 #include "tenure/tests/testing/sketch.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -38,7 +39,7 @@ struct Variant {
   uint64_t size = 64;
   BufferOptions options;
   std::string window = "a";
-  uint32_t lane = 0;
+  uint32_t queue = 0;
   std::vector<InPlace> in_place;
   bool input = false, output = false, cuda = false, swapped = false, longer = false;
   std::vector<uint32_t> after;
@@ -51,7 +52,7 @@ uint64_t FingerprintOf(const Variant& v) {
   sketch.Add("b", 64);
   sketch.Step("s0", {}, {v.window, "b"});
   sketch.Step("s1", {v.swapped ? "b" : "a"}, {v.swapped ? "a" : "b"},
-              {.after = v.after, .lane = v.lane, .in_place = v.in_place});
+              {.after = v.after, .queue = v.queue, .in_place = v.in_place});
   if (v.longer) sketch.Step("s2", {}, {});
   if (v.input) sketch.schedule.MarkInput(sketch["a"]);
   if (v.output) sketch.schedule.MarkOutput(sketch["a"]);
@@ -66,7 +67,7 @@ TEST(PlanTest, FingerprintsTellSchedulesApart) {
   variants[4].options.zeroed = true;
   variants[5].window = "a[0:32]";
   variants[6].window = "a[32:64]";
-  variants[7].lane = 1;
+  variants[7].queue = 1;
   variants[8].in_place = {{0, 0}};
   variants[9].input = true;
   variants[10].output = true;
@@ -90,7 +91,7 @@ TEST(PlanTest, FingerprintIsStable) { EXPECT_EQ(FingerprintOf(Variant()), 516573
 // --- the validator
 // ----------------------------------------------------------------------------------
 
-// Two lanes, a fill, something taken over, and things not planned.
+// Two queues, a fill, an in-place write, and things not planned.
 class ValidatorTest : public testing::TestWithParam<std::pair<OrderKind, PlanMode>> {
  protected:
   void SetUp() override {
@@ -113,8 +114,8 @@ class ValidatorTest : public testing::TestWithParam<std::pair<OrderKind, PlanMod
     step({"c"}, {"z[0:50]"});
     step({"z"}, {"d"});
     step({"d"}, {"big"});
-    step({"big"}, {"copy"}, {.lane = 1});
-    step({"copy"}, {"out"}, {.lane = 1});
+    step({"big"}, {"copy"}, {.queue = 1});
+    step({"copy"}, {"out"}, {.queue = 1});
     s.schedule.MarkInput(s["in"]);
     s.schedule.MarkOutput(s["out"]);
     s.Release();
@@ -127,7 +128,7 @@ class ValidatorTest : public testing::TestWithParam<std::pair<OrderKind, PlanMod
     ASSERT_OK(ValidatePlan(plan_, s.schedule));
     ASSERT_GE(plan_.arenas.size(), 2u);
     ASSERT_EQ(plan_.fills.size(), 1u);
-    ASSERT_EQ(plan_.taken_over.size(), 1u);
+    ASSERT_EQ(plan_.in_place.size(), 1u);
     ASSERT_EQ(plan_.placements.size(), 7u);
     ASSERT_EQ(plan_.not_planned.size(), 2u);
   }
@@ -182,7 +183,7 @@ TEST_P(ValidatorTest, HeadAndSums) {
 
 TEST_P(ValidatorTest, Arenas) {
   for (size_t i = 0; i < plan_.arenas.size(); ++i) {
-    ExpectWrongNumbers<uint32_t>("lane", [i](Plan& p) -> uint32_t& { return p.arenas[i].lane; });
+    ExpectWrongNumbers<uint32_t>("queue", [i](Plan& p) -> uint32_t& { return p.arenas[i].queue; });
     ExpectWrongNumbers<uint64_t>("size",
                                  [i](Plan& p) -> uint64_t& { return p.arenas[i].size_bytes; });
     ExpectWrongNumbers<uint64_t>("alignment",
@@ -249,7 +250,7 @@ TEST_P(ValidatorTest, NotPlanned) {
   }
 }
 
-TEST_P(ValidatorTest, FillsTakeOversAndEdges) {
+TEST_P(ValidatorTest, FillsInPlaceWritesAndEdges) {
   ExpectWrongNumbers<uint32_t>("fill", [](Plan& p) -> uint32_t& { return p.fills[0].step; });
   ExpectWrongNumbers<uint32_t>("fill", [](Plan& p) -> uint32_t& { return p.fills[0].storage; });
   ExpectWrong("no fill", [](Plan& p) { p.fills.clear(); });
@@ -257,12 +258,11 @@ TEST_P(ValidatorTest, FillsTakeOversAndEdges) {
   ExpectWrong("needless", [](Plan& p) {
     p.fills.push_back({p.placements[0].first_step, p.placements[0].storage});
   });
-  ExpectWrongNumbers<uint32_t>("step", [](Plan& p) -> uint32_t& { return p.taken_over[0].step; });
-  ExpectWrongNumbers<uint32_t>("input", [](Plan& p) -> uint32_t& { return p.taken_over[0].input; });
-  ExpectWrongNumbers<uint32_t>("output",
-                               [](Plan& p) -> uint32_t& { return p.taken_over[0].output; });
-  ExpectWrong("not taken over", [](Plan& p) { p.taken_over.clear(); });
-  ExpectWrong("twice", [](Plan& p) { p.taken_over.push_back(p.taken_over[0]); });
+  ExpectWrongNumbers<uint32_t>("step", [](Plan& p) -> uint32_t& { return p.in_place[0].step; });
+  ExpectWrongNumbers<uint32_t>("input", [](Plan& p) -> uint32_t& { return p.in_place[0].input; });
+  ExpectWrongNumbers<uint32_t>("output", [](Plan& p) -> uint32_t& { return p.in_place[0].output; });
+  ExpectWrong("not in place", [](Plan& p) { p.in_place.clear(); });
+  ExpectWrong("twice", [](Plan& p) { p.in_place.push_back(p.in_place[0]); });
   ExpectWrong("one more", [](Plan& p) { p.reuse_edges.push_back({0, 7}); });
   for (size_t i = 0; i < plan_.reuse_edges.size(); ++i) {
     ExpectWrong("one less", [i](Plan& p) { p.reuse_edges.erase(p.reuse_edges.begin() + i); });

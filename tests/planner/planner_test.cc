@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/planner/validate_plan.h"
 #include "tenure/tests/testing/sketch.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -201,27 +202,27 @@ TEST(PlannerTest, RefusesWhatLivenessRefuses) {
 // --- taking over in place ------------------------------------------------------------------------
 
 // x -> relu -> y, with the permission.
-struct TakeOver {
-  explicit TakeOver(OrderKind order = OrderKind::kTotal) : sketch(order) {}
+struct InPlaceSketch {
+  explicit InPlaceSketch(OrderKind order = OrderKind::kTotal) : sketch(order) {}
   void Build(const BufferOptions& in = {}, const BufferOptions& out = {}, uint64_t out_bytes = 64) {
     sketch.Add("x", 64, in);
     sketch.Add("y", out_bytes, out);
     sketch.Step("make", {}, {"x"});
   }
   void Relu(const std::vector<std::string>& reads, const std::vector<std::string>& writes,
-            uint32_t lane = 0) {
-    StepExtras extras{.lane = lane, .in_place = {{0, 0}}};
+            uint32_t queue = 0) {
+    StepExtras extras{.queue = queue, .in_place = {{0, 0}}};
     if (sketch.schedule.order() == OrderKind::kDependencies) extras.after = {0};
     sketch.Step("relu", reads, writes, extras);
   }
-  // Whether it was taken over.
+  // Whether y was written in place of x.
   bool Plan(const PlanOptions& options = {}) {
     sketch.Release();
     const tenure::Plan plan = PlanOf(sketch, options);
-    if (plan.taken_over.empty()) return false;
-    EXPECT_EQ(plan.taken_over[0].step, 1u);
-    EXPECT_EQ(plan.taken_over[0].input, sketch.Number("x"));
-    EXPECT_EQ(plan.taken_over[0].output, sketch.Number("y"));
+    if (plan.in_place.empty()) return false;
+    EXPECT_EQ(plan.in_place[0].step, 1u);
+    EXPECT_EQ(plan.in_place[0].input, sketch.Number("x"));
+    EXPECT_EQ(plan.in_place[0].output, sketch.Number("y"));
     EXPECT_EQ(sketch.At(plan, "x").offset_bytes, sketch.At(plan, "y").offset_bytes);
     EXPECT_EQ(sketch.At(plan, "x").arena, sketch.At(plan, "y").arena);
     EXPECT_FALSE(sketch.At(plan, "x").exclusive);
@@ -233,32 +234,32 @@ struct TakeOver {
 
 TEST(PlannerInPlaceTest, Legal) {
   for (PlanMode mode : {PlanMode::kArena, PlanMode::kRemap}) {
-    TakeOver t;
+    InPlaceSketch t;
     t.Build();
     t.Relu({"x"}, {"y"});
     EXPECT_TRUE(t.Plan(Mode(mode)));
   }
-  TakeOver t(OrderKind::kDependencies);
+  InPlaceSketch t(OrderKind::kDependencies);
   t.Build();
   t.Relu({"x"}, {"y"});
   EXPECT_TRUE(t.Plan());
 }
 
 TEST(PlannerInPlaceTest, OnlyWhenAllowed) {
-  TakeOver t;
+  InPlaceSketch t;
   t.Build();
   t.Relu({"x"}, {"y"});
   PlanOptions options;
   options.in_place = false;
   EXPECT_FALSE(t.Plan(options));
-  TakeOver without;
+  InPlaceSketch without;
   without.Build();
   without.sketch.Step("relu", {"x"}, {"y"});
   EXPECT_FALSE(without.Plan());
 }
 
 TEST(PlannerInPlaceTest, NotBeforeTheLastUse) {
-  TakeOver t;
+  InPlaceSketch t;
   t.Build();
   t.Relu({"x"}, {"y"});
   t.sketch.Step("later", {"x", "y"}, {});
@@ -266,7 +267,7 @@ TEST(PlannerInPlaceTest, NotBeforeTheLastUse) {
 }
 
 TEST(PlannerInPlaceTest, NotWithAnOutputThatWasUsedBefore) {
-  TakeOver t;
+  InPlaceSketch t;
   t.Build();
   t.sketch.buffers.at("y");
   t.sketch.Step("early", {}, {"y"});
@@ -276,7 +277,7 @@ TEST(PlannerInPlaceTest, NotWithAnOutputThatWasUsedBefore) {
 
 TEST(PlannerInPlaceTest, NotBesideAnUnorderedUse) {
   // A sibling reads x at the same time, though it stands before in the list.
-  TakeOver t(OrderKind::kDependencies);
+  InPlaceSketch t(OrderKind::kDependencies);
   t.Build();
   t.sketch.Add("z", 64);
   t.sketch.Step("sibling", {"x"}, {"z"}, {.after = {0}});
@@ -285,7 +286,7 @@ TEST(PlannerInPlaceTest, NotBesideAnUnorderedUse) {
 }
 
 TEST(PlannerInPlaceTest, NotOfAnotherSize) {
-  TakeOver t;
+  InPlaceSketch t;
   t.Build({}, {}, 63);  // the same when rounded up
   t.Relu({"x"}, {"y"});
   EXPECT_FALSE(t.Plan());
@@ -294,7 +295,7 @@ TEST(PlannerInPlaceTest, NotOfAnotherSize) {
 TEST(PlannerInPlaceTest, NotByPieces) {
   for (const auto& [read, write] :
        std::vector<std::pair<std::string, std::string>>{{"x[0:32]", "y"}, {"x", "y[0:32]"}}) {
-    TakeOver t;
+    InPlaceSketch t;
     t.Build();
     t.Relu({read}, {write});
     EXPECT_FALSE(t.Plan());
@@ -303,23 +304,23 @@ TEST(PlannerInPlaceTest, NotByPieces) {
 
 TEST(PlannerInPlaceTest, NotWhenTheStepTouchesOneTwice) {
   for (const auto& reads : std::vector<std::vector<std::string>>{{"x", "x"}, {"x", "x[0:1]"}}) {
-    TakeOver t;
+    InPlaceSketch t;
     t.Build();
     t.Relu(reads, {"y"});
     EXPECT_FALSE(t.Plan());
   }
-  TakeOver t;
+  InPlaceSketch t;
   t.Build();
   t.Relu({"x"}, {"y", "y[0:8]"});
   EXPECT_FALSE(t.Plan());
-  TakeOver both;
+  InPlaceSketch both;
   both.Build();
   both.Relu({"x"}, {"y", "x"});
   EXPECT_FALSE(both.Plan());
 }
 
-TEST(PlannerInPlaceTest, NotAcrossLanes) {
-  TakeOver t;
+TEST(PlannerInPlaceTest, NotAcrossQueues) {
+  InPlaceSketch t;
   t.Build();
   t.Relu({"x"}, {"y"}, 1);
   EXPECT_FALSE(t.Plan());
@@ -327,7 +328,7 @@ TEST(PlannerInPlaceTest, NotAcrossLanes) {
 
 TEST(PlannerInPlaceTest, NotAcrossAllocators) {
   NullAllocator other;
-  TakeOver t;
+  InPlaceSketch t;
   t.sketch.Add("x", 64);
   t.sketch.Add("y", 64, {}, &other);
   t.sketch.Step("make", {}, {"x"});
@@ -337,7 +338,7 @@ TEST(PlannerInPlaceTest, NotAcrossAllocators) {
 
 TEST(PlannerInPlaceTest, NotWhatIsNotPlanned) {
   for (int which = 0; which < 5; ++which) {
-    TakeOver t;
+    InPlaceSketch t;
     t.Build();
     t.Relu({"x"}, {"y"});
     const Buffer x = t.sketch["x"], y = t.sketch["y"];
@@ -353,7 +354,7 @@ TEST(PlannerInPlaceTest, NotWhatIsNotPlanned) {
 }
 
 TEST(PlannerInPlaceTest, NotAnOutputThatIsFilledFirst) {
-  TakeOver t;
+  InPlaceSketch t;
   t.Build({}, {.zeroed = true});
   t.sketch.Step("relu", {"x", "y[0:8]"}, {"y"}, {.in_place = {{0, 0}}});
   PlanOptions options;
@@ -371,7 +372,7 @@ TEST(PlannerInPlaceTest, Chains) {
     }
     sketch.Release();
     const Plan plan = PlanOf(sketch, Mode(mode));
-    EXPECT_EQ(plan.taken_over.size(), 5u);
+    EXPECT_EQ(plan.in_place.size(), 5u);
     EXPECT_EQ(plan.arena_bytes, 64u);
     EXPECT_EQ(plan.unplanned_bytes, 6 * 64u);
     EXPECT_TRUE(plan.optimal);
@@ -387,26 +388,26 @@ TEST(PlannerInPlaceTest, OneTakerForEachInput) {
   sketch.Step("use", {"y", "z"}, {});
   sketch.Release();
   const Plan plan = PlanOf(sketch);
-  EXPECT_EQ(plan.taken_over.size(), 1u);
+  EXPECT_EQ(plan.in_place.size(), 1u);
   EXPECT_EQ(plan.arena_bytes, 128u);
   EXPECT_FALSE(ShareBytes(sketch.At(plan, "y"), sketch.At(plan, "z")));
 }
 
-// --- lanes, spaces, limits ----------------------------------------------------------------------
+// --- queues, spaces, limits ----------------------------------------------------------------------
 
-TEST(PlannerArenasTest, LanesAreApart) {
+TEST(PlannerArenasTest, QueuesHaveArenasOfTheirOwn) {
   for (PlanMode mode : {PlanMode::kArena, PlanMode::kRemap}) {
     Sketch sketch;
     for (int i = 0; i < 4; ++i) {
       sketch.Add(absl::StrCat("x", i), 64);
-      sketch.Step("s", {}, {absl::StrCat("x", i)}, {.lane = static_cast<uint32_t>(i % 2)});
+      sketch.Step("s", {}, {absl::StrCat("x", i)}, {.queue = static_cast<uint32_t>(i % 2)});
     }
-    // Touched by both lanes: belongs to the first one.
-    sketch.Step("both", {"x1"}, {}, {.lane = 0});
+    // Touched by both queues: belongs to the first one.
+    sketch.Step("both", {"x1"}, {}, {.queue = 0});
     sketch.Release();
     const Plan plan = PlanOf(sketch, Mode(mode));
     for (int i = 0; i < 4; ++i) {
-      EXPECT_EQ(plan.arenas[sketch.At(plan, absl::StrCat("x", i)).arena].lane,
+      EXPECT_EQ(plan.arenas[sketch.At(plan, absl::StrCat("x", i)).arena].queue,
                 static_cast<uint32_t>(i % 2));
     }
     EXPECT_EQ(sketch.At(plan, "x0").arena, sketch.At(plan, "x2").arena);

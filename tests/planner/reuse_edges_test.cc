@@ -85,7 +85,7 @@ TEST(ReuseEdgesTest, NoneWhereNothingIsShared) {
   EXPECT_TRUE(PlanOf(sketch).reuse_edges.empty());
 }
 
-TEST(ReuseEdgesTest, TakingOverNeedsTheOtherReaders) {
+TEST(ReuseEdgesTest, AnInPlaceWriteNeedsTheOtherReaders) {
   Sketch sketch;
   sketch.Add("x", 64);
   sketch.Add("y", 64);
@@ -93,7 +93,7 @@ TEST(ReuseEdgesTest, TakingOverNeedsTheOtherReaders) {
   sketch.Step("look", {"x"}, {});
   sketch.Step("relu", {"x"}, {"y"}, {.in_place = {{0, 0}}});
   const Plan plan = PlanOf(sketch);
-  ASSERT_EQ(plan.taken_over.size(), 1u);
+  ASSERT_EQ(plan.in_place.size(), 1u);
   EXPECT_EQ(plan.reuse_edges, (Edges{{1, 2}}));
 }
 

@@ -20,13 +20,13 @@ TEST(ScheduleTest, NumbersStepsAndKeepsWhatTheySay) {
   sketch.Add("a", 64);
   sketch.Add("b", 64);
   EXPECT_EQ(sketch.Step("first", {}, {"a"}), 0u);
-  EXPECT_EQ(sketch.Step("second", {"a"}, {"b"}, {.after = {0}, .lane = 3, .in_place = {{0, 0}}}),
+  EXPECT_EQ(sketch.Step("second", {"a"}, {"b"}, {.after = {0}, .queue = 3, .in_place = {{0, 0}}}),
             1u);
   ASSERT_EQ(sketch.schedule.steps().size(), 2u);
   const Step& second = sketch.schedule.steps()[1];
   EXPECT_EQ(second.name, "second");
   EXPECT_EQ(second.after, std::vector<uint32_t>{0});
-  EXPECT_EQ(second.lane, 3u);
+  EXPECT_EQ(second.queue, 3u);
   EXPECT_EQ(second.in_place.size(), 1u);
   EXPECT_EQ(second.reads[0].id(), sketch["a"].id());
   EXPECT_EQ(sketch.schedule.name(), "sketch");

@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/validate_plan.h"
 #include "tenure/tests/testing/sketch.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -58,43 +59,43 @@ TEST(ShortageTest, TheConflictIsIrreducible) {
       << text;
 }
 
-TEST(ShortageTest, LanesShareTheCapacityAndSpacesDoNot) {
+TEST(ShortageTest, QueuesShareTheCapacityAndSpacesDoNot) {
   NullAllocator other(NullAllocator::DefaultTraits(), MemorySpace::Parse("cuda:0").value());
   Sketch sketch;
   sketch.Add("a", 1024);
   sketch.Add("b", 512);
   sketch.Add("c", 4096, {}, &other);
   sketch.Step("s0", {}, {"a"});
-  sketch.Step("s1", {}, {"b"}, {.lane = 1});
+  sketch.Step("s1", {}, {"b"}, {.queue = 1});
   sketch.Step("s2", {}, {"c"});
   sketch.Release();
   EXPECT_EQ(MakePlan(sketch.schedule, {.capacity_bytes = 4096}).value().arena_bytes, 5632u);
   Shortage shortage;
   EXPECT_FALSE(MakePlan(sketch.schedule, {.capacity_bytes = 4095}, &shortage).ok());
   EXPECT_EQ(shortage.space.ToString(), "cuda:0");
-  // To lane 0 what is left beside lane 1.
+  // To queue 0 what is left beside queue 1.
   EXPECT_FALSE(MakePlan(sketch.schedule, {.capacity_bytes = 1500}, &shortage).ok());
-  EXPECT_EQ(shortage.lane, 0u);
+  EXPECT_EQ(shortage.queue, 0u);
   EXPECT_EQ(shortage.capacity_bytes, 1500u - 512u);
   EXPECT_FALSE(
       MakePlan(sketch.schedule, {.mode = PlanMode::kRemap, .capacity_bytes = 1500}, &shortage)
           .ok());
 }
 
-TEST(ShortageTest, LanesThatTakeMoreThanTheirBound) {
-  // Nothing is ordered, so that each lane takes twice what lives at once in the list.
+TEST(ShortageTest, QueuesThatNeedMoreThanTheirBound) {
+  // Nothing is ordered, so that each queue takes twice what lives at once in the list.
   Sketch sketch(OrderKind::kDependencies);
   for (const char* name : {"a", "b"}) sketch.Add(name, 1024);
   for (const char* name : {"c", "d"}) sketch.Add(name, 512);
   sketch.Step("s0", {}, {"a"});
   sketch.Step("s1", {}, {"b"});
-  sketch.Step("s2", {}, {"c"}, {.lane = 1});
-  sketch.Step("s3", {}, {"d"}, {.lane = 1});
+  sketch.Step("s2", {}, {"c"}, {.queue = 1});
+  sketch.Step("s3", {}, {"d"}, {.queue = 1});
   sketch.Release();
   EXPECT_TRUE(MakePlan(sketch.schedule, {.capacity_bytes = 3072}).ok());
   Shortage shortage;
   EXPECT_FALSE(MakePlan(sketch.schedule, {.capacity_bytes = 2560}, &shortage).ok());
-  EXPECT_EQ(shortage.lane, 1u);
+  EXPECT_EQ(shortage.queue, 1u);
   EXPECT_EQ(shortage.capacity_bytes, 512u);
 }
 
@@ -171,7 +172,7 @@ TEST(KeepTest, PlansOfOthersDoNoHarm) {
   }
   const Plan plan = MakePlan(sketch.schedule, {.keep = &odd}).value();
   EXPECT_OK(ValidatePlan(plan, sketch.schedule));
-  odd.arenas[0].lane = 3;
+  odd.arenas[0].queue = 3;
   EXPECT_EQ(MakePlan(sketch.schedule, {.keep = &odd}).value(), MakePlan(sketch.schedule).value());
 }
 

@@ -102,6 +102,45 @@ TEST_F(StorageTest, SealingBytesThatAPlanSharesIsRefused) {
   EXPECT_CODE(FailedPrecondition, alone->Unplace());
 }
 
+TEST_F(StorageTest, PlacesAllOrNone) {
+  const StorageHandle arena = Arena(256);
+  const StorageHandle a = Make(64), b = Make(64), taken = Arena(64);
+  std::vector<Storage::PlaceRequest> requests = {{a.get(), arena.get(), 0, true},
+                                                 {b.get(), arena.get(), 64, false},
+                                                 {taken.get(), arena.get(), 128, true}};
+  EXPECT_CODE(FailedPrecondition, Storage::PlaceAll(requests));
+  EXPECT_FALSE(a->is_allocated());
+  EXPECT_FALSE(b->is_allocated());
+  requests[2].storage = a.get();  // a second time
+  EXPECT_CODE(FailedPrecondition, Storage::PlaceAll(requests));
+  EXPECT_FALSE(a->is_allocated());
+  requests.pop_back();
+  ASSERT_OK(Storage::PlaceAll(requests));
+  EXPECT_EQ(b->root_offset(), 64u);
+  EXPECT_OK(a->Seal());
+  EXPECT_CODE(FailedPrecondition, b->Seal());
+}
+
+// A thread that allocates while others are placed gets bytes, its own or the arena's, that stay.
+TEST_F(StorageTest, AllocatingRacesWithPlacingAll) {
+  const StorageHandle arena = Arena(256), taken = Arena(64);
+  for (int round = 0; round < 200; ++round) {
+    const StorageHandle a = Make(64), b = Make(64);
+    const bool fails = round % 2 == 0;
+    const Storage::PlaceRequest requests[] = {{a.get(), arena.get(), 0, true},
+                                              {(fails ? taken : b).get(), arena.get(), 64, true}};
+    std::thread other([&] {
+      EXPECT_OK(a->EnsureAllocated());
+      EXPECT_TRUE(!fails || !a->is_placed());
+    });
+    const bool placed = Storage::PlaceAll(requests).ok();
+    other.join();
+    EXPECT_EQ(a->is_placed(), placed);
+    EXPECT_EQ(b->is_placed(), placed);
+    EXPECT_TRUE(a->is_allocated());
+  }
+}
+
 TEST_F(StorageTest, OneOfManyThreadsPlaces) {
   for (int round = 0; round < 50; ++round) {
     const StorageHandle arena = Arena(4096);

@@ -49,7 +49,7 @@ class Maker {
     }
     for (uint32_t number = 0; number < options_.steps; ++number) {
       SpecStep step;
-      step.lane = static_cast<uint32_t>(Below(options_.lanes));
+      step.queue = static_cast<uint32_t>(Below(options_.queues));
       for (uint64_t k = Below(4); k > 0; --k) AddRead(step);
       for (uint64_t k = 1 + Below(2); k > 0; --k) AddWrite(step);
       if (options_.dependencies) Order(number, step);
@@ -97,7 +97,7 @@ class Maker {
   void AddWrite(SpecStep& step) {
     if (!Odds(3)) {
       uint64_t size = AnySize();
-      // As large as something that is read: to be taken over, perhaps.
+      // As large as something that is read, so that it may be written in place.
       if (!step.reads.empty() && !Odds(3)) {
         const auto r = static_cast<uint32_t>(Below(step.reads.size()));
         size = spec_.storages[step.reads[r].storage].size;
@@ -166,7 +166,7 @@ Job MakeJob(const Spec& spec, Allocator& allocator) {
     for (const SpecWindow& w : from.writes)
       step.writes.push_back(buffers[w.storage].View(w.begin, w.end - w.begin).value());
     step.after = from.after;
-    step.lane = from.lane;
+    step.queue = from.queue;
     step.in_place = from.in_place;
     EXPECT_TRUE(job.schedule.AddStep(std::move(step)).ok());
   }

@@ -32,7 +32,7 @@ struct SpecStep {
   std::vector<SpecWindow> reads = {};
   std::vector<SpecWindow> writes = {};
   std::vector<uint32_t> after = {};
-  uint32_t lane = 0;
+  uint32_t queue = 0;
   std::vector<InPlace> in_place = {};
 };
 
@@ -53,7 +53,7 @@ struct Spec {
 struct SpecOptions {
   bool dependencies = false;
   uint32_t steps = 30;
-  uint32_t lanes = 2;
+  uint32_t queues = 2;
   uint64_t max_size = 600;
 };
 

@@ -30,7 +30,7 @@ namespace tenure {
 
 struct StepExtras {
   std::vector<uint32_t> after = {};
-  uint32_t lane = 0;
+  uint32_t queue = 0;
   std::vector<InPlace> in_place = {};
 };
 
@@ -68,7 +68,7 @@ class Sketch {
     for (const std::string& read : reads) step.reads.push_back(Window(read));
     for (const std::string& write : writes) step.writes.push_back(Window(write));
     step.after = extras.after;
-    step.lane = extras.lane;
+    step.queue = extras.queue;
     step.in_place = extras.in_place;
     return schedule.AddStep(std::move(step));
   }

@@ -90,7 +90,7 @@ Json ExplanationJson(const Shortage& shortage, const Schedule& schedule) {
   });
   out["proven"] = shortage.proven;
   out["space"] = shortage.space.ToString();
-  out["lane"] = shortage.lane;
+  out["queue"] = shortage.queue;
   return out;
 }
 

@@ -76,7 +76,7 @@ int PlanCommand(Args args) {
       "explanation",
       "why there is none: capacity, lower_bound, proven; peak: bytes, the steps and ops, "
       "and the storages that live then, largest first; conflict: storages that cannot be "
-      "packed together; irreducible: without any one of them the others can; space, lane");
+      "packed together; irreducible: without any one of them the others can; space, queue");
   set.AddExample("tenure plan --trace=tools/demo_schedules/tiny_transformer.json.gz");
   set.AddExample("tenure plan --trace=model.json.gz --space=cuda:0 --alignment=256 --capacity=8G");
   set.AddExample(

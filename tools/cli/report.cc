@@ -217,7 +217,7 @@ Rivals PlanAsOthersDo(const Plan& plan) {
   std::map<std::pair<std::string, uint32_t>, packing::Problem> problems;
   for (const Placement& p : plan.placements) {
     const PlanArena& arena = plan.arenas[p.arena];
-    problems[{arena.space.ToString(), arena.lane}].items.push_back(
+    problems[{arena.space.ToString(), arena.queue}].items.push_back(
         {.first = p.first_step, .last = packing::Time{p.last_step} + 1, .size = p.size_bytes});
   }
   bool greedy = true;

@@ -88,8 +88,8 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags,
 // GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
 inline constexpr size_t kMostForGreedyBySize = 20000;
 
-// Heights of the same storages, in one arena each lane, as other runtimes plan them; 0 where that
-// was not tried.
+// Heights of the same storages, in one arena for each queue, as other runtimes plan them; 0 where
+// that was not tried.
 struct Rivals {
   uint64_t tlsf_bytes = 0;            // tinygrad, svod: allocations and frees replayed in order
   uint64_t greedy_by_size_bytes = 0;  // TFLite, ExecuTorch

@@ -1,14 +1,14 @@
-#include "tenure/planner/groundwork.h"
+#include "tenure/planner/planning_context.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/checked.h"
-#include "tenure/planner/packing/lower_bound.h"
-#include "tenure/planner/validate_plan.h"
+#include "tenure/planner/fingerprint.h"
 
 namespace tenure {
 namespace {
@@ -17,10 +17,10 @@ constexpr uint64_t kMaxAlignment = uint64_t{1} << 32;
 constexpr uint64_t kMaxBytes = uint64_t{1} << 62;  // so that no sum of offsets can wrap
 
 std::vector<ArenaMembers> ByArena(const std::vector<StorageGroup>& groups) {
-  std::vector<ArenaMembers> result;  // in the order of first use: deterministic
+  std::vector<ArenaMembers> result;  // in the order of first use, so that it is deterministic
   std::map<ArenaKey, size_t> place;
   for (uint32_t g = 0; g < groups.size(); ++g) {
-    const ArenaKey key{groups[g].allocator, groups[g].lane};
+    const ArenaKey key{groups[g].allocator, groups[g].queue};
     auto [it, fresh] = place.try_emplace(key, result.size());
     if (fresh) result.push_back({key, {}});
     result[it->second].groups.push_back(g);
@@ -28,8 +28,8 @@ std::vector<ArenaMembers> ByArena(const std::vector<StorageGroup>& groups) {
   return result;
 }
 
-// The reason not to place it that numbers give, or kPlanned. `counted_bytes` sums what all need at
-// most, alignment included.
+// kTooLarge if the size or the alignment of the storage forbids placing it, else kPlanned.
+// `counted_bytes` is the sum of all sizes and alignments so far.
 PlanReason TooLarge(const Storage& storage, uint64_t plan_alignment, uint64_t& counted_bytes,
                     std::string& detail) {
   const uint64_t limit = storage.allocator().traits().max_allocation_bytes;
@@ -50,7 +50,8 @@ PlanReason TooLarge(const Storage& storage, uint64_t plan_alignment, uint64_t& c
   return PlanReason::kTooLarge;
 }
 
-// Fills in not_planned, fills and unplanned_bytes, and settles the reasons.
+// Decides which storages are placed: fills in not_planned, fills and unplanned_bytes, and sets the
+// final reasons.
 void Choose(const PlanOptions& options, Liveness& liveness, Plan& plan) {
   uint64_t counted_bytes = 0;
   for (uint32_t s = 0; s < liveness.storages.size(); ++s) {
@@ -87,51 +88,32 @@ absl::Status CheckOptions(const PlanOptions& options) {
 
 }  // namespace
 
-Groundwork::Groundwork(const Schedule& schedule, const PlanOptions& options)
+PlanningContext::PlanningContext(const Schedule& schedule, const PlanOptions& options)
     : options_(options), order_(schedule), packer_(schedule, options_, order_, grouping_.groups) {}
 
-absl::StatusOr<std::unique_ptr<Groundwork>> Groundwork::Make(const Schedule& schedule,
-                                                             const PlanOptions& options) {
+absl::StatusOr<std::unique_ptr<PlanningContext>> PlanningContext::Make(const Schedule& schedule,
+                                                                       const PlanOptions& options) {
   if (absl::Status status = CheckOptions(options); !status.ok()) return status;
-  std::unique_ptr<Groundwork> work = absl::WrapUnique(new Groundwork(schedule, options));
+  std::unique_ptr<PlanningContext> context =
+      absl::WrapUnique(new PlanningContext(schedule, options));
   absl::StatusOr<Liveness> liveness =
-      AnalyzeLiveness(schedule, work->order_,
+      AnalyzeLiveness(schedule, context->order_,
                       {.fill_zeroed = options.fill_zeroed,
                        .ignore_outside_handles = options.ignore_outside_handles});
   if (!liveness.ok()) return liveness.status();
-  work->liveness_ = *std::move(liveness);
+  context->liveness_ = *std::move(liveness);
 
-  Plan& plan = work->plan_;
+  Plan& plan = context->plan_;
   plan.name = schedule.name();
-  plan.fingerprint = internal::Fingerprint(schedule, work->liveness_);
+  plan.fingerprint = internal::Fingerprint(schedule, context->liveness_.owners);
   plan.mode = options.mode;
   plan.alignment_bytes = options.alignment_bytes;
-  Choose(options, work->liveness_, plan);
-  work->grouping_ = GroupStorages(schedule, work->order_, work->liveness_, options.alignment_bytes,
-                                  options.in_place);
-  plan.taken_over = work->grouping_.taken_over;
-  work->arenas_ = ByArena(work->grouping_.groups);
-  return work;
-}
-
-CapacityLeft::CapacityLeft(const Groundwork& work, const PlanOptions& options)
-    : work_(work), capacity_(options.capacity_bytes) {
-  if (capacity_ == packing::kUnlimited) return;
-  for (const ArenaMembers& arena : work.arenas()) {
-    bounds_.push_back(packing::LowerBound(work.packer().Intervals(arena.groups)));
-    claimed_[arena.key.first] += bounds_.back();
-  }
-}
-
-uint64_t CapacityLeft::Of(size_t index) {
-  if (capacity_ == packing::kUnlimited) return capacity_;
-  uint64_t& claimed = claimed_[work_.arenas()[index].key.first];
-  claimed -= bounds_[index];
-  return capacity_ - std::min(capacity_, claimed);
-}
-
-void CapacityLeft::Take(size_t index, uint64_t bytes) {
-  if (capacity_ != packing::kUnlimited) claimed_[work_.arenas()[index].key.first] += bytes;
+  Choose(options, context->liveness_, plan);
+  context->grouping_ = GroupStorages(schedule, context->order_, context->liveness_,
+                                     options.alignment_bytes, options.in_place);
+  plan.in_place = context->grouping_.in_place;
+  context->arenas_ = ByArena(context->grouping_.groups);
+  return context;
 }
 
 }  // namespace tenure

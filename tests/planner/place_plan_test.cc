@@ -1,9 +1,12 @@
-#include "tenure/planner/placement.h"
+#include "tenure/planner/place_plan.h"
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <memory>
+#include <ostream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -11,7 +14,10 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/fault_injecting.h"
+#include "tenure/allocator/observer.h"
+#include "tenure/planner/plan_json.h"
 #include "tenure/planner/planner.h"
+#include "tenure/planner/work_counts.h"
 #include "tenure/tests/testing/sketch.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -24,16 +30,16 @@ std::byte* Address(const Buffer& buffer) {
   return pointer.ok() ? static_cast<std::byte*>(*pointer) : nullptr;
 }
 
-class PlacementTest : public testing::Test {
+class PlacePlanTest : public testing::Test {
  protected:
-  // a and c share bytes; b lies between them in time. Lane 1 has one of its own.
+  // a and c share bytes; b lies between them in time. Queue 1 has an arena of its own.
   void SetUp() override {
     for (const char* name : {"a", "b", "c", "other"}) sketch_.Add(name, 64, {}, &cpu_);
     view_ = sketch_.Window("a[16:32]").storage_id();
     sketch_.Step("s0", {}, {"a"});
     sketch_.Step("s1", {"a[16:32]"}, {"b"});
     sketch_.Step("s2", {"b"}, {"c"});
-    sketch_.Step("s3", {"c"}, {"other"}, {.lane = 1});
+    sketch_.Step("s3", {"c"}, {"other"}, {.queue = 1});
     for (const Step& step : sketch_.schedule.steps()) {
       for (const Buffer& b : step.reads) ids_.push_back({b.id(), b.storage_id()});
     }
@@ -57,7 +63,7 @@ class PlacementTest : public testing::Test {
   std::vector<std::pair<BufferId, StorageId>> ids_;
 };
 
-TEST_F(PlacementTest, StoragesLieWhereThePlanSays) {
+TEST_F(PlacePlanTest, StoragesLieWhereThePlanSays) {
   const uint64_t before = cpu_.Stats().in_use_count;
   const auto placed = PlacePlan(plan_, sketch_.schedule);
   ASSERT_OK(placed);
@@ -79,7 +85,7 @@ TEST_F(PlacementTest, StoragesLieWhereThePlanSays) {
   EXPECT_EQ(Address(step(1).reads[0]), Address(a()) + 16);
 }
 
-TEST_F(PlacementTest, IdsStayWhatTheyWere) {
+TEST_F(PlacePlanTest, IdsStayWhatTheyWere) {
   ASSERT_OK(PlacePlan(plan_, sketch_.schedule));
   size_t i = 0;
   for (const Step& step : sketch_.schedule.steps()) {
@@ -90,7 +96,7 @@ TEST_F(PlacementTest, IdsStayWhatTheyWere) {
 }
 
 // A handle that the planner never heard of, because it was made after the plan was checked.
-TEST_F(PlacementTest, HandlesFromElsewherePointAtTheArena) {
+TEST_F(PlacePlanTest, HandlesFromElsewherePointAtTheArena) {
   const auto placed = [&]() -> absl::StatusOr<PlacedPlan> {
     // Held when placing: refused. So place first, with a keep-alive that counts for nobody.
     const StorageKeepAlive alive(a().storage());
@@ -103,7 +109,7 @@ TEST_F(PlacementTest, HandlesFromElsewherePointAtTheArena) {
   EXPECT_EQ(Address(view), Address(placed->arenas[0]) + sketch_.At(plan_, "a").offset_bytes + 8);
 }
 
-TEST_F(PlacementTest, HandlesCopiedBeforePlanningPointAtTheArena) {
+TEST_F(PlacePlanTest, HandlesCopiedBeforePlanningPointAtTheArena) {
   const Buffer early = b();
   EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, sketch_.schedule));
   const auto placed = internal::PlaceUnchecked(plan_, sketch_.schedule);
@@ -113,7 +119,7 @@ TEST_F(PlacementTest, HandlesCopiedBeforePlanningPointAtTheArena) {
   EXPECT_EQ(Address(early), Address(placed->arenas[0]) + sketch_.At(plan_, "b").offset_bytes);
 }
 
-TEST_F(PlacementTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
+TEST_F(PlacePlanTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
   Buffer kept;
   {
     auto placed = PlacePlan(plan_, sketch_.schedule);
@@ -128,7 +134,7 @@ TEST_F(PlacementTest, TheArenaLivesAsLongAsWhatIsPlacedInIt) {
   EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
 }
 
-TEST_F(PlacementTest, UnplaceAndPlaceAgain) {
+TEST_F(PlacePlanTest, UnplaceAndPlaceAgain) {
   for (int round = 0; round < 3; ++round) {
     auto placed = PlacePlan(plan_, sketch_.schedule);
     ASSERT_OK(placed);
@@ -143,7 +149,7 @@ TEST_F(PlacementTest, UnplaceAndPlaceAgain) {
   EXPECT_FALSE(a().storage()->is_placed());
 }
 
-TEST_F(PlacementTest, UnplaceKeepsWhatIsSealedOrMapped) {
+TEST_F(PlacePlanTest, UnplaceKeepsWhatIsSealedOrMapped) {
   auto placed = PlacePlan(plan_, sketch_.schedule);
   ASSERT_OK(placed);
   ASSERT_OK(other().Seal());  // exclusive
@@ -152,7 +158,7 @@ TEST_F(PlacementTest, UnplaceKeepsWhatIsSealedOrMapped) {
   EXPECT_FALSE(a().is_allocated());
 }
 
-TEST_F(PlacementTest, StalePlansAreRefused) {
+TEST_F(PlacePlanTest, StalePlansAreRefused) {
   const auto expect_refused = [&](const std::string& why) {
     const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
     EXPECT_CODE(FailedPrecondition, status);
@@ -168,14 +174,14 @@ TEST_F(PlacementTest, StalePlansAreRefused) {
   expect_refused("held, watched");
 }
 
-TEST_F(PlacementTest, StaleBecauseAllocated) {
+TEST_F(PlacePlanTest, StaleBecauseAllocated) {
   ASSERT_OK(c().EnsureAllocated());
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
   EXPECT_TRUE(absl::StrContains(status.message(), "allocated")) << status;
 }
 
-TEST_F(PlacementTest, StaleBecauseSealed) {
+TEST_F(PlacePlanTest, StaleBecauseSealed) {
   ASSERT_OK(c().Seal());
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
@@ -184,21 +190,21 @@ TEST_F(PlacementTest, StaleBecauseSealed) {
   EXPECT_FALSE(AnyAllocated());
 }
 
-TEST_F(PlacementTest, StaleBecauseMarkedOrLonger) {
+TEST_F(PlacePlanTest, StaleBecauseMarkedOrLonger) {
   Schedule& schedule = sketch_.schedule;
   schedule.MarkOutput(c());
   EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, schedule));  // another fingerprint
 }
 
-TEST_F(PlacementTest, StaleBecauseStepsWereAdded) {
+TEST_F(PlacePlanTest, StaleBecauseStepsWereAdded) {
   ASSERT_OK(sketch_.schedule.AddStep({.name = "more", .reads = {c()}}));
   const absl::Status status = PlacePlan(plan_, sketch_.schedule).status();
   EXPECT_CODE(FailedPrecondition, status);
   EXPECT_TRUE(absl::StrContains(status.message(), "another schedule")) << status;
 }
 
-// Allocated behind the validator's back: everything is taken out again.
-TEST_F(PlacementTest, AllOrNothing) {
+// Allocated although the plan places it: then none of the others may be placed.
+TEST_F(PlacePlanTest, AllOrNothing) {
   ASSERT_OK(c().EnsureAllocated());
   EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
   EXPECT_FALSE(a().is_allocated());
@@ -206,7 +212,153 @@ TEST_F(PlacementTest, AllOrNothing) {
   EXPECT_EQ(cpu_.Stats().in_use_count, 1u);  // c's own
 }
 
-TEST_F(PlacementTest, ExclusiveMayBeSealed) {
+// A placement that is undone could be in use by another thread already.
+TEST_F(PlacePlanTest, AFailureIsNeverVisible) {
+  struct Counter : Observer {
+    void OnEvent(const Event& event) override {
+      if (event.kind == Event::Kind::kPlace || event.kind == Event::Kind::kUnplace) ++count;
+    }
+    std::atomic<int> count{0};
+  };
+  ASSERT_OK(c().EnsureAllocated());
+  {
+    Counter counter;
+    const ScopedObserver scope(&counter);
+    EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
+    EXPECT_EQ(counter.count, 0);
+  }
+  // Whoever needs the bytes meanwhile gets some that stay.
+  std::atomic<bool> done{false};
+  std::thread user([&] {
+    std::byte* const bytes = Address(a());
+    for (int i = 0; !done || i < 10; ++i) std::memset(bytes, i, 64);
+  });
+  for (int round = 0; round < 200; ++round) {
+    EXPECT_CODE(FailedPrecondition, internal::PlaceUnchecked(plan_, sketch_.schedule));
+  }
+  done = true;
+  user.join();
+  EXPECT_FALSE(a().storage()->is_placed());
+  EXPECT_FALSE(b().is_allocated());
+}
+
+TEST_F(PlacePlanTest, AnObserverMayUseWhatIsPlaced) {
+  struct User : Observer {
+    void OnEvent(const Event& event) override {
+      if (event.kind != Event::Kind::kPlace) return;
+      for (const Buffer* buffer : buffers) EXPECT_OK(buffer->EnsureAllocated());
+    }
+    std::vector<const Buffer*> buffers;
+  };
+  User user;
+  user.buffers = {&a(), &b(), &c(), &other()};
+  const ScopedObserver scope(&user);
+  ASSERT_OK(PlacePlan(plan_, sketch_.schedule));
+  EXPECT_TRUE(other().storage()->is_placed());
+}
+
+// --- a plan that was checked a moment ago is not checked again
+
+struct Work {
+  static Work Now() {
+    const internal::WorkCounts& counts = internal::work_counts;
+    return {counts.step_orders, counts.liveness_analyses, counts.validations};
+  }
+  Work operator-(const Work& before) const {
+    return {orders - before.orders, analyses - before.analyses, validations - before.validations};
+  }
+  friend bool operator==(const Work&, const Work&) = default;
+  friend void PrintTo(const Work& w, std::ostream* out) {
+    *out << w.orders << " orders, " << w.analyses << " analyses, " << w.validations
+         << " validations";
+  }
+  uint64_t orders = 0, analyses = 0, validations = 0;
+};
+constexpr Work kNothing{0, 0, 0}, kOnce{1, 1, 1};
+
+TEST_F(PlacePlanTest, MakingAndPlacingAPlanCheckItOnce) {
+  const Work before = Work::Now();
+  const Plan plan = MakePlan(sketch_.schedule).value();
+  auto placed = PlacePlan(plan, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  // Placed again, also as a copy or with another label.
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  Plan copy = plan;
+  copy.name = "copy";
+  placed = PlacePlan(copy, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  // The schedule as another object.
+  const Schedule moved = std::move(sketch_.schedule);
+  ASSERT_OK(PlacePlan(plan, moved));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  EXPECT_CODE(FailedPrecondition, PlacePlan(plan, sketch_.schedule));  // has no steps now
+}
+
+TEST_F(PlacePlanTest, LoadingAndPlacingAPlanCheckItOnce) {
+  const std::string json = PlanToJson(plan_);
+  Work before = Work::Now();
+  const auto loaded = LoadPlan(json, sketch_.schedule);
+  ASSERT_OK(loaded);
+  auto placed = PlacePlan(*loaded, sketch_.schedule);
+  ASSERT_OK(placed);
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  ASSERT_OK(UnplacePlan(*std::move(placed)));
+  // Read, but not checked.
+  before = Work::Now();
+  EXPECT_OK(PlacePlan(PlanFromJson(json).value(), sketch_.schedule));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+}
+
+TEST_F(PlacePlanTest, AnotherScheduleOfTheSameFormIsChecked) {
+  Sketch twin;
+  for (const char* name : {"a", "b", "c", "other"}) twin.Add(name, 64, {}, &cpu_);
+  twin.Step("s0", {}, {"a"});
+  twin.Step("s1", {"a[16:32]"}, {"b"});
+  twin.Step("s2", {"b"}, {"c"});
+  twin.Step("s3", {"c"}, {"other"}, {.queue = 1});
+  twin.Release();
+  const Work before = Work::Now();
+  ASSERT_OK(PlacePlan(plan_, twin.schedule));
+  EXPECT_EQ(Work::Now() - before, kOnce);
+  EXPECT_TRUE(twin.schedule.steps()[0].writes[0].storage()->is_placed());
+  EXPECT_FALSE(AnyAllocated());
+}
+
+TEST_F(PlacePlanTest, AChangedPlanIsChecked) {
+  Plan wrong = plan_;
+  wrong.placements[1].offset_bytes = wrong.placements[0].offset_bytes;  // a and b live at once
+  EXPECT_CODE(Internal, PlacePlan(wrong, sketch_.schedule));
+  EXPECT_FALSE(AnyAllocated());
+}
+
+TEST_F(PlacePlanTest, AChangedScheduleIsChecked) {
+  const Work before = Work::Now();
+  sketch_.schedule.MarkInput(c());
+  EXPECT_CODE(FailedPrecondition, PlacePlan(plan_, sketch_.schedule));
+  EXPECT_EQ(Work::Now() - before, (Work{1, 1, 0}));  // the fingerprint differs
+  EXPECT_FALSE(AnyAllocated());
+}
+
+// Nothing writes x before the step that reads it. That is right only as long as x has bytes.
+TEST_F(PlacePlanTest, BytesThatAreLostAreNoticed) {
+  const Buffer arena =
+      Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(64), {.immediate = true}).value();
+  Sketch sketch;
+  Storage& x = *sketch.Add("x", 64, {}, &cpu_).storage();
+  sketch.Add("y", 64, {}, &cpu_);
+  ASSERT_OK(x.Place(*arena.storage(), 0, true));
+  sketch.Step("s", {"x"}, {"y"});
+  sketch.Release();
+  const Plan plan = MakePlan(sketch.schedule).value();
+  EXPECT_EQ(plan.placements.size(), 1u);
+  ASSERT_OK(x.Unplace());
+  EXPECT_CODE(InvalidArgument, PlacePlan(plan, sketch.schedule));
+}
+
+TEST_F(PlacePlanTest, ExclusiveMayBeSealed) {
   EXPECT_TRUE(sketch_.At(plan_, "other").exclusive);
   EXPECT_TRUE(sketch_.At(plan_, "b").exclusive);
   EXPECT_FALSE(sketch_.At(plan_, "a").exclusive);
@@ -221,13 +373,13 @@ TEST_F(PlacementTest, ExclusiveMayBeSealed) {
   EXPECT_CODE(FailedPrecondition, other().MutableHostPointer());
 }
 
-TEST(PlacementFailureTest, AnArenaThatCanNotBeAllocated) {
+TEST(PlacePlanFailureTest, AnArenaThatCanNotBeAllocated) {
   for (uint64_t nth = 1; nth <= 4; ++nth) {
     FaultInjectingAllocator device(std::make_unique<CpuAllocator>(), {.nth = nth});
     Sketch sketch;
-    for (uint32_t lane = 0; lane < 3; ++lane) {
-      sketch.Add(absl::StrCat("x", lane), 64, {}, &device);
-      sketch.Step("s", {}, {absl::StrCat("x", lane)}, {.lane = lane});
+    for (uint32_t queue = 0; queue < 3; ++queue) {
+      sketch.Add(absl::StrCat("x", queue), 64, {}, &device);
+      sketch.Step("s", {}, {absl::StrCat("x", queue)}, {.queue = queue});
     }
     sketch.Release();
     const auto plan = MakePlan(sketch.schedule);
@@ -248,7 +400,7 @@ TEST(PlacementFailureTest, AnArenaThatCanNotBeAllocated) {
   }
 }
 
-TEST(PlacementFailureTest, StoragesWithoutBytesNeedNone) {
+TEST(PlacePlanFailureTest, StoragesWithoutBytesNeedNone) {
   CpuAllocator cpu;
   Sketch sketch;
   sketch.Add("empty", 0, {}, &cpu);

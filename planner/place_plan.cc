@@ -1,0 +1,109 @@
+#include "tenure/planner/place_plan.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "tenure/planner/liveness.h"
+#include "tenure/planner/plan_check.h"
+#include "tenure/planner/plan_validator.h"
+#include "tenure/planner/step_order.h"
+
+namespace tenure {
+namespace {
+
+absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& allocator,
+                                 const PlaceOptions& options) {
+  const PlanArena& arena = plan.arenas[number];
+  return Buffer::Create(
+      allocator, DType::kUInt8, Shape::Vector(arena.size_bytes),
+      {.name = absl::StrCat("arena ", number, plan.name.empty() ? "" : " of ", plan.name),
+       .alignment_bytes = arena.alignment_bytes,
+       .immediate = true,
+       .hints = {.sharing = options.sharing}});
+}
+
+// Placing is the last thing that it does, since other threads can use a placed storage at once.
+// `storages` are those of the schedule, by number.
+absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const> storages,
+                                    const PlaceOptions& options) {
+  auto no_such = [](auto... what) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the plan names ", what..., ", which the schedule or the plan does not have"));
+  };
+  PlacedPlan placed;
+  placed.arenas.resize(plan.arenas.size());
+  placed.storages.reserve(plan.placements.size());
+  for (const Placement& p : plan.placements) {
+    if (p.storage >= storages.size() || p.arena >= plan.arenas.size())
+      return no_such("storage ", p.storage, " in arena ", p.arena);
+    placed.storages.emplace_back(storages[p.storage]);
+    Buffer& arena = placed.arenas[p.arena];
+    if (!arena.is_null()) continue;
+    absl::StatusOr<Buffer> made =
+        MakeArena(plan, p.arena, storages[p.storage]->allocator(), options);
+    if (!made.ok()) return made.status();
+    arena = *std::move(made);
+  }
+  for (const PlanFill& fill : plan.fills) {
+    if (fill.storage >= storages.size()) return no_such("storage ", fill.storage);
+    placed.fills.push_back({fill.step, Buffer::OfStorage(*storages[fill.storage])});
+  }
+  std::stable_sort(placed.fills.begin(), placed.fills.end(),
+                   [](const PlacedFill& a, const PlacedFill& b) { return a.step < b.step; });
+
+  std::vector<Storage::PlaceRequest> requests;
+  requests.reserve(plan.placements.size());
+  for (const Placement& p : plan.placements) {
+    requests.push_back({.storage = storages[p.storage],
+                        .arena = placed.arenas[p.arena].storage(),
+                        .offset_bytes = p.offset_bytes,
+                        .exclusive = p.exclusive});
+  }
+  if (absl::Status status = Storage::PlaceAll(requests); !status.ok()) return status;
+  return placed;
+}
+
+std::vector<Storage*> StoragesOf(const Liveness& liveness) {
+  std::vector<Storage*> storages;
+  storages.reserve(liveness.storages.size());
+  for (const StorageLife& life : liveness.storages) storages.push_back(life.storage);
+  return storages;
+}
+
+std::vector<Storage*> StoragesOf(const internal::PlanCheck& check) {
+  std::vector<Storage*> storages;
+  storages.reserve(check.storages.size());
+  for (const auto& checked : check.storages) storages.push_back(checked.storage);
+  return storages;
+}
+
+}  // namespace
+
+absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
+                                     const PlaceOptions& options) {
+  if (const internal::PlanCheck* check = internal::FindCheck(plan, schedule); check != nullptr) {
+    return PlaceAll(plan, StoragesOf(*check), options);
+  }
+  absl::StatusOr<Liveness> liveness = internal::ValidateFromScratch(plan, schedule);
+  if (!liveness.ok()) return liveness.status();
+  return PlaceAll(plan, StoragesOf(*liveness), options);
+}
+
+absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Schedule& schedule) {
+  const StepOrder order(schedule);
+  absl::StatusOr<Liveness> liveness = AnalyzeLiveness(schedule, order, {.fill_zeroed = true});
+  if (!liveness.ok()) return liveness.status();
+  return PlaceAll(plan, StoragesOf(*liveness), {});
+}
+
+absl::Status UnplacePlan(PlacedPlan placed) {
+  const PlacedPlan dropped = std::move(placed);  // frees the arenas at the end of this call
+  absl::Status first;
+  for (const StorageKeepAlive& storage : dropped.storages) first.Update(storage->Unplace());
+  return first;
+}
+
+}  // namespace tenure

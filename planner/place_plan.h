@@ -1,0 +1,69 @@
+// PlacePlan: allocates the arenas of a plan and places its storages in them.
+//
+//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
+//   for each step: zero the fills of the step; run it on its buffers' pointers
+//
+// Every handle and view stays valid, also those outside the schedule: placing only says where the
+// bytes of a storage are, and nothing in the schedule is rewritten.
+//
+// Cost: an allocation for each arena, two locks of each storage, and a look at each placement. The
+// plan is also checked from scratch (validate_plan.h), unless it comes from MakePlan or LoadPlan
+// and neither it nor the schedule has been changed since. Thread safety: thread-safe. If another
+// thread has given a storage bytes of its own meanwhile, all of PlacePlan fails. Other threads see
+// no placement of a PlacePlan that fails: a storage that they need meanwhile is placed when all
+// are, or gets bytes of its own. Ownership: an arena lives as long as the PlacedPlan or anything
+// placed in it. Errors: FailedPrecondition when the plan is of another schedule or its storages
+// have changed since (allocated, sealed, held); Internal when it is wrong; ResourceExhausted when
+// an arena can't be allocated; Unimplemented when it can't be shared. Nothing is placed then.
+
+#ifndef TENURE_PLANNER_PLACE_PLAN_H_
+#define TENURE_PLANNER_PLACE_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/planner/plan.h"
+#include "tenure/planner/schedule.h"
+#include "tenure/runtime/buffer.h"
+
+namespace tenure {
+
+// The executor must zero the whole of `storage` right before the step.
+struct PlacedFill {
+  uint32_t step = 0;
+  Buffer storage;
+};
+
+// The arenas of a plan and the storages in them. Dropping it frees nothing that is in use, since
+// placed storages keep their arena alive.
+struct PlacedPlan {
+  std::vector<PlacedFill> fills;           // by step
+  std::vector<Buffer> arenas;              // in the order of Plan::arenas
+  std::vector<StorageKeepAlive> storages;  // in the order of Plan::placements
+};
+
+struct PlaceOptions {
+  // How other processes can open the arenas, and so the storages in them, at the offsets of
+  // Plan::placements. The space must support sharing (ShareCapability).
+  Sharing sharing = Sharing::kNone;
+};
+
+// Allocates the arenas with the allocators of the storages, and places all storages or none.
+absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
+                                     const PlaceOptions& options = {});
+
+// Makes all storages of the plan unallocated again; their contents are lost. No thread and no
+// device may be using them. The plan can be placed again. A storage that is sealed or mapped for
+// writing stays in its arena and makes this return an error; all others are unplaced.
+absl::Status UnplacePlan(PlacedPlan placed);
+
+namespace internal {
+// PlacePlan without any check of the plan, for tests in which a wrong plan must do damage.
+absl::StatusOr<PlacedPlan> PlaceUnchecked(const Plan& plan, const Schedule& schedule);
+}  // namespace internal
+
+}  // namespace tenure
+
+#endif  // TENURE_PLANNER_PLACE_PLAN_H_
