@@ -38,6 +38,7 @@ uint64_t BalancedNodes(const exact::Model& model) {
 exact::Stop StopOf(const Budget& budget) {
   exact::Stop stop;
   stop.cancel = budget.cancel();
+  stop.asked = budget.stop();
   if (budget.has_deadline()) {
     stop.deadline = std::chrono::steady_clock::now() +
                     absl::ToChronoNanoseconds(budget.deadline() - absl::Now());

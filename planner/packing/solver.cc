@@ -342,7 +342,7 @@ std::optional<Effort> ParseEffort(std::string_view name) {
 absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& options) {
   absl::Time end = options.deadline;
   if (end != absl::InfiniteFuture()) end -= Reserve(problem, options);
-  Budget budget(end, options.cancel);
+  Budget budget(end, options.cancel, &options.stop);
   if (options.max_threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_threads is ", options.max_threads, "; the calling thread is one"));

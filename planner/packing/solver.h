@@ -70,6 +70,11 @@ struct SolveOptions {
   // Work ends soon after *cancel becomes true. May be null. Borrowed: must outlive the call.
   const std::atomic<bool>* cancel = nullptr;
 
+  // A second way to cancel, for callers that have no flag to set. Work asks this function now and
+  // then and ends soon after it has returned true; from then on it must always return true. It is
+  // called from all threads of the search, at the same time. May be empty.
+  std::function<bool()> stop = nullptr;
+
   // Threads that exact search may use, the calling one included; at least 1.
   int max_threads = 1;
 
