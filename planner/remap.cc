@@ -17,7 +17,12 @@ struct SlabClass {
   using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slab
   std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
   std::vector<uint32_t> over;  // slabs whose tenant's last step is over, the latest at the back
-  uint64_t slabs_at_once = 0;  // the most groups alive at once
+};
+
+// Groups of one size, whatever their alignment: a slab of that size may serve them all.
+struct SizeClass {
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> last_steps;  // of the alive
+  uint64_t most_at_once = 0;
 };
 
 }  // namespace
@@ -32,6 +37,7 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     return groups[members[a]].first_step < groups[members[b]].first_step;
   });
   std::map<std::pair<uint64_t, uint64_t>, SlabClass> classes;
+  std::map<uint64_t, SizeClass> sizes;
   std::vector<uint32_t> tenant_of;  // of each slab: a group
   for (uint32_t m : by_start) {
     const StorageGroup& group = groups[members[m]];
@@ -58,11 +64,14 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     tenant_of[slab] = members[m];
     result.slab_of[m] = slab;
     slabs.busy.emplace(group.last_step, slab);
-    slabs.slabs_at_once = std::max<uint64_t>(slabs.slabs_at_once, slabs.busy.size());
+    SizeClass& equal = sizes[group.size_bytes];
+    while (!equal.last_steps.empty() && equal.last_steps.top() < group.first_step) {
+      equal.last_steps.pop();
+    }
+    equal.last_steps.push(group.last_step);
+    equal.most_at_once = std::max<uint64_t>(equal.most_at_once, equal.last_steps.size());
   }
-  for (const auto& [size, slabs] : classes) {
-    result.lower_bound_bytes += slabs.slabs_at_once * size.first;
-  }
+  for (const auto& [size, equal] : sizes) result.lower_bound_bytes += equal.most_at_once * size;
   return result;
 }
 

@@ -122,8 +122,9 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   auto write = [&](const std::vector<exact::Units>& offsets) {
     packing.offsets.assign(task.problem.items.size(), 0);
     for (size_t i = 0; i < task.problem.items.size(); ++i) {
+      // The model leaves out what never holds a byte, and that may be fixed all the same.
       const Item& item = task.problem.items[i];
-      if (item.size == 0 && item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
+      if (item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
     }
     for (size_t k = 0; k < offsets.size(); ++k) {
       packing.offsets[model->problem_item[k]] = static_cast<uint64_t>(offsets[k]) * unit;

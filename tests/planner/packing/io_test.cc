@@ -321,6 +321,16 @@ TEST_F(WriteFileTest, OpenFilesOfTheProcessAreGoneOnWith) {
   EXPECT_EQ(Entries(), 2u);
 }
 
+// What follows a zero byte is text, too.
+TEST(Json, NothingHidesBehindAZeroByte) {
+  const std::string text = std::string("{\"items\": []}") + '\0' + "{\"items\": 7}";
+  EXPECT_EQ(ParseProblemJson(text, "f.json").status(),
+            absl::InvalidArgumentError("f.json: not JSON: there is a zero byte at byte 13"));
+  const std::string packing = std::string("{\"status\": \"none\"}") + '\0';
+  EXPECT_FALSE(ParsePackingJson(packing, "f.json").ok());
+  EXPECT_TRUE(ParsePackingJson(packing.substr(0, packing.size() - 1), "f.json").ok());
+}
+
 class BadJson : public testing::TestWithParam<Bad> {};
 
 TEST_P(BadJson, IsOneClearLine) {
@@ -367,6 +377,12 @@ INSTANTIATE_TEST_SUITE_P(
             "f.json: arenas[0].limit: is 2^64 - 1, which stands for none; leave it out"},
         Bad{"NoCapacity", R"({"items": [], "capacity": 18446744073709551615})",
             "f.json: problem.capacity: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"KeyTwice", R"({"items": [{"first": 0, "last": 1, "size": 1, "size": 2}]})",
+            "f.json: the key size stands twice in one object"},
+        Bad{"KeyTwiceAtTheTop", R"({"items": [], "arenas": [{"limit": 1}], "items": []})",
+            "f.json: the key items stands twice in one object"},
+        Bad{"TooManySteps", R"({"items": [], "order": {"steps": 4294967295}})",
+            "f.json: partial order: 4294967295 steps; there can be at most 16777216"},
         Bad{"Pair", "{\"items\": [], \"bindings\": [[1]]}", "f.json: bindings[0]: is not a pair"},
         Bad{"Cycle", "{\"items\": [], \"order\": {\"steps\": 2, \"edges\": [[0,1],[1,0]]}}",
             "f.json: partial order: its edges form a cycle"}),

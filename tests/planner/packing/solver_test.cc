@@ -190,6 +190,21 @@ Problem Random(int n, uint32_t seed) {
   return problem;
 }
 
+// An item that a gap frees throughout has no place in the search, and still is where it is fixed.
+TEST(Solver, AFixedItemThatNeverHoldsAByteStaysInItsPlace) {
+  Problem problem;
+  problem.items = {{.first = 0, .last = 4, .size = 5},
+                   {.first = 1, .last = 3, .size = 3, .fixed = 2}};
+  problem.gaps = {{.item = 1, .first = 1, .last = 3}};
+  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+    const Packing packing = MustSolve(problem, {.effort = effort});
+    ASSERT_TRUE(packing.has_offsets());
+    EXPECT_EQ(packing.offsets[1], 2u);
+    EXPECT_EQ(packing.height, 5u);
+  }
+  EXPECT_TRUE(MustSolve(problem, {.effort = Effort::kOptimal, .capacity = 5}).has_offsets());
+}
+
 TEST(Solver, EmptyProblemsAndEmptyItems) {
   Problem problem;
   for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
