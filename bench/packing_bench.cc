@@ -87,10 +87,10 @@ void BM_Rival(benchmark::State& state, const Shared& problem, Rival rival) {
   std::vector<uint64_t> offsets;
   for (auto _ : state) {
     if (rival == Rival::kTlsf) {
-      offsets.assign(plain.blocks.size(), kNoOffset);
-      TlsfInEventOrder(plain.blocks, 0, offsets);
+      offsets.assign(plain.rectangles.size(), kNoOffset);
+      TlsfInEventOrder(plain.rectangles, 0, offsets);
     } else {
-      offsets = GreedyBySize(plain.blocks);
+      offsets = GreedyBySize(plain.rectangles);
     }
     benchmark::DoNotOptimize(offsets.data());
   }

@@ -14,6 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/budget.h"
+#include "tenure/planner/packing/packing.h"
+#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 namespace {

@@ -10,7 +10,7 @@
 #include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 
 namespace tenure::packing {
 namespace {

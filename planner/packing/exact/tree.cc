@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 
 namespace tenure::packing::exact {
 

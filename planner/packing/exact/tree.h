@@ -30,9 +30,9 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/sections.h"
 
 namespace tenure::packing::exact {

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
-#include <random>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -25,37 +24,8 @@ struct Case {
   uint64_t optimum;  // the least height; kUnlimited where no packing exists at any height
 };
 
-// A rectangle cut into pieces, so that a packing without a hole exists.
-Problem Puzzle(Time moments, uint64_t height, size_t pieces, uint32_t seed) {
-  struct Box {
-    Time first, last;
-    uint64_t size;
-  };
-  std::mt19937 random(seed);
-  std::vector<Box> boxes = {{0, moments, height}};
-  while (boxes.size() < pieces) {
-    Box& box = boxes[random() % boxes.size()];
-    Box rest = box;
-    if (random() % 2 == 0) {
-      if (box.last - box.first < 2) continue;
-      const auto length = static_cast<uint64_t>(box.last - box.first);
-      box.last = rest.first = box.first + 1 + static_cast<Time>(random() % (length - 1));
-    } else {
-      if (box.size < 2) continue;
-      box.size = 1 + random() % (box.size - 1);
-      rest.size -= box.size;
-    }
-    boxes.push_back(rest);
-  }
-  Problem problem;
-  for (const Box& box : boxes) {
-    problem.items.push_back({.first = box.first, .last = box.last, .size = box.size});
-  }
-  return problem;
-}
-
-// The same beside a stretch of time whose items need more than their largest total, which only
-// search can tell. The puzzle keeps the search busy.
+// The puzzle beside a stretch of time whose items need more than their largest total, which only
+// search can tell.
 Problem WithRefutable(Problem problem, const Problem& refutable, Time after, uint64_t factor) {
   for (Item item : refutable.items) {
     item.first += after;
@@ -80,9 +50,9 @@ Problem AboveItsBound(const Features& features, uint64_t& optimum) {
 
 std::vector<Case> Cases() {
   std::vector<Case> cases;
-  cases.push_back({"large puzzle", Puzzle(500, 1 << 20, 600, 1), 1 << 20});
-  cases.push_back({"small puzzle", Puzzle(150, 4000, 150, 2), 4000});
-  Problem fixed = Puzzle(60, 500, 60, 3);
+  cases.push_back({"large puzzle", Tight(1, 500, 1 << 20, 600), 1 << 20});
+  cases.push_back({"small puzzle", Tight(2, 150, 4000, 150), 4000});
+  Problem fixed = Tight(3, 60, 500, 60);
   fixed.items.push_back({.first = 70, .last = 71, .size = 40, .fixed = 460});
   cases.push_back({"puzzle and fixed", fixed, 500});
   uint64_t optimum = 0;
@@ -90,14 +60,14 @@ std::vector<Case> Cases() {
   cases.push_back({"above its bound", plain, optimum});
   const uint64_t height = 400 * optimum;
   cases.push_back({"puzzle and above its bound",
-                   WithRefutable(Puzzle(300, height - 1, 300, 5), plain, 400, 400), height});
+                   WithRefutable(Tight(5, 300, height - 1, 300), plain, 400, 400), height});
   const Problem gaps = AboveItsBound({.items = 6, .fixed = true, .gaps = true}, optimum);
   cases.push_back({"gaps and fixed", gaps, optimum});
   const Problem adjacent = AboveItsBound({.items = 6, .adjacency = true}, optimum);
   cases.push_back({"adjacency", adjacent, optimum});
   const Problem order = AboveItsBound({.items = 6, .order = true}, optimum);
   cases.push_back({"order", order, optimum});
-  Problem arenas = Puzzle(50, 300, 50, 7);
+  Problem arenas = Tight(7, 50, 300, 50);
   for (uint32_t i = 0; i < 50; ++i) arenas.bindings.push_back({.item = i, .arena = i % 2});
   arenas.arenas.resize(2);
   cases.push_back({"arenas apart", arenas, 0});
@@ -163,7 +133,7 @@ TEST(Stop, AtAnyMomentProvesNothing) {
 
 // What a stop cuts short still is the best so far: there is a packing, whatever the moment.
 TEST(Stop, LeavesAPackingOfAPlainProblem) {
-  const Problem problem = Puzzle(150, 4000, 150, 2);
+  const Problem problem = Tight(2, 150, 4000, 150);
   for (int n = 1;; ++n) {
     std::atomic<int> looks = 0;
     const absl::StatusOr<Packing> packing = Solve(
