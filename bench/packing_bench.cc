@@ -41,9 +41,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
+#include "tenure/base/files.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/io/csv.h"
-#include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/io/json.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/solver.h"
@@ -87,10 +87,10 @@ void BM_Rival(benchmark::State& state, const Shared& problem, Rival rival) {
   std::vector<uint64_t> offsets;
   for (auto _ : state) {
     if (rival == Rival::kTlsf) {
-      offsets.assign(plain.blocks.size(), kNoOffset);
-      TlsfInEventOrder(plain.blocks, 0, offsets);
+      offsets.assign(plain.rectangles.size(), kNoOffset);
+      TlsfInEventOrder(plain.rectangles, 0, offsets);
     } else {
-      offsets = GreedyBySize(plain.blocks);
+      offsets = GreedyBySize(plain.rectangles);
     }
     benchmark::DoNotOptimize(offsets.data());
   }

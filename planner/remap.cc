@@ -17,7 +17,13 @@ struct SlotClass {
   using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slot
   std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
   std::vector<uint32_t> over;  // slots of tenants whose last step is over, the latest at the back
-  uint64_t slots_at_once = 0;  // the most groups alive at once
+};
+
+// Groups of one size, whatever their alignment: a slot of that size may serve them all.
+struct SizeClass {
+  // Of the groups that are alive.
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> last_steps;
+  uint64_t most_at_once = 0;
 };
 
 }  // namespace
@@ -32,6 +38,7 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     return groups[members[a]].first_step < groups[members[b]].first_step;
   });
   std::map<std::pair<uint64_t, uint64_t>, SlotClass> classes;
+  std::map<uint64_t, SizeClass> sizes;
   std::vector<uint32_t> tenant_of;  // of each slot: a group
   for (uint32_t m : by_start) {
     const StorageGroup& group = groups[members[m]];
@@ -58,11 +65,14 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     tenant_of[slot] = members[m];
     result.slot_of[m] = slot;
     slots.busy.emplace(group.last_step, slot);
-    slots.slots_at_once = std::max<uint64_t>(slots.slots_at_once, slots.busy.size());
+    SizeClass& equal = sizes[group.size_bytes];
+    while (!equal.last_steps.empty() && equal.last_steps.top() < group.first_step) {
+      equal.last_steps.pop();
+    }
+    equal.last_steps.push(group.last_step);
+    equal.most_at_once = std::max<uint64_t>(equal.most_at_once, equal.last_steps.size());
   }
-  for (const auto& [size, slots] : classes) {
-    result.lower_bound_bytes += slots.slots_at_once * size.first;
-  }
+  for (const auto& [size, equal] : sizes) result.lower_bound_bytes += equal.most_at_once * size;
   return result;
 }
 

@@ -147,67 +147,67 @@ class Tlsf {
 
 }  // namespace
 
-void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
+void TlsfInEventOrder(const std::vector<Rectangle>& rectangles, uint64_t base,
                       std::vector<uint64_t>& offsets) {
-  offsets.resize(blocks.size(), kNoOffset);
-  // Blocks by begin and by end: sections are small numbers, so they are counted.
+  offsets.resize(rectangles.size(), kNoOffset);
+  // Rectangles by begin and by end: sections are small numbers, so they are counted.
   uint32_t sections = 0;
-  for (const Block& block : blocks) {
-    sections = std::max(sections, block.range.end);
+  for (const Rectangle& rectangle : rectangles) {
+    sections = std::max(sections, rectangle.range.end);
   }
-  // With what is asked for later: blocks are far apart in this order.
+  // With what is asked for later: rectangles are far apart in this order.
   struct Event {
-    uint32_t section, block;
+    uint32_t section, rectangle;
     uint64_t size, alignment;
   };
   auto sorted = [&](uint32_t SectionRange::*key) {
     std::vector<uint32_t> next(sections + 2);
-    for (uint32_t b = 0; b < blocks.size(); ++b) {
-      if (offsets[b] == kNoOffset) ++next[blocks[b].range.*key + 1];
+    for (uint32_t b = 0; b < rectangles.size(); ++b) {
+      if (offsets[b] == kNoOffset) ++next[rectangles[b].range.*key + 1];
     }
     for (size_t s = 1; s < next.size(); ++s) next[s] += next[s - 1];
     std::vector<Event> order(next.back());
-    for (uint32_t b = 0; b < blocks.size(); ++b) {
+    for (uint32_t b = 0; b < rectangles.size(); ++b) {
       if (offsets[b] != kNoOffset) continue;
-      const uint32_t section = blocks[b].range.*key;
-      order[next[section]++] = {section, b, blocks[b].size, blocks[b].alignment};
+      const uint32_t section = rectangles[b].range.*key;
+      order[next[section]++] = {section, b, rectangles[b].size, rectangles[b].alignment};
     }
     return order;
   };
   const std::vector<Event> starts = sorted(&SectionRange::begin);
   const std::vector<Event> ends = sorted(&SectionRange::end);
   Tlsf tlsf(base);
-  std::vector<uint32_t> span_of(blocks.size());
+  std::vector<uint32_t> span_of(rectangles.size());
   size_t e = 0;
   for (const Event& start : starts) {
-    while (ends[e].section <= start.section) tlsf.Free(span_of[ends[e++].block]);
+    while (ends[e].section <= start.section) tlsf.Free(span_of[ends[e++].rectangle]);
     const uint32_t span = tlsf.Allocate(start.size, start.alignment);
-    span_of[start.block] = span;
-    offsets[start.block] = tlsf.offset(span);
+    span_of[start.rectangle] = span;
+    offsets[start.rectangle] = tlsf.offset(span);
   }
 }
 
-std::vector<uint64_t> GreedyBySize(const std::vector<Block>& blocks) {
-  std::vector<uint32_t> order(blocks.size());
+std::vector<uint64_t> GreedyBySize(const std::vector<Rectangle>& rectangles) {
+  std::vector<uint32_t> order(rectangles.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return blocks[a].size > blocks[b].size; });
-  std::vector<uint64_t> offsets(blocks.size(), kNoOffset);
+                   [&](uint32_t a, uint32_t b) { return rectangles[a].size > rectangles[b].size; });
+  std::vector<uint64_t> offsets(rectangles.size(), kNoOffset);
   std::vector<uint32_t> placed;  // by offset
   for (uint32_t b : order) {
-    const Block& block = blocks[b];
+    const Rectangle& rectangle = rectangles[b];
     uint64_t best = kNoOffset, best_gap = kUnlimited, top = 0;
     for (uint32_t p : placed) {
-      const SectionRange& other = blocks[p].range;
-      if (other.begin >= block.range.end || other.end <= block.range.begin) continue;
-      const uint64_t at = AlignUp(top, block.alignment);
-      if (offsets[p] >= at + block.size && offsets[p] - top < best_gap) {
+      const SectionRange& other = rectangles[p].range;
+      if (other.begin >= rectangle.range.end || other.end <= rectangle.range.begin) continue;
+      const uint64_t at = AlignUp(top, rectangle.alignment);
+      if (offsets[p] >= at + rectangle.size && offsets[p] - top < best_gap) {
         best = at;
         best_gap = offsets[p] - top;
       }
-      top = std::max(top, offsets[p] + blocks[p].size);
+      top = std::max(top, offsets[p] + rectangles[p].size);
     }
-    offsets[b] = best != kNoOffset ? best : AlignUp(top, block.alignment);
+    offsets[b] = best != kNoOffset ? best : AlignUp(top, rectangle.alignment);
     placed.insert(std::upper_bound(placed.begin(), placed.end(), b,
                                    [&](uint32_t x, uint32_t y) { return offsets[x] < offsets[y]; }),
                   b);

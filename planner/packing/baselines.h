@@ -18,12 +18,12 @@
 
 namespace tenure::packing {
 
-// Offsets of the blocks; those of `offsets` that are not kNoOffset already are left alone, and what
-// is placed lies at or above `base`.
-void TlsfInEventOrder(const std::vector<Block>& blocks, uint64_t base,
+// Offsets of the rectangles; those of `offsets` that are not kNoOffset already are left alone, and
+// what is placed lies at or above `base`.
+void TlsfInEventOrder(const std::vector<Rectangle>& rectangles, uint64_t base,
                       std::vector<uint64_t>& offsets);
 
-std::vector<uint64_t> GreedyBySize(const std::vector<Block>& blocks);
+std::vector<uint64_t> GreedyBySize(const std::vector<Rectangle>& rectangles);
 
 }  // namespace tenure::packing
 

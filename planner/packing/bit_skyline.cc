@@ -14,11 +14,12 @@ constexpr uint32_t kNone = ~uint32_t{0};
 
 }  // namespace
 
-BitSkyline::BitSkyline(const std::vector<Block>& blocks, const std::vector<uint64_t>& totals)
-    : blocks_(blocks),
+BitSkyline::BitSkyline(const std::vector<Rectangle>& rectangles,
+                       const std::vector<uint64_t>& totals)
+    : rectangles_(rectangles),
       totals_(totals),
       section_count_(static_cast<uint32_t>(totals.size())),
-      words_((blocks.size() + 63) / 64) {
+      words_((rectangles.size() + 63) / 64) {
   begins_from_.resize((section_count_ + 1) * words_);
   ends_by_.resize((section_count_ + 1) * words_);
   unplaced_.resize(words_);
@@ -30,7 +31,7 @@ void BitSkyline::SetOrder(const std::vector<uint32_t>& order) {
   std::fill(begins_from_.begin(), begins_from_.end(), 0);
   std::fill(ends_by_.begin(), ends_by_.end(), 0);
   for (size_t k = 0; k < order.size(); ++k) {
-    const SectionRange range = blocks_[order[k]].range;
+    const SectionRange range = rectangles_[order[k]].range;
     const uint64_t bit = uint64_t{1} << (k % 64);
     begins_from_[range.begin * words_ + k / 64] |= bit;
     ends_by_[range.end * words_ + k / 64] |= bit;
@@ -42,7 +43,7 @@ void BitSkyline::SetOrder(const std::vector<uint32_t>& order) {
 template <typename Choose>
 bool BitSkyline::Run(uint64_t limit, Budget& budget, std::vector<uint64_t>& offsets,
                      const Choose& choose) {
-  const size_t n = blocks_.size();
+  const size_t n = rectangles_.size();
   offsets.assign(n, kNoOffset);
   if (n == 0) return true;
   std::fill(unplaced_.begin(), unplaced_.end(), ~uint64_t{0});
@@ -74,14 +75,14 @@ bool BitSkyline::Run(uint64_t limit, Budget& budget, std::vector<uint64_t>& offs
       continue;
     }
     const uint32_t b = order_[rank];
-    const Block& block = blocks_[b];
-    const uint64_t offset = AlignUp(valley.height, block.alignment);
-    const uint64_t height = offset + block.size;
+    const Rectangle& rectangle = rectangles_[b];
+    const uint64_t offset = AlignUp(valley.height, rectangle.alignment);
+    const uint64_t height = offset + rectangle.size;
     if (height >= limit || !budget.Spend(1)) return false;
     offsets[b] = offset;
     ++placed;
     unplaced_[rank / 64] &= ~(uint64_t{1} << (rank % 64));
-    uint32_t begin = block.range.begin, end = block.range.end, previous = valley.previous;
+    uint32_t begin = rectangle.range.begin, end = rectangle.range.end, previous = valley.previous;
     if (begin > l) {
       PutSegment(l, begin, previous, valley.height);
       previous = l;
@@ -127,7 +128,8 @@ bool BitSkyline::RunByPressure(const std::vector<uint64_t>& weights, uint64_t li
     open_.clear();
     for (uint32_t s = l; s < r; ++s) open_.push_back(s);
     for (;;) {
-      // The section under most pressure; one that no block within the valley covers is struck out.
+      // The section under most pressure; one that no rectangle within the valley covers is struck
+      // out.
       size_t most = 0;
       for (size_t k = 1; k < open_.size(); ++k) {
         if (pressure_[open_[k]] > pressure_[open_[most]]) most = k;
@@ -140,8 +142,9 @@ bool BitSkyline::RunByPressure(const std::vector<uint64_t>& weights, uint64_t li
         if (over == 0) continue;
         const auto rank =
             static_cast<uint32_t>(w * 64) + static_cast<uint32_t>(std::countr_zero(over));
-        const Block& block = blocks_[order_[rank]];
-        for (uint32_t t = block.range.begin; t < block.range.end; ++t) pressure_[t] -= block.size;
+        const Rectangle& rectangle = rectangles_[order_[rank]];
+        for (uint32_t t = rectangle.range.begin; t < rectangle.range.end; ++t)
+          pressure_[t] -= rectangle.size;
         return rank;
       }
       open_[most] = open_.back();

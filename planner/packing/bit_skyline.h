@@ -1,21 +1,22 @@
-// The skyline greedy for small problems, with sets of blocks as bits.
+// The skyline greedy for small problems, with sets of rectangles as bits.
 //
-// Why: the same construction as skyline.h, ten times as fast where a set of all blocks is a few
-// machine words, so that repair (see repair.h) can afford hundreds of constructions in a
-// millisecond. The best-ranked block within the valley [l, r) is the first bit of
+// Why: the same construction as skyline.h, ten times as fast where a set of all rectangles is a few
+// machine words, so that repair (see constructions.h) can afford hundreds of constructions in a
+// millisecond. The best-ranked rectangle within the valley [l, r) is the first bit of
 //
 //     unplaced  &  begins at or after l  &  ends at or before r
 //
 // (bits stand in the order of rank), and two tables over sections give the last two sets. There are
 // two rules of choice:
 //
-//   by rank      the best-ranked block within the valley
+//   by rank      the best-ranked rectangle within the valley
 //
-//   by pressure  the best-ranked block over that section of the valley where most is still to be
+//   by pressure  the best-ranked rectangle over that section of the valley where most is still to
+//   be
 //                placed, a weight for each section included
 //
-// Cost: about 20 ns a placement by rank and 60 ns by pressure; memory of blocks times sections, in
-// bits, twice. Thread safety: single-threaded. Ownership: borrows the blocks. Errors: none.
+// Cost: about 20 ns a placement by rank and 60 ns by pressure; memory of rectangles times sections,
+// in bits, twice. Thread safety: single-threaded. Ownership: borrows the rectangles. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_BIT_SKYLINE_H_
 #define TENURE_PLANNER_PACKING_BIT_SKYLINE_H_
@@ -31,14 +32,14 @@ namespace tenure::packing {
 class BitSkyline {
  public:
   // Whether the tables stay small enough to be worth it.
-  static bool Suits(size_t blocks, size_t sections) {
-    return blocks * sections <= (size_t{1} << 22);
+  static bool Suits(size_t rectangles, size_t sections) {
+    return rectangles * sections <= (size_t{1} << 22);
   }
 
-  // `blocks` is borrowed and must outlive this object; `totals` are the section totals.
-  BitSkyline(const std::vector<Block>& blocks, const std::vector<uint64_t>& totals);
+  // `rectangles` is borrowed and must outlive this object; `totals` are the section totals.
+  BitSkyline(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& totals);
 
-  // order[k] is the block of rank k, the best first.
+  // order[k] is the rectangle of rank k, the best first.
   void SetOrder(const std::vector<uint32_t>& order);
 
   // Both give up, returning false, when a top would reach `limit` or the budget ends. `offsets` is
@@ -61,16 +62,17 @@ class BitSkyline {
     if (end < section_count_) segments_[end].previous = begin;
   }
 
-  const std::vector<Block>& blocks_;
+  const std::vector<Rectangle>& rectangles_;
   const std::vector<uint64_t>& totals_;
   uint32_t section_count_;
   size_t words_;
   std::vector<uint32_t> order_;
-  std::vector<uint64_t> begins_from_;  // section l: the ranks of blocks that begin at or after l
-  std::vector<uint64_t> ends_by_;      // section r: the ranks of blocks that end at or before r
+  std::vector<uint64_t>
+      begins_from_;                // section l: the ranks of rectangles that begin at or after l
+  std::vector<uint64_t> ends_by_;  // section r: the ranks of rectangles that end at or before r
   std::vector<uint64_t> unplaced_;
   std::vector<uint64_t> pressure_;  // of each section: what is still to be placed, and its weight
-  std::vector<uint32_t> open_;      // sections of a valley that may still lead to a block
+  std::vector<uint32_t> open_;      // sections of a valley that may still lead to a rectangle
   std::vector<Segment> segments_;
 };
 

@@ -5,13 +5,14 @@
 //   if (!budget.Spend(1)) return false;   // out of steps, out of time, or cancelled
 //
 // Cost: a decrement; the clock is read every 256 steps. Thread safety: single-threaded; one budget
-// a thread. Ownership: borrows the cancel flag. Errors: none.
+// a thread. Ownership: borrows the cancel flag and the stop function. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_BUDGET_H_
 #define TENURE_PLANNER_PACKING_BUDGET_H_
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -21,9 +22,12 @@ namespace tenure::packing {
 
 class Budget {
  public:
-  Budget(absl::Time deadline, const std::atomic<bool>* cancel)
+  // `cancel` and `stop` may be null. The work ends when *cancel is true or stop() returns true.
+  explicit Budget(absl::Time deadline, const std::atomic<bool>* cancel = nullptr,
+                  const std::function<bool()>* stop = nullptr)
       : deadline_nanos_(deadline == absl::InfiniteFuture() ? kNever : absl::ToUnixNanos(deadline)),
-        cancel_(cancel) {}
+        cancel_(cancel),
+        stop_(stop != nullptr && *stop ? stop : nullptr) {}
 
   // The same deadline and flag, and `steps` steps of its own.
   Budget WithSteps(uint64_t steps) const {
@@ -64,6 +68,7 @@ class Budget {
   bool Interrupted() {
     if (interrupted_) return true;
     if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) interrupted_ = true;
+    if (stop_ != nullptr && (*stop_)()) interrupted_ = true;
     if (deadline_nanos_ != kNever && absl::GetCurrentTimeNanos() >= deadline_nanos_) {
       interrupted_ = true;
     }
@@ -81,6 +86,7 @@ class Budget {
     return has_deadline() ? absl::FromUnixNanos(deadline_nanos_) : absl::InfiniteFuture();
   }
   const std::atomic<bool>* cancel() const { return cancel_; }
+  const std::function<bool()>* stop() const { return stop_; }
   uint64_t steps_left() const { return steps_left_; }
 
  private:
@@ -89,6 +95,7 @@ class Budget {
 
   int64_t deadline_nanos_;
   const std::atomic<bool>* cancel_;
+  const std::function<bool()>* stop_;
   uint64_t steps_left_ = kUnlimited;
   int64_t until_look_ = 0;
   bool interrupted_ = false;

@@ -23,30 +23,31 @@ constexpr uint32_t kManyCandidates = 4096;
 // Rounds without a new best after which a kind of repair gives way to the next.
 constexpr int kPatience = 100;
 
-std::vector<Block> Shifted(const PlainInstance& plain, const std::vector<uint32_t>& ids,
-                           uint32_t first_section) {
-  std::vector<Block> blocks;
-  blocks.reserve(ids.size());
+std::vector<Rectangle> Shifted(const PlainInstance& plain, const std::vector<uint32_t>& ids,
+                               uint32_t first_section) {
+  std::vector<Rectangle> rectangles;
+  rectangles.reserve(ids.size());
   for (uint32_t id : ids) {
-    Block block = plain.blocks[id];
-    block.range.begin -= first_section;
-    block.range.end -= first_section;
-    blocks.push_back(block);
+    Rectangle rectangle = plain.rectangles[id];
+    rectangle.range.begin -= first_section;
+    rectangle.range.end -= first_section;
+    rectangles.push_back(rectangle);
   }
-  return blocks;
+  return rectangles;
 }
 
-// The largest value over the sections of each block.
+// The largest value over the sections of each rectangle.
 std::vector<uint64_t> RangeMax(const std::vector<uint64_t>& values,
-                               const std::vector<Block>& blocks) {
+                               const std::vector<Rectangle>& rectangles) {
   const size_t m = values.size();
   std::vector<uint64_t> tree(2 * m);
   std::copy(values.begin(), values.end(), tree.begin() + static_cast<ptrdiff_t>(m));
   for (size_t i = m; i-- > 1;) tree[i] = std::max(tree[2 * i], tree[2 * i + 1]);
-  std::vector<uint64_t> most(blocks.size());
-  for (size_t b = 0; b < blocks.size(); ++b) {
+  std::vector<uint64_t> most(rectangles.size());
+  for (size_t b = 0; b < rectangles.size(); ++b) {
     uint64_t best = 0;
-    for (size_t l = blocks[b].range.begin + m, r = blocks[b].range.end + m; l < r; l /= 2, r /= 2) {
+    for (size_t l = rectangles[b].range.begin + m, r = rectangles[b].range.end + m; l < r;
+         l /= 2, r /= 2) {
       if ((l & 1) != 0) best = std::max(best, tree[l++]);
       if ((r & 1) != 0) best = std::max(best, tree[--r]);
     }
@@ -56,12 +57,12 @@ std::vector<uint64_t> RangeMax(const std::vector<uint64_t>& values,
 }
 
 // The highest end over each section.
-void SectionTops(const std::vector<Block>& blocks, const std::vector<uint64_t>& offsets,
+void SectionTops(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& offsets,
                  std::vector<uint64_t>& tops) {
   std::fill(tops.begin(), tops.end(), 0);
-  for (size_t b = 0; b < blocks.size(); ++b) {
-    const uint64_t end = offsets[b] + blocks[b].size;
-    for (uint32_t s = blocks[b].range.begin; s < blocks[b].range.end; ++s) {
+  for (size_t b = 0; b < rectangles.size(); ++b) {
+    const uint64_t end = offsets[b] + rectangles[b].size;
+    for (uint32_t s = rectangles[b].range.begin; s < rectangles[b].range.end; ++s) {
       tops[s] = std::max(tops[s], end);
     }
   }
@@ -96,7 +97,7 @@ Constructions::Constructions(const PlainInstance& plain, std::vector<uint64_t> t
                              uint64_t target)
     : plain_(plain),
       own_(Shifted(plain, ids, first_section)),
-      blocks_(ids.empty() ? plain.blocks : own_),
+      rectangles_(ids.empty() ? plain.rectangles : own_),
       totals_(std::move(totals)),
       target_(target) {
   if (!ids.empty()) {
@@ -106,22 +107,22 @@ Constructions::Constructions(const PlainInstance& plain, std::vector<uint64_t> t
 }
 
 void Constructions::Prepare() {
-  if (!most_.empty() || blocks_.empty()) return;
-  most_ = RangeMax(totals_, blocks_);
-  if (BitSkyline::Suits(blocks_.size(), totals_.size())) {
-    bits_.emplace(blocks_, totals_);
+  if (!most_.empty() || rectangles_.empty()) return;
+  most_ = RangeMax(totals_, rectangles_);
+  if (BitSkyline::Suits(rectangles_.size(), totals_.size())) {
+    bits_.emplace(rectangles_, totals_);
   } else {
-    tree_.emplace(blocks_, static_cast<uint32_t>(totals_.size()));
+    tree_.emplace(rectangles_, static_cast<uint32_t>(totals_.size()));
   }
 }
 
 void Constructions::Rank(std::string_view ranking) {
-  const auto n = static_cast<uint32_t>(blocks_.size());
+  const auto n = static_cast<uint32_t>(rectangles_.size());
   const std::vector<uint64_t>& width = width_.empty() ? plain_.width : width_;
   ranked_.resize(n);
   for (uint32_t b = 0; b < n; ++b) {
     Ranked& ranked = ranked_[b];
-    ranked.block = b;
+    ranked.rectangle = b;
     for (size_t k = 0; k < 3; ++k) {
       switch (ranking[k]) {
         case 'T':
@@ -134,11 +135,11 @@ void Constructions::Rank(std::string_view ranking) {
           ranked.keys[k] = width[b];
           break;
         case 'S':
-          ranked.keys[k] = blocks_[b].size;
+          ranked.keys[k] = rectangles_[b].size;
           break;
         default:  // doubles that are not negative compare like their bits
           ranked.keys[k] = std::bit_cast<uint64_t>(static_cast<double>(width[b]) *
-                                                   static_cast<double>(blocks_[b].size));
+                                                   static_cast<double>(rectangles_[b].size));
       }
     }
   }
@@ -151,7 +152,7 @@ void Constructions::Rank(std::string_view ranking) {
 
 void Constructions::SetOrder() {
   order_.resize(ranked_.size());
-  for (size_t k = 0; k < ranked_.size(); ++k) order_[k] = ranked_[k].block;
+  for (size_t k = 0; k < ranked_.size(); ++k) order_[k] = ranked_[k].rectangle;
   if (bits_.has_value()) bits_->SetOrder(order_);
 }
 
@@ -166,12 +167,12 @@ void Constructions::Take(bool complete, std::string_view kind, std::string_view 
     if (top_ != kUnlimited) return;
     // Cut short with nothing to show: pile the rest on top.
     uint64_t top = 0;
-    for (size_t b = 0; b < blocks_.size(); ++b) {
-      if (trial_[b] != kNoOffset) top = std::max(top, trial_[b] + blocks_[b].size);
+    for (size_t b = 0; b < rectangles_.size(); ++b) {
+      if (trial_[b] != kNoOffset) top = std::max(top, trial_[b] + rectangles_[b].size);
     }
-    TlsfInEventOrder(blocks_, top, trial_);
+    TlsfInEventOrder(rectangles_, top, trial_);
   }
-  const uint64_t top = TopOf(blocks_, trial_);
+  const uint64_t top = TopOf(rectangles_, trial_);
   if (top >= top_) return;
   top_ = top;
   offsets_ = trial_;
@@ -181,9 +182,9 @@ void Constructions::Take(bool complete, std::string_view kind, std::string_view 
 
 bool Constructions::Try(std::string_view ranking, Budget& budget) {
   // Getting ready takes about this long, and cannot be cut short.
-  const absl::Duration ready = absl::Nanoseconds(250) * static_cast<double>(blocks_.size());
+  const absl::Duration ready = absl::Nanoseconds(250) * static_cast<double>(rectangles_.size());
   if (top_ == kUnlimited && (budget.Interrupted() || !budget.Leaves(ready))) {
-    trial_.assign(blocks_.size(), kNoOffset);
+    trial_.assign(rectangles_.size(), kNoOffset);
     Take(false, "tlsf", "events");
     budget.Stop();
     return false;
@@ -193,7 +194,7 @@ bool Constructions::Try(std::string_view ranking, Budget& budget) {
   SetOrder();
   // Looked at anew: for a large problem all this took its time.
   const bool cut = top_ == kUnlimited && budget.Interrupted();
-  if (cut) trial_.assign(blocks_.size(), kNoOffset);
+  if (cut) trial_.assign(rectangles_.size(), kNoOffset);
   Take(!cut && Construct(top_, budget), "greedy", ranking);
   return !budget.Interrupted();
 }
@@ -202,7 +203,7 @@ void Constructions::PromoteOffenders(Promotion promotion) {
   promoted_.clear();
   merged_.clear();
   for (Ranked& ranked : ranked_) {
-    if (trial_[ranked.block] + blocks_[ranked.block].size <= target_) {
+    if (trial_[ranked.rectangle] + rectangles_[ranked.rectangle].size <= target_) {
       merged_.push_back(ranked);
       continue;
     }
@@ -229,7 +230,7 @@ bool Constructions::Repair(std::string_view ranking, Promotion promotion, int ro
     Take(complete, promotion == Promotion::kHalfway ? "repaired-halfway" : "repaired-at-once",
          ranking);
     if (!complete) return !budget.Interrupted();
-    const uint64_t top = TopOf(blocks_, trial_);
+    const uint64_t top = TopOf(rectangles_, trial_);
     if (top < best) {
       best = top;
       last = round;
@@ -251,13 +252,13 @@ bool Constructions::RepairByPressure(int rounds, Budget& budget) {
     const bool complete = bits_->RunByPressure(weights, kUnlimited, budget, trial_);
     Take(complete, "repaired", "pressure");
     if (!complete) return !budget.Interrupted();
-    const uint64_t top = TopOf(blocks_, trial_);
+    const uint64_t top = TopOf(rectangles_, trial_);
     if (top < best) {
       best = top;
       last = round;
     }
     // What overflows gains a third of its excess; what fits forgets slowly.
-    SectionTops(blocks_, trial_, tops);
+    SectionTops(rectangles_, trial_, tops);
     for (size_t s = 0; s < weights.size(); ++s) {
       if (tops[s] > target_) {
         weights[s] += (tops[s] - target_) / 3;

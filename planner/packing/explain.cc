@@ -12,8 +12,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "tenure/planner/packing/alignment.h"
+#include "tenure/planner/packing/budget.h"
+#include "tenure/planner/packing/packing.h"
+#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 namespace {
@@ -33,7 +35,7 @@ class Filter {
   }
 
   Answer Ask(const std::vector<uint32_t>& items) {
-    if (absl::Now() >= options_.deadline) return Answer::kUnknown;
+    if (Stopped()) return Answer::kUnknown;
     const absl::StatusOr<Packing> packing = Solve(Restrict(problem_, items), options_);
     if (!packing.ok()) return Answer::kUnknown;
     if (packing->outcome == Outcome::kInfeasible) return Answer::kInfeasible;
@@ -46,7 +48,7 @@ class Filter {
     for (size_t chunk = std::max<size_t>(items.size() / 2, 1);; chunk /= 2) {
       sure = true;
       for (size_t at = 0; at < items.size();) {
-        if (absl::Now() >= options_.deadline) return false;
+        if (Stopped()) return false;
         const size_t end = std::min(at + chunk, items.size());
         std::vector<uint32_t> rest(items.begin(), items.begin() + static_cast<ptrdiff_t>(at));
         rest.insert(rest.end(), items.begin() + static_cast<ptrdiff_t>(end), items.end());
@@ -63,6 +65,10 @@ class Filter {
   }
 
  private:
+  bool Stopped() const {
+    return Budget(options_.deadline, options_.cancel, &options_.stop).Interrupted();
+  }
+
   const Problem& problem_;
   SolveOptions options_;
 };

@@ -34,8 +34,8 @@
 
 #include "absl/status/statusor.h"
 #include "tenure/planner/packing/lower_bound.h"
+#include "tenure/planner/packing/options.h"
 #include "tenure/planner/packing/problem.h"
-#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 

@@ -14,7 +14,7 @@
 #define TENURE_PLANNER_PACKING_HINTS_H_
 
 #include "tenure/planner/packing/packing.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 
 namespace tenure::packing {
 

@@ -20,7 +20,7 @@ PlainInstance MakePlain(const Problem& problem) {
   plain.grain = std::max<uint64_t>(grain, 1);
   std::vector<Life> lives;
   lives.reserve(n);
-  plain.blocks.reserve(n);
+  plain.rectangles.reserve(n);
   plain.item_of.reserve(n);
   plain.width.reserve(n);
   for (size_t i = 0; i < n; ++i) {
@@ -30,7 +30,7 @@ PlainInstance MakePlain(const Problem& problem) {
     const uint64_t alignment = item.alignment == plain.grain ? 1 : item.alignment;
     plain.mixed_alignment |= alignment != 1;
     plain.rounded |= size != item.size;
-    plain.blocks.push_back({size, alignment, {}});
+    plain.rectangles.push_back({size, alignment, {}});
     plain.item_of.push_back(static_cast<uint32_t>(i));
     plain.width.push_back(static_cast<uint64_t>(item.last) - static_cast<uint64_t>(item.first));
     lives.push_back({item.first, item.last});
@@ -38,10 +38,10 @@ PlainInstance MakePlain(const Problem& problem) {
   const Sections sections = FindSections(lives);
   // Differences wrap around on purpose: the prefix sums are right again.
   plain.totals.assign(sections.count + 1, 0);
-  for (size_t b = 0; b < plain.blocks.size(); ++b) {
-    plain.blocks[b].range = sections.ranges[b];
-    plain.totals[sections.ranges[b].begin] += plain.blocks[b].size;
-    plain.totals[sections.ranges[b].end] -= plain.blocks[b].size;
+  for (size_t b = 0; b < plain.rectangles.size(); ++b) {
+    plain.rectangles[b].range = sections.ranges[b];
+    plain.totals[sections.ranges[b].begin] += plain.rectangles[b].size;
+    plain.totals[sections.ranges[b].end] -= plain.rectangles[b].size;
   }
   for (size_t s = 1; s < plain.totals.size(); ++s) plain.totals[s] += plain.totals[s - 1];
   plain.totals.pop_back();
@@ -49,9 +49,10 @@ PlainInstance MakePlain(const Problem& problem) {
   return plain;
 }
 
-uint64_t TopOf(const std::vector<Block>& blocks, const std::vector<uint64_t>& offsets) {
+uint64_t TopOf(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& offsets) {
   uint64_t top = 0;
-  for (size_t b = 0; b < blocks.size(); ++b) top = std::max(top, offsets[b] + blocks[b].size);
+  for (size_t b = 0; b < rectangles.size(); ++b)
+    top = std::max(top, offsets[b] + rectangles[b].size);
   return top;
 }
 

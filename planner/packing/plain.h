@@ -1,8 +1,8 @@
-// A plain problem in the form that the algorithms work on: blocks over sections.
+// A plain problem in the form that the algorithms work on: rectangles over sections.
 //
 // Why: items without bytes are gone, sizes are rounded up to the grain of all offsets, time is
-// sections. Every algorithm for plain problems starts from this and gives offsets of blocks; one
-// place turns them into a Packing.
+// sections. Every algorithm for plain problems starts from this and gives offsets of rectangles;
+// one place turns them into a Packing.
 //
 // Cost: linear; about 60 bytes an item. Thread safety: thread-compatible. Ownership: by value.
 // Errors: none.
@@ -22,12 +22,12 @@ namespace tenure::packing {
 
 struct PlainInstance {
   // Alignment 1 stands for the grain, which every offset is a multiple of.
-  std::vector<Block> blocks;
-  std::vector<uint32_t> item_of;  // of each block
-  std::vector<uint64_t> width;    // length of each block's life, in the problem's own time
+  std::vector<Rectangle> rectangles;
+  std::vector<uint32_t> item_of;  // of each rectangle
+  std::vector<uint64_t> width;    // length of each rectangle's life, in the problem's own time
   std::vector<uint64_t> totals;   // of each section
   uint64_t grain = 1;
-  uint64_t peak = 0;  // the largest total: no packing of the (rounded) blocks is lower
+  uint64_t peak = 0;  // the largest total: no packing of the (rounded) rectangles is lower
   bool mixed_alignment = false;
   bool rounded = false;  // some sizes were not multiples of the grain
 };
@@ -37,7 +37,7 @@ struct PlainInstance {
 PlainInstance MakePlain(const Problem& problem);
 
 // The largest offset + size.
-uint64_t TopOf(const std::vector<Block>& blocks, const std::vector<uint64_t>& offsets);
+uint64_t TopOf(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& offsets);
 
 }  // namespace tenure::packing
 

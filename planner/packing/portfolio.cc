@@ -16,9 +16,9 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kRankings = {"TWA", "TAW", "ATW", "TSW"};
 
-// Beyond this many blocks, coarse totals: exact ones order blocks by their
+// Beyond this many rectangles, coarse totals: exact ones order rectangles by their
 // begin, which makes the search for them slow, and they bring nothing there.
-constexpr size_t kManyBlocks = 200000;
+constexpr size_t kManyRectangles = 200000;
 
 // Placements that the effort is worth. Small problems are placed ten times as fast.
 uint64_t Placements(const Constructions& work, Effort effort) {
@@ -34,7 +34,7 @@ int Rounds(uint64_t placements, const Constructions& work) {
 // False if the deadline ended the work.
 bool Work(Constructions& work, Effort effort, Budget& budget) {
   // The first construction is for free: it must be there.
-  const bool many = work.size() > kManyBlocks;
+  const bool many = work.size() > kManyRectangles;
   if (!work.Try(many ? "tWA" : kRankings[0], budget)) return false;
   Budget mine = budget.WithSteps(Placements(work, effort));
   for (size_t k = 1; k < kRankings.size() && !work.done() && mine.steps_left() >= work.size();
@@ -57,12 +57,12 @@ bool Work(Constructions& work, Effort effort, Budget& budget) {
   return !budget.Interrupted();
 }
 
-// First sections of the parts: sections that no block of an earlier section reaches into.
+// First sections of the parts: sections that no rectangle of an earlier section reaches into.
 std::vector<uint32_t> PartStarts(const PlainInstance& plain) {
   const size_t m = plain.totals.size();
   std::vector<uint32_t> reach(m);
-  for (const Block& block : plain.blocks) {
-    reach[block.range.begin] = std::max(reach[block.range.begin], block.range.end);
+  for (const Rectangle& rectangle : plain.rectangles) {
+    reach[rectangle.range.begin] = std::max(reach[rectangle.range.begin], rectangle.range.end);
   }
   std::vector<uint32_t> starts;
   uint32_t covered = 0;
@@ -89,9 +89,9 @@ void WorkOnParts(const PlainInstance& plain, const std::vector<uint32_t>& starts
   }
   std::vector<std::vector<uint32_t>> members(parts);
   std::vector<uint64_t> tops(parts);
-  for (uint32_t b = 0; b < plain.blocks.size(); ++b) {
-    const uint32_t p = part_of[plain.blocks[b].range.begin];
-    tops[p] = std::max(tops[p], result.offsets[b] + plain.blocks[b].size);
+  for (uint32_t b = 0; b < plain.rectangles.size(); ++b) {
+    const uint32_t p = part_of[plain.rectangles[b].range.begin];
+    tops[p] = std::max(tops[p], result.offsets[b] + plain.rectangles[b].size);
     members[p].push_back(b);
   }
   result.top = 0;
@@ -120,12 +120,12 @@ void WorkOnParts(const PlainInstance& plain, const std::vector<uint32_t>& starts
 PortfolioResult RunPortfolio(const PlainInstance& plain, uint64_t target, Effort effort,
                              Budget& budget) {
   PortfolioResult result;
-  if (plain.blocks.empty()) {
+  if (plain.rectangles.empty()) {
     result.top = 0;
     return result;
   }
   Constructions whole(plain, plain.totals, {}, 0, target);
-  const bool many = whole.size() > kManyBlocks;
+  const bool many = whole.size() > kManyRectangles;
   const std::vector<uint32_t> starts = PartStarts(plain);
   const bool running = starts.size() == 2 ? Work(whole, effort, budget)
                                           : whole.Try(many ? "tWA" : kRankings[0], budget);

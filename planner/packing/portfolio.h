@@ -18,14 +18,14 @@
 #include <vector>
 
 #include "tenure/planner/packing/budget.h"
+#include "tenure/planner/packing/options.h"
 #include "tenure/planner/packing/plain.h"
-#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 
 struct PortfolioResult {
-  std::vector<uint64_t> offsets;  // of blocks
-  uint64_t top = kUnlimited;      // of the (rounded) blocks
+  std::vector<uint64_t> offsets;  // of rectangles
+  uint64_t top = kUnlimited;      // of the (rounded) rectangles
   uint64_t constructions = 0;
   uint64_t improvements = 0;
   std::string winner;

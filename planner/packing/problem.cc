@@ -15,6 +15,8 @@ namespace {
 // Offsets stay below 2^63 and sums of two of them do not wrap, whatever a solver does with them.
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 constexpr size_t kMostItems = (size_t{1} << 31) - 1;
+// Memory is taken for every step, so a short text must not ask for any number of them.
+constexpr uint32_t kMostSteps = uint32_t{1} << 24;
 
 absl::Status CheckItems(const Problem& problem) {
   uint64_t sum = 0;
@@ -147,6 +149,10 @@ absl::Status CheckOrder(const Problem& problem) {
     if (order.edges.empty() && order.uses.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError("partial order: edges or uses are given but steps is 0");
   }
+  if (order.steps > kMostSteps) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("partial order: ", order.steps, " steps; there can be at most ", kMostSteps));
+  }
   if (!problem.gaps.empty()) {
     return absl::InvalidArgumentError(
         "partial order: gaps are intervals of time and have no meaning with it; remove one of "
@@ -160,7 +166,8 @@ absl::Status CheckOrder(const Problem& problem) {
     }
   }
   // Kahn's algorithm: what is never released lies on a cycle or behind one.
-  std::vector<uint32_t> incoming(order.steps), start(order.steps + 1), to(order.edges.size());
+  std::vector<uint32_t> incoming(order.steps), start(size_t{order.steps} + 1),
+      to(order.edges.size());
   for (size_t e = 0; e < order.edges.size(); ++e) {
     const PartialOrder::Edge& edge = order.edges[e];
     if (edge.before >= order.steps || edge.after >= order.steps) {

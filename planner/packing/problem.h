@@ -149,8 +149,8 @@ bool IsPlain(const Problem& problem);
 // InvalidArgument, naming the entry and the cause, unless the problem makes sense: first < last,
 // alignment >= 1, indices in range, fixed offsets aligned, gaps inside lives and apart, groups
 // disjoint, edges acyclic; and the sum of all sizes, each rounded up to its alignment, stays below
-// 2^62, so that no sum of offsets can wrap. At most 2^31 - 1 items. Linear time; n log n in the
-// side tables.
+// 2^62, so that no sum of offsets can wrap. At most 2^31 - 1 items and 2^24 steps. Linear time; n
+// log n in the side tables.
 absl::Status CheckProblem(const Problem& problem);
 
 }  // namespace tenure::packing

@@ -14,20 +14,20 @@ constexpr uint32_t kLeafSize = 4;
 
 }  // namespace
 
-SkylineGreedy::SkylineGreedy(const std::vector<Block>& blocks, uint32_t section_count)
-    : blocks_(blocks), section_count_(section_count) {
-  const auto n = static_cast<uint32_t>(blocks.size());
+SkylineGreedy::SkylineGreedy(const std::vector<Rectangle>& rectangles, uint32_t section_count)
+    : rectangles_(rectangles), section_count_(section_count) {
+  const auto n = static_cast<uint32_t>(rectangles.size());
   while (leaves_ * kLeafSize < n) leaves_ *= 2;
   points_.resize(n);
   for (uint32_t i = 0; i < n; ++i) {
-    points_[i] = {kNone, blocks[i].range.begin, blocks[i].range.end, i, blocks[i].size};
+    points_[i] = {kNone, rectangles[i].range.begin, rectangles[i].range.end, i, rectangles[i].size};
   }
-  for (const Block& block : blocks) aligned_ |= block.alignment != 1;
+  for (const Rectangle& rectangle : rectangles) aligned_ |= rectangle.alignment != 1;
   leaf_start_.resize(leaves_ + 1);
   leaf_start_[leaves_] = n;
   Split(1, 0, n, true);
   point_of_.resize(n);
-  for (uint32_t p = 0; p < n; ++p) point_of_[points_[p].block] = p;
+  for (uint32_t p = 0; p < n; ++p) point_of_[points_[p].rectangle] = p;
   nodes_.resize(2 * leaves_);
   segments_.resize(section_count);
 }
@@ -39,14 +39,14 @@ void SkylineGreedy::Split(uint32_t node, uint32_t begin, uint32_t end, bool by_b
   }
   const uint32_t middle = begin + (end - begin) / 2;
   const auto at = points_.begin();
-  // Ties are broken by the block, so that the tree is a function of the input alone.
+  // Ties are broken by the rectangle, so that the tree is a function of the input alone.
   if (by_begin) {
     std::nth_element(at + begin, at + middle, at + end, [](const Point& a, const Point& b) {
-      return a.begin != b.begin ? a.begin < b.begin : a.block < b.block;
+      return a.begin != b.begin ? a.begin < b.begin : a.rectangle < b.rectangle;
     });
   } else {
     std::nth_element(at + begin, at + middle, at + end, [](const Point& a, const Point& b) {
-      return a.end != b.end ? a.end < b.end : a.block < b.block;
+      return a.end != b.end ? a.end < b.end : a.rectangle < b.rectangle;
     });
   }
   Split(2 * node, begin, middle, !by_begin);
@@ -132,7 +132,7 @@ void SkylineGreedy::PutSegment(uint32_t begin, uint32_t end, uint32_t previous, 
 
 bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budget& budget,
                         std::vector<uint64_t>& offsets) {
-  const auto n = static_cast<uint32_t>(blocks_.size());
+  const auto n = static_cast<uint32_t>(rectangles_.size());
   offsets.assign(n, kNoOffset);
   placed_.clear();
   placed_.reserve(n);
@@ -171,11 +171,11 @@ bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budg
     }
     const Point point = points_[found.point];
     const uint64_t offset =
-        aligned_ ? AlignUp(valley.height, blocks_[point.block].alignment) : valley.height;
+        aligned_ ? AlignUp(valley.height, rectangles_[point.rectangle].alignment) : valley.height;
     const uint64_t height = offset + point.size;
     if (height >= limit || !budget.Spend(1)) return false;
-    offsets[point.block] = offset;
-    placed_.push_back(point.block);
+    offsets[point.rectangle] = offset;
+    placed_.push_back(point.rectangle);
     Remove(found);
     uint32_t begin = point.begin, end = point.end, previous = valley.previous;
     if (begin > l) {

@@ -29,7 +29,7 @@
 namespace tenure::packing {
 
 // A plain item as the greedy sees it.
-struct Block {
+struct Rectangle {
   uint64_t size = 0;       // > 0
   uint64_t alignment = 1;  // of its offset
   SectionRange range;
@@ -37,16 +37,16 @@ struct Block {
 
 class SkylineGreedy {
  public:
-  // `blocks` is borrowed and must outlive this object.
-  SkylineGreedy(const std::vector<Block>& blocks, uint32_t section_count);
+  // `rectangles` is borrowed and must outlive this object.
+  SkylineGreedy(const std::vector<Rectangle>& rectangles, uint32_t section_count);
 
-  // Places all blocks; order[k] is the block of rank k, the best first. Gives up, returning false,
-  // when a top would reach `limit` (pass kUnlimited for none) or the budget ends. `offsets` is
-  // resized.
+  // Places all rectangles; order[k] is the rectangle of rank k, the best first. Gives up, returning
+  // false, when a top would reach `limit` (pass kUnlimited for none) or the budget ends. `offsets`
+  // is resized.
   bool Run(const std::vector<uint32_t>& order, uint64_t limit, Budget& budget,
            std::vector<uint64_t>& offsets);
 
-  // The number of blocks that the last run placed, in the order in which it did.
+  // The number of rectangles that the last run placed, in the order in which it did.
   const std::vector<uint32_t>& placed() const { return placed_; }
 
  private:
@@ -57,7 +57,7 @@ class SkylineGreedy {
     friend bool operator==(const Node&, const Node&) = default;
   };
   struct Point {
-    uint32_t rank, begin, end, block;
+    uint32_t rank, begin, end, rectangle;
     uint64_t size;
   };
   // A maximal run of sections of one height, at the index of its first section.
@@ -79,13 +79,13 @@ class SkylineGreedy {
   void Remove(Found found);
   void PutSegment(uint32_t begin, uint32_t end, uint32_t previous, uint64_t height);
 
-  const std::vector<Block>& blocks_;
+  const std::vector<Rectangle>& rectangles_;
   uint32_t section_count_;
-  bool aligned_ = false;              // some block asks for more than the grain
+  bool aligned_ = false;              // some rectangle asks for more than the grain
   uint32_t leaves_ = 1;               // a power of two
   std::vector<Point> points_;         // grouped by leaf
   std::vector<uint32_t> leaf_start_;  // leaves_ + 1
-  std::vector<uint32_t> point_of_;    // of each block
+  std::vector<uint32_t> point_of_;    // of each rectangle
   std::vector<Node> nodes_;           // a heap: children of i are 2 i and 2 i + 1; leaves last
   std::vector<Segment> segments_;
   std::vector<uint32_t> placed_;

@@ -10,7 +10,7 @@
 #include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 
 namespace tenure::packing {
 namespace {
@@ -38,6 +38,7 @@ uint64_t BalancedNodes(const exact::Model& model) {
 exact::Stop StopOf(const Budget& budget) {
   exact::Stop stop;
   stop.cancel = budget.cancel();
+  stop.asked = budget.stop();
   if (budget.has_deadline()) {
     stop.deadline = std::chrono::steady_clock::now() +
                     absl::ToChronoNanoseconds(budget.deadline() - absl::Now());
@@ -121,8 +122,9 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   auto write = [&](const std::vector<exact::Units>& offsets) {
     packing.offsets.assign(task.problem.items.size(), 0);
     for (size_t i = 0; i < task.problem.items.size(); ++i) {
+      // The model leaves out what never holds a byte, and that may be fixed all the same.
       const Item& item = task.problem.items[i];
-      if (item.size == 0 && item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
+      if (item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
     }
     for (size_t k = 0; k < offsets.size(); ++k) {
       packing.offsets[model->problem_item[k]] = static_cast<uint64_t>(offsets[k]) * unit;

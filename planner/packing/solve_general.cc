@@ -12,45 +12,45 @@
 #include "absl/time/time.h"
 #include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/baselines.h"
-#include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
 #include "tenure/planner/packing/orders.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/portfolio.h"
 #include "tenure/planner/packing/precedence.h"
+#include "tenure/planner/packing/rigid_groups.h"
 #include "tenure/planner/packing/sort_by_key.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 
 namespace tenure::packing {
 namespace {
 
-// Bodies as blocks that take their hulls.
-PlainInstance Hulls(const Bodies& bodies) {
+// Groups as rectangles that take their bounding boxes.
+PlainInstance BoundingBoxes(const RigidGroups& groups) {
   constexpr uint64_t kCoarsest = uint64_t{1} << 32;
   PlainInstance plain;
   uint64_t grain = 0;
-  for (const Body& body : bodies.bodies) {
-    if (body.height > 0) grain = std::gcd(grain, body.modulus);
+  for (const RigidGroup& group : groups.groups) {
+    if (group.height > 0) grain = std::gcd(grain, group.modulus);
   }
   // Of groups a modulus may be anything; only the order counts in the end.
   plain.grain = grain == 0 || grain > kCoarsest ? 1 : grain;
-  const bool ordered = bodies.precedence != nullptr;
-  plain.totals.assign((ordered ? bodies.apart_count : bodies.section_count) + 1, 0);
-  for (uint32_t b = 0; b < bodies.bodies.size(); ++b) {
-    const Body& body = bodies.bodies[b];
-    if (body.fixed != kNoOffset || body.first_piece == body.end_piece) continue;
-    SectionRange hull = bodies.Apart(body.first_piece);
-    for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
-      hull.begin = std::min(hull.begin, bodies.Apart(p).begin);
-      hull.end = std::max(hull.end, bodies.Apart(p).end);
+  const bool ordered = groups.precedence != nullptr;
+  plain.totals.assign((ordered ? groups.apart_count : groups.section_count) + 1, 0);
+  for (uint32_t b = 0; b < groups.groups.size(); ++b) {
+    const RigidGroup& group = groups.groups[b];
+    if (group.fixed != kNoOffset || group.first_rectangle == group.end_rectangle) continue;
+    SectionRange bounding_box = groups.Apart(group.first_rectangle);
+    for (uint32_t p = group.first_rectangle; p < group.end_rectangle; ++p) {
+      bounding_box.begin = std::min(bounding_box.begin, groups.Apart(p).begin);
+      bounding_box.end = std::max(bounding_box.end, groups.Apart(p).end);
     }
-    const uint64_t size = AlignUp(body.height, plain.grain);
-    const bool fine = body.modulus != plain.grain && body.modulus <= kCoarsest;
-    plain.blocks.push_back({size, fine ? body.modulus : 1, hull});
+    const uint64_t size = AlignUp(group.height, plain.grain);
+    const bool fine = group.modulus != plain.grain && group.modulus <= kCoarsest;
+    plain.rectangles.push_back({size, fine ? group.modulus : 1, bounding_box});
     plain.item_of.push_back(b);
-    plain.width.push_back(hull.end - hull.begin);
-    plain.totals[hull.begin] += size;
-    plain.totals[hull.end] -= size;
+    plain.width.push_back(bounding_box.end - bounding_box.begin);
+    plain.totals[bounding_box.begin] += size;
+    plain.totals[bounding_box.end] -= size;
     plain.mixed_alignment |= fine;
   }
   for (size_t s = 1; s < plain.totals.size(); ++s) plain.totals[s] += plain.totals[s - 1];
@@ -59,16 +59,16 @@ PlainInstance Hulls(const Bodies& bodies) {
   return plain;
 }
 
-// Bodies that stuck out move to the front, and the construction is repeated: after a few rounds
-// those that are hard to place are placed early.
+// Groups that stuck out move to the front, and the construction is repeated: after a few
+// rounds those that are hard to place are placed early.
 class Search {
  public:
-  Search(Task& task, const Bodies& bodies, Packing& packing)
+  Search(Task& task, const RigidGroups& groups, Packing& packing)
       : task_(task),
-        bodies_(bodies),
+        groups_(groups),
         packing_(packing),
-        fit_(task.problem, bodies),
-        steps_(task.budget.WithSteps(FirstFitSteps(bodies, task.options.effort))) {}
+        fit_(task.problem, groups),
+        steps_(task.budget.WithSteps(FirstFitSteps(groups, task.options.effort))) {}
 
   // What there is time for at least.
   void TryQuickly() {
@@ -79,38 +79,38 @@ class Search {
   bool done() const { return best_height_ <= task_.Target(); }
   uint64_t steps_left() const { return steps_.steps_left(); }
 
-  // The plain portfolio solves the hulls; bodies are dropped in the order of its offsets, and sink
-  // into what the hulls did not need.
-  void TryDropping(Effort portfolio) {
+  // The plain portfolio solves the bounding boxes; groups are dropped in the order of its offsets,
+  // and sink into what the bounding boxes did not need.
+  void TryBottomLeft(Effort portfolio) {
     ++packing_.statistics.constructions;
-    const PlainInstance plain = Hulls(bodies_);
+    const PlainInstance plain = BoundingBoxes(groups_);
     const uint64_t target = std::max(plain.peak, task_.capacity == kUnlimited ? 0 : task_.limit);
     PortfolioResult result = RunPortfolio(plain, target, portfolio, task_.budget);
-    std::vector<uint32_t> order(plain.blocks.size());
+    std::vector<uint32_t> order(plain.rectangles.size());
     std::iota(order.begin(), order.end(), 0u);
     std::sort(order.begin(), order.end(), [&result](uint32_t a, uint32_t b) {
       const uint64_t x = result.offsets[a], y = result.offsets[b];
       return x != y ? x < y : a < b;
     });
     for (uint32_t& b : order) b = plain.item_of[b];
-    for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
-      if (bodies_.bodies[b].first_piece == bodies_.bodies[b].end_piece) order.push_back(b);
+    for (uint32_t b = 0; b < groups_.groups.size(); ++b) {
+      if (groups_.groups[b].first_rectangle == groups_.groups[b].end_rectangle) order.push_back(b);
     }
     fit_.Clear();
     if (fit_.PlaceFixed(Cap(), task_.budget) &&
-        fit_.Drop(order, Cap(), steps_.steps_left(), task_.budget) &&
+        fit_.PlaceBottomLeft(order, Cap(), steps_.steps_left(), task_.budget) &&
         fit_.placement().height < best_height_) {
-      Keep(absl::StrCat("dropped:", result.winner));
+      Keep(absl::StrCat("bottom-left:", result.winner));
     }
   }
 
   // False when the budget ended.
   bool Try(const Order& order) {
     ++packing_.statistics.constructions;
-    bool complete = fit_.Run(order.bodies, Cap(), steps_);
+    bool complete = fit_.Run(order.groups, Cap(), steps_);
     const bool interrupted = task_.budget.Interrupted();
     if (!complete && interrupted && best_height_ == kUnlimited) {
-      complete = fit_.PileUp(order.bodies, Cap());
+      complete = fit_.PileUp(order.groups, Cap());
     }
     if (complete && fit_.placement().height < best_height_) {
       Keep(order.name);
@@ -123,23 +123,23 @@ class Search {
     std::vector<uint32_t> front;
     for (int round = 0; round < rounds && !done(); ++round) {
       front.clear();
-      const Placement& placed = fit_.placement();
+      const PartialPacking& placed = fit_.placement();
       const uint64_t bar = std::min(best_height_ - 1, task_.limit);
       if (fit_.stuck() != ~uint32_t{0}) {
         front.push_back(fit_.stuck());
       } else {
-        for (uint32_t b : order.bodies) {
+        for (uint32_t b : order.groups) {
           if (placed.offsets[b] != kNoOffset &&
-              placed.offsets[b] + bodies_.bodies[b].height > bar) {
+              placed.offsets[b] + groups_.groups[b].height > bar) {
             front.push_back(b);
           }
         }
       }
       if (front.empty()) return;
       for (uint32_t b : front) {
-        if (!steps_.Spend(1 + order.bodies.size() / 64)) return;
-        const auto at = std::find(order.bodies.begin(), order.bodies.end(), b);
-        const auto to = order.bodies.begin() + (at - order.bodies.begin()) / 2;
+        if (!steps_.Spend(1 + order.groups.size() / 64)) return;
+        const auto at = std::find(order.groups.begin(), order.groups.end(), b);
+        const auto to = order.groups.begin() + (at - order.groups.begin()) / 2;
         std::rotate(to, at, at + 1);
       }
       if (!Try(order)) return;
@@ -152,15 +152,15 @@ class Search {
   }
 
   void Keep(const std::string& name) {
-    const Placement& placed = fit_.placement();
+    const PartialPacking& placed = fit_.placement();
     best_height_ = placed.height;
     packing_.offsets.resize(task_.problem.items.size());
     const bool several = ArenaCount(task_.problem) > 1;
     if (several) packing_.arena_of.resize(task_.problem.items.size());
-    for (uint32_t b = 0; b < bodies_.bodies.size(); ++b) {
-      const Body& body = bodies_.bodies[b];
-      for (uint32_t m = body.first_member; m < body.end_member; ++m) {
-        const Member& member = bodies_.members[m];
+    for (uint32_t b = 0; b < groups_.groups.size(); ++b) {
+      const RigidGroup& group = groups_.groups[b];
+      for (uint32_t m = group.first_member; m < group.end_member; ++m) {
+        const Member& member = groups_.members[m];
         packing_.offsets[member.item] = placed.offsets[b] + member.begin;
         if (several) packing_.arena_of[member.item] = placed.arenas[b];
       }
@@ -170,7 +170,7 @@ class Search {
   }
 
   Task& task_;
-  const Bodies& bodies_;
+  const RigidGroups& groups_;
   Packing& packing_;
   FirstFit fit_;
   Budget steps_;
@@ -178,27 +178,27 @@ class Search {
 };
 
 // Bytes at absolute addresses during some time.
-struct Rectangle {
+struct PlacedArea {
   uint64_t first, last;  // sections, or keys of times
   uint64_t begin, end;
 };
 
 // A walk through time beside what lives, by address.
-bool AnyOverlap(const std::vector<Rectangle>& rectangles) {
+bool AnyOverlap(const std::vector<PlacedArea>& areas) {
   std::vector<Keyed> starts, ends;
-  starts.reserve(rectangles.size());
-  ends.reserve(rectangles.size());
-  for (uint32_t r = 0; r < rectangles.size(); ++r) {
-    starts.push_back({rectangles[r].first, r});
-    ends.push_back({rectangles[r].last, r});
+  starts.reserve(areas.size());
+  ends.reserve(areas.size());
+  for (uint32_t r = 0; r < areas.size(); ++r) {
+    starts.push_back({areas[r].first, r});
+    ends.push_back({areas[r].last, r});
   }
   SortByKey(starts);
   SortByKey(ends);
   std::map<uint64_t, uint64_t> alive;  // begin to end
   size_t e = 0;
   for (const Keyed& start : starts) {
-    const Rectangle& born = rectangles[start.index];
-    for (; ends[e].key <= start.key; ++e) alive.erase(rectangles[ends[e].index].begin);
+    const PlacedArea& born = areas[start.index];
+    for (; ends[e].key <= start.key; ++e) alive.erase(areas[ends[e].index].begin);
     const auto next = alive.lower_bound(born.begin);
     if (next != alive.end() && next->first < born.end) return true;
     if (next != alive.begin() && std::prev(next)->second > born.begin) return true;
@@ -209,36 +209,37 @@ bool AnyOverlap(const std::vector<Rectangle>& rectangles) {
 
 // Two fixed items that overlap, or one beyond its limit: nothing can help. Not known if the budget
 // ends, which it may with a partial order only.
-bool FixedContradict(const Problem& problem, const Bodies& bodies, Budget& budget) {
+bool FixedContradict(const Problem& problem, const RigidGroups& groups, Budget& budget) {
   if (ArenaCount(problem) > 1) return false;  // they might go to different arenas
   const uint64_t limit = problem.arenas.empty() ? kUnlimited : problem.arenas[0].limit;
-  std::vector<BodyPiece> pieces;
-  for (const Body& body : bodies.bodies) {
-    if (body.fixed == kNoOffset) continue;
-    if (body.height > 0 && (body.height > limit || body.fixed > limit - body.height)) return true;
-    for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
-      pieces.push_back(bodies.pieces[p]);
-      pieces.back().begin += body.fixed;
-      pieces.back().end += body.fixed;
+  std::vector<GroupRectangle> rectangles;
+  for (const RigidGroup& group : groups.groups) {
+    if (group.fixed == kNoOffset) continue;
+    if (group.height > 0 && (group.height > limit || group.fixed > limit - group.height))
+      return true;
+    for (uint32_t p = group.first_rectangle; p < group.end_rectangle; ++p) {
+      rectangles.push_back(groups.rectangles[p]);
+      rectangles.back().begin += group.fixed;
+      rectangles.back().end += group.fixed;
     }
   }
-  if (bodies.precedence == nullptr) {
-    std::vector<Rectangle> rectangles;
-    rectangles.reserve(pieces.size());
-    for (const BodyPiece& p : pieces) {
-      rectangles.push_back({p.range.begin, p.range.end, p.begin, p.end});
+  if (groups.precedence == nullptr) {
+    std::vector<PlacedArea> areas;
+    areas.reserve(rectangles.size());
+    for (const GroupRectangle& p : rectangles) {
+      areas.push_back({p.range.begin, p.range.end, p.begin, p.end});
     }
-    return AnyOverlap(rectangles);
+    return AnyOverlap(areas);
   }
   // Only pairs that share addresses are asked about their times: sorted by address, they are close.
-  std::sort(pieces.begin(), pieces.end(),
-            [](const BodyPiece& a, const BodyPiece& b) { return a.begin < b.begin; });
-  for (size_t k = 0; k < pieces.size(); ++k) {
-    const BodyPiece& a = pieces[k];
-    for (size_t l = k + 1; l < pieces.size() && pieces[l].begin < a.end; ++l) {
-      if (a.body == pieces[l].body) continue;
+  std::sort(rectangles.begin(), rectangles.end(),
+            [](const GroupRectangle& a, const GroupRectangle& b) { return a.begin < b.begin; });
+  for (size_t k = 0; k < rectangles.size(); ++k) {
+    const GroupRectangle& a = rectangles[k];
+    for (size_t l = k + 1; l < rectangles.size() && rectangles[l].begin < a.end; ++l) {
+      if (a.group == rectangles[l].group) continue;
       if (!budget.Spend(1)) return false;
-      if (bodies.precedence->Conflict(a.item, pieces[l].item)) return true;
+      if (groups.precedence->Conflict(a.item, rectangles[l].item)) return true;
     }
   }
   return false;
@@ -284,7 +285,7 @@ Problem AsIntervals(const Problem& problem) {
 // One arena, no groups, no order; gaps are as if they were not there, and what is not fixed goes on
 // top of what is. Says kInfeasible where fixed items overlap and no gap could make that right.
 void PileOntoFixed(const Problem& problem, Packing& packing) {
-  std::vector<Rectangle> fixed;
+  std::vector<PlacedArea> fixed;
   uint64_t base = 0;
   packing.offsets.assign(problem.items.size(), 0);
   for (size_t i = 0; i < problem.items.size(); ++i) {
@@ -303,8 +304,9 @@ void PileOntoFixed(const Problem& problem, Packing& packing) {
   }
   const PlainInstance plain = MakePlain(problem);
   std::vector<uint64_t> offsets;
-  TlsfInEventOrder(plain.blocks, AlignUp(base, plain.grain), offsets);
-  for (size_t b = 0; b < plain.blocks.size(); ++b) packing.offsets[plain.item_of[b]] = offsets[b];
+  TlsfInEventOrder(plain.rectangles, AlignUp(base, plain.grain), offsets);
+  for (size_t b = 0; b < plain.rectangles.size(); ++b)
+    packing.offsets[plain.item_of[b]] = offsets[b];
   ++packing.statistics.constructions;
   ++packing.statistics.improvements;
   packing.statistics.winner = "tlsf:events";
@@ -320,19 +322,19 @@ void SolveRoughly(Task& task, Packing& packing) {
       if (packing.outcome != Outcome::kInfeasible) task.budget.Stop();
       return;
     }
-    const Bodies bodies = MakeBodies(problem, Detail::kRough);
-    if (!bodies.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
-                                          FixedContradict(problem, bodies, task.budget))) {
+    const RigidGroups groups = MakeRigidGroups(problem, Detail::kRough);
+    if (!groups.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
+                                          FixedContradict(problem, groups, task.budget))) {
       packing.outcome = Outcome::kInfeasible;
       return;
     }
-    Search(task, bodies, packing).TryQuickly();
+    Search(task, groups, packing).TryQuickly();
   }
   task.budget.Stop();
 }
 
-void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
-  Search search(task, bodies, packing);
+void SolveThoroughly(Task& task, const RigidGroups& groups, Packing& packing) {
+  Search search(task, groups, packing);
   const absl::Duration ready = ReadyTime(task.problem);
   // First fit may end half-way, and what it leaves would lie on top of the rest.
   if (task.budget.has_deadline() || task.budget.Interrupted()) search.TryQuickly();
@@ -340,16 +342,16 @@ void SolveThoroughly(Task& task, const Bodies& bodies, Packing& packing) {
   if (packed && (task.budget.Interrupted() || !task.budget.Leaves(2 * ready))) {
     return task.budget.Stop();
   }
-  // Of many bodies one first fit may be too dear: dropping comes first.
-  const bool few = bodies.bodies.size() <= kFewBodies;
+  // Of many groups one first fit may be too dear: dropping comes first.
+  const bool few = groups.groups.size() <= kFewGroups;
   const bool fast = task.options.effort == Effort::kFast;
   if (!few && !task.budget.Interrupted())
-    search.TryDropping(fast ? Effort::kFast : Effort::kBalanced);
+    search.TryBottomLeft(fast ? Effort::kFast : Effort::kBalanced);
   if (search.done() || (task.budget.Interrupted() && !packing.offsets.empty())) return;
-  if (!few && !packing.offsets.empty() && StepsOfOneFit(bodies) > search.steps_left()) return;
-  Orders orders(bodies, task.budget);
+  if (!few && !packing.offsets.empty() && StepsOfOneFit(groups) > search.steps_left()) return;
+  Orders orders(groups, task.budget);
   // One by an order of execution is dear already.
-  const bool once = fast && !few && bodies.precedence != nullptr;
+  const bool once = fast && !few && groups.precedence != nullptr;
   const int rounds = once ? 0 : fast ? 4 : 50;
   for (int which = 0; which < (once ? 1 : Orders::kCount) && !search.done(); ++which) {
     if (!packing.offsets.empty() && !task.budget.Leaves(ready)) return task.budget.Stop();
@@ -375,12 +377,12 @@ void SolveGeneral(Task& task, Packing& packing) {
   const Problem& problem = task.problem;
   if (!task.budget.Leaves(2 * ReadyTime(problem))) return SolveRoughly(task, packing);
   if (problem.order.steps == 0) {
-    const Bodies bodies = MakeBodies(problem);
-    if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, task.budget)) {
+    const RigidGroups groups = MakeRigidGroups(problem);
+    if (!groups.contradiction.empty() || FixedContradict(problem, groups, task.budget)) {
       packing.outcome = Outcome::kInfeasible;
       return;
     }
-    return SolveThoroughly(task, bodies, packing);
+    return SolveThoroughly(task, groups, packing);
   }
   const uint32_t chains = CountChains(problem.order);
   if (chains == 1) return SolveAsIntervals(task, packing);
@@ -390,13 +392,13 @@ void SolveGeneral(Task& task, Packing& packing) {
   Budget budget = task.budget.Earlier(table);
   Task earlier{problem, task.options, task.capacity, task.limit, task.lower_bound, budget};
   Budget making = budget.Earlier(ready);
-  const Bodies bodies = MakeBodies(problem, Detail::kFull, &making);
-  if (bodies.precedence == nullptr) return SolveRoughly(task, packing);
-  if (!bodies.contradiction.empty() || FixedContradict(problem, bodies, budget)) {
+  const RigidGroups groups = MakeRigidGroups(problem, Detail::kFull, &making);
+  if (groups.precedence == nullptr) return SolveRoughly(task, packing);
+  if (!groups.contradiction.empty() || FixedContradict(problem, groups, budget)) {
     packing.outcome = Outcome::kInfeasible;
     return;
   }
-  if (!budget.Interrupted() || FixedAreApart(problem)) SolveThoroughly(earlier, bodies, packing);
+  if (!budget.Interrupted() || FixedAreApart(problem)) SolveThoroughly(earlier, groups, packing);
   if (budget.Interrupted()) task.budget.Stop();
 }
 

@@ -5,25 +5,25 @@
 
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/portfolio.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 
 namespace tenure::packing {
 namespace {
 
 // Up to here first fit, which looks at every placed neighbour, is cheap enough.
-constexpr size_t kFewBlocks = 20000;
+constexpr size_t kFewRectangles = 20000;
 
 }  // namespace
 
 void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing) {
-  // Tops of rounded blocks may exceed the capacity by what rounding added to the topmost ones.
+  // Tops of rounded rectangles may exceed the capacity by what rounding added to the topmost ones.
   const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.limit);
   PortfolioResult best = RunPortfolio(plain, target, portfolio, task.budget);
   packing.statistics.constructions += best.constructions;
   packing.statistics.improvements += best.improvements;
   Packing found;
   found.offsets.assign(task.problem.items.size(), 0);
-  for (size_t b = 0; b < plain.blocks.size(); ++b) {
+  for (size_t b = 0; b < plain.rectangles.size(); ++b) {
     found.offsets[plain.item_of[b]] = best.offsets[b];
   }
   UpdateHeights(task.problem, found);
@@ -33,8 +33,8 @@ void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packin
     packing.height = found.height;
     packing.statistics.winner = std::move(best.winner);
   }
-  if (plain.mixed_alignment && packing.height > target && plain.blocks.size() <= kFewBlocks &&
-      !task.budget.Interrupted()) {
+  if (plain.mixed_alignment && packing.height > target &&
+      plain.rectangles.size() <= kFewRectangles && !task.budget.Interrupted()) {
     // Padding leaves holes that the skyline does not see.
     Packing other;
     SolveGeneral(task, other);

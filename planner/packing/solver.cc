@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,7 +15,7 @@
 #include "tenure/planner/packing/hints.h"
 #include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/plain.h"
-#include "tenure/planner/packing/strategy.h"
+#include "tenure/planner/packing/stages.h"
 #include "tenure/planner/packing/validator.h"
 
 namespace tenure::packing {
@@ -49,13 +48,13 @@ bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t ca
 // Time that must be left for checking the answer (and, if the work was cut short, for completing
 // it), so that the deadline holds.
 absl::Duration Reserve(const Problem& problem, const SolveOptions& options) {
-  const auto pieces = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
+  const auto rectangles = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
   const auto edges = static_cast<double>(problem.order.steps + problem.order.edges.size() +
                                          problem.order.uses.size());
   // Bytes that are shared by a partial order take longer to check.
   const double each = problem.order.steps > 0 ? 350 : 220;
-  const absl::Duration reserve =
-      absl::Microseconds(150) + absl::Nanoseconds(each) * pieces + absl::Nanoseconds(50) * edges;
+  const absl::Duration reserve = absl::Microseconds(150) + absl::Nanoseconds(each) * rectangles +
+                                 absl::Nanoseconds(50) * edges;
   return std::min(reserve, (options.deadline - absl::Now()) * 0.6);
 }
 
@@ -158,7 +157,7 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
               Budget& budget, Packing& packing) {
   std::optional<PlainInstance> plain;
   if (IsPlain(problem)) plain = MakePlain(problem);
-  // The peak of whole blocks; if rounding made them larger, there is more to say.
+  // The peak of whole rectangles; if rounding made them larger, there is more to say.
   packing.lower_bound = plain.has_value() && !plain->rounded ? plain->peak : LowerBound(problem);
   if (PlainlyInfeasible(problem, packing.lower_bound, capacity)) {
     packing.outcome = Outcome::kInfeasible;
@@ -320,29 +319,10 @@ std::optional<Problem> WithoutIdle(const Problem& problem) {
 
 }  // namespace
 
-std::string_view EffortName(Effort effort) {
-  switch (effort) {
-    case Effort::kFast:
-      return "fast";
-    case Effort::kBalanced:
-      return "balanced";
-    case Effort::kOptimal:
-      return "optimal";
-  }
-  return "unknown";
-}
-
-std::optional<Effort> ParseEffort(std::string_view name) {
-  for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
-    if (name == EffortName(effort)) return effort;
-  }
-  return std::nullopt;
-}
-
 absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& options) {
   absl::Time end = options.deadline;
   if (end != absl::InfiniteFuture()) end -= Reserve(problem, options);
-  Budget budget(end, options.cancel);
+  Budget budget(end, options.cancel, &options.stop);
   if (options.max_threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_threads is ", options.max_threads, "; the calling thread is one"));

@@ -98,6 +98,19 @@ TEST(PlannerTest, ArenaSplitsAndRemapDoesNot) {
   EXPECT_EQ(remap.arenas.size(), 3u);
 }
 
+// One slab of the larger alignment could serve both, so 128 bytes are not the least there are.
+TEST(PlannerTest, RemapCallsOptimalOnlyWhatNoAlignmentCouldLower) {
+  Sketch sketch;
+  sketch.Add("a", 64);
+  sketch.Add("b", 64, {.alignment_bytes = 128});
+  sketch.Step("s0", {}, {"a"});
+  sketch.Step("s1", {}, {"b"});
+  sketch.Release();
+  const Plan plan = PlanOf(sketch, Mode(PlanMode::kRemap));
+  EXPECT_LE(plan.lower_bound_bytes, 64u);
+  EXPECT_TRUE(!plan.optimal || plan.arena_bytes == 64);
+}
+
 TEST(PlannerTest, RemapGoesByRoundedSize) {
   Sketch sketch;
   sketch.Add("a", 100);

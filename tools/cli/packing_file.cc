@@ -4,7 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "tenure/planner/packing/io/file.h"
+#include "tenure/base/files.h"
 #include "tenure/planner/packing/io/json.h"
 
 namespace tenure::cli {
@@ -24,7 +24,7 @@ absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
     file.table_ = *std::move(table);
     return file;
   }
-  absl::StatusOr<std::string> text = packing::ReadFile(path);
+  absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) return text.status();
   absl::StatusOr<packing::Problem> problem = packing::ParseProblemJson(*text, path);
   if (!problem.ok()) return problem.status();
@@ -59,7 +59,7 @@ absl::Status ProblemFile::Write(const packing::Packing& packing, const std::stri
     if (!table.ok()) return table.status();
     return packing::WriteCsv(*table, packing, path);
   }
-  return packing::WriteFile(path, packing::FormatPackingJson(packing) + "\n");
+  return WriteFile(path, packing::FormatPackingJson(packing) + "\n");
 }
 
 }  // namespace tenure::cli

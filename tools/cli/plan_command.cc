@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
-#include "tenure/planner/packing/io/file.h"
+#include "tenure/base/files.h"
 #include "tenure/planner/plan_json.h"
 #include "tenure/planner/shortage.h"
 #include "tenure/tools/cli/commands.h"
@@ -101,7 +101,7 @@ int PlanCommand(Args args) {
                               flags.keep, " has for them; is it the plan of another schedule?"));
   }
   if (!output.empty()) {
-    const absl::Status written = packing::WriteFile(output, PlanToJson(planned->plan) + "\n");
+    const absl::Status written = WriteFile(output, PlanToJson(planned->plan) + "\n");
     if (!written.ok()) return Fail("plan", written);
   }
   if (!json) {

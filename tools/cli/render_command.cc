@@ -7,7 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "tenure/planner/packing/io/file.h"
+#include "tenure/base/files.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
@@ -149,7 +149,7 @@ int RenderCommand(Args args) {
   }
   absl::StatusOr<std::string> drawn = html ? RenderHtml(*picture) : RenderSvg(*picture);
   if (!drawn.ok()) return Fail("render", drawn.status());
-  if (absl::Status status = packing::WriteFile(output, *drawn); !status.ok()) {
+  if (absl::Status status = WriteFile(output, *drawn); !status.ok()) {
     return Fail("render", status);
   }
   return kDone;

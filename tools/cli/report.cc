@@ -13,8 +13,8 @@
 #include "nlohmann/json.hpp"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/registry.h"
+#include "tenure/base/files.h"
 #include "tenure/planner/packing/baselines.h"
-#include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/plan_json.h"
 #include "tenure/tools/render/render.h"
@@ -162,7 +162,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
   Plan keep;
   if (!flags.keep.empty()) {
-    absl::StatusOr<std::string> text = packing::ReadFile(flags.keep);
+    absl::StatusOr<std::string> text = ReadFile(flags.keep);
     if (!text.ok()) return text.status();
     absl::StatusOr<Plan> read = PlanFromJson(*text);
     if (!read.ok()) return InFile(flags.keep, read.status());
@@ -186,7 +186,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
 
   std::string stored;
   if (!flags.plan_file.empty()) {
-    absl::StatusOr<std::string> text = packing::ReadFile(flags.plan_file);
+    absl::StatusOr<std::string> text = ReadFile(flags.plan_file);
     if (!text.ok()) return text.status();
     stored = *std::move(text);
   }

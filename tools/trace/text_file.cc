@@ -1,9 +1,5 @@
 #include "tenure/tools/trace/text_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,18 +10,6 @@
 
 namespace tenure::internal_trace {
 namespace {
-
-// Closes a file descriptor at the end of the scope.
-class OpenFile {
- public:
-  explicit OpenFile(int fd) : fd_(fd) {}
-  ~OpenFile() { close(fd_); }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-
- private:
-  int fd_;
-};
 
 // Ends an inflate stream at the end of the scope.
 class Inflater {
@@ -62,37 +46,6 @@ std::string OneLine(std::string_view text, size_t limit) {
   }
   if (text.size() > limit) line += "...";
   return line;
-}
-
-absl::StatusOr<std::string> ReadWholeFile(const std::string& path, uint64_t max_bytes) {
-  const std::string name = OneLine(path, 4096);
-  if (path.find('\0') != std::string::npos) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": a file name cannot hold a zero byte"));
-  }
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name, ": cannot be opened"));
-  OpenFile file(fd);
-  struct stat info = {};
-  if (fstat(fd, &info) != 0) return absl::ErrnoToStatus(errno, absl::StrCat(name, ": fstat"));
-  if (S_ISDIR(info.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ": is a directory, not a trace"));
-  }
-  // The size is a hint: what is read may be a pipe, or change meanwhile.
-  uint64_t step = 1 << 16;
-  if (info.st_size > 0) step = std::min<uint64_t>(static_cast<uint64_t>(info.st_size), 1 << 24) + 1;
-  std::string content;
-  uint64_t filled = 0;
-  for (;;) {
-    if (filled > max_bytes) return TooLong(name, max_bytes, "the file");
-    if (filled == content.size()) content.resize(filled + std::max(step, filled / 2));
-    const ssize_t got = read(fd, content.data() + filled, content.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name, ": cannot be read"));
-    if (got == 0) break;
-    filled += static_cast<uint64_t>(got);
-  }
-  content.resize(filled);
-  return content;
 }
 
 bool IsGzip(std::string_view content) {

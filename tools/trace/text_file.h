@@ -18,9 +18,6 @@ namespace tenure::internal_trace {
 // readable line.
 std::string OneLine(std::string_view text, size_t limit = 200);
 
-// The bytes of the file as they are; at most `max_bytes` of them.
-absl::StatusOr<std::string> ReadWholeFile(const std::string& path, uint64_t max_bytes);
-
 // By content: the two magic bytes.
 bool IsGzip(std::string_view content);
 

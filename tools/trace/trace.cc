@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tenure/base/files.h"
 #include "tenure/tools/trace/text_file.h"
 #include "tools/trace/trace_parser.h"
 
@@ -296,7 +297,7 @@ absl::StatusOr<Trace> ParseTrace(std::string_view content, std::string_view name
 }
 
 absl::StatusOr<Trace> ReadTrace(const std::string& path, const ReadOptions& options) {
-  absl::StatusOr<std::string> content = internal_trace::ReadWholeFile(path, options.max_text_bytes);
+  absl::StatusOr<std::string> content = ReadFile(path, options.max_text_bytes);
   if (!content.ok()) return content.status();
   return ParseTrace(*content, path, options);
 }

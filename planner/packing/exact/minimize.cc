@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/search.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 
 namespace tenure::packing::exact {

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 
@@ -68,6 +69,7 @@ inline constexpr NamedRule kNamedRules[] = {
 struct Stop {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   const std::atomic<bool>* cancel = nullptr;
+  const std::function<bool()>* asked = nullptr;  // null or not empty; called from every thread
 
   // The same with a deadline that comes earlier.
   Stop Before(std::chrono::nanoseconds time) const {
@@ -78,6 +80,7 @@ struct Stop {
 
   bool Now() const {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return true;
+    if (asked != nullptr && (*asked)()) return true;
     return deadline.has_value() && std::chrono::steady_clock::now() >= *deadline;
   }
 };

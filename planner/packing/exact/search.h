@@ -8,7 +8,7 @@
 //   SearchResult result = Search(*model, 1048576 / model->unit, options);
 //   if (result.verdict == Verdict::kFound) Use(result.offsets);
 //
-// Runs of many orders of branching race, in rounds with growing node limits (strategy.h, tree.h).
+// Runs of many orders of branching race, in rounds with growing node limits (branching.h, tree.h).
 // The result is that of the first run in the sequence that ends with an answer, never of the one
 // that was done first: it is the same for every number of threads. A node limit is counted over
 // that sequence, too. A run learns from those that come kLearningLag and more before it in the
@@ -27,9 +27,9 @@
 #include <functional>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 
 namespace tenure::packing::exact {

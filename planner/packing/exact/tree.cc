@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 
 namespace tenure::packing::exact {
 
@@ -220,7 +220,9 @@ Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64
     if (next_sibling_[i] == order_.size()) continue;
     if (!Raise(next_sibling_[i], low_[i] + size(i))) return Verdict::kInfeasible;
   }
-  if (!CheckTouched()) return Verdict::kInfeasible;
+  const Branch root = CheckTouched();
+  if (root == Branch::kStopped) return Verdict::kStopped;
+  if (root == Branch::kDead) return Verdict::kInfeasible;
   trail_.clear();
   old_lowest_.clear();
 
@@ -312,7 +314,8 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
     last = part_last_;
     if (rules_.dominance) {
       const size_t before = trail_.size();
-      if (!PlaceDominating(first, last)) return Step::kFailed;
+      const Branch branch = PlaceDominating(first, last);
+      if (branch != Branch::kAlive) return StepAfter(branch);
       if (trail_.size() != before) continue;
     }
     if (++nodes_ > node_limit_) return Step::kLimit;
@@ -333,13 +336,16 @@ Tree::Step Tree::Enter(uint32_t first, uint32_t last) {
     if (ways == 1 && !spot.nothing) {
       const uint32_t item = lists_[list];
       lists_.resize(list);
-      if (OutOfOrder(item, spot.floor) || !Place(item)) return Step::kFailed;
+      if (OutOfOrder(item, spot.floor)) return Step::kFailed;
+      const Branch branch = Place(item);
+      if (branch != Branch::kAlive) return StepAfter(branch);
       continue;
     }
     if (strategy_.choice == Choice::kItem && ways == 0) {
-      if (!Exclude(spot.item) || !CheckTouched()) {
+      const Branch branch = Exclude(spot.item) ? CheckTouched() : Branch::kDead;
+      if (branch != Branch::kAlive) {
         ClearTouched();
-        return Step::kFailed;
+        return StepAfter(branch);
       }
       continue;
     }
@@ -373,7 +379,10 @@ Tree::Step Tree::Advance() {
       while (frame.next < lists_.size()) {
         const uint32_t item = lists_[frame.next++];
         if (Halted(32)) return Step::kStopped;
-        if (!OutOfOrder(item, low_[item]) && Place(item)) {
+        if (OutOfOrder(item, low_[item])) continue;
+        const Branch branch = Place(item);
+        if (branch == Branch::kStopped) return Step::kStopped;
+        if (branch == Branch::kAlive) {
           enter_first_ = first;
           enter_last_ = last;
           return Step::kEnter;
@@ -389,8 +398,10 @@ Tree::Step Tree::Advance() {
         if (Halted(Neighbours(lists_[k]))) return Step::kStopped;
         alive = Exclude(lists_[k]);
       }
-      alive = alive && CheckTouched();
+      const Branch branch = alive ? CheckTouched() : Branch::kDead;
       ClearTouched();
+      if (branch == Branch::kStopped) return Step::kStopped;
+      alive = branch == Branch::kAlive;
     }
     lists_.resize(frame.list);
     if (alive) {

@@ -30,9 +30,9 @@
 #include <utility>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/sections.h"
 
 namespace tenure::packing::exact {
@@ -63,6 +63,7 @@ class Tree {
   Failures FailuresSoFar() const;
 
  private:
+  enum class Branch : uint8_t { kAlive, kDead, kStopped };
   enum class Step : uint8_t { kEnter, kSolved, kFailed, kLimit, kStopped };
 
   // A choice that is open, or parts that are searched one after the other.
@@ -97,18 +98,23 @@ class Tree {
   void UndoTo(size_t mark);
 
   // tree.cc
+  static Step StepAfter(Branch ended) {
+    return ended == Branch::kStopped ? Step::kStopped : Step::kFailed;
+  }
   Step Enter(uint32_t first, uint32_t last);
   Step Solved();
   Step Advance();  // the next way of the innermost open choice
   // Pushes a frame if open items fall apart in time; else sets parts_ and part_first_, part_last_.
   bool Split(uint32_t first, uint32_t last);
 
-  // tree_rules.cc. False: the branch is dead.
-  bool Place(uint32_t item);
+  // tree_rules.cc. Functions that look at the clock return a Branch: that the search was stopped
+  // must never read as a dead branch, of which the verdict kInfeasible is made. Those that return
+  // bool return false where the branch is dead.
+  Branch Place(uint32_t item);
   Units Fit(uint32_t item, Units offset) const;
   bool Raise(uint32_t item, Units offset, Change change = Change::kLow);
   bool Exclude(uint32_t item);
-  bool CheckTouched();
+  Branch CheckTouched();
   bool CheckSection(uint32_t section);
   // CheckSection's two steps, by keys of 32 bits where the capacity allows: whether the open items
   // may still fit, given the lowest key and what lies at `probe_` or above; and what lies lowest.
@@ -116,7 +122,7 @@ class Tree {
   void UpdateLowest(uint32_t section, const Lowest& lowest);
   bool CheckNarrow(uint32_t section);
   bool CheckWide(uint32_t section);
-  bool PlaceDominating(uint32_t first, uint32_t last);
+  Branch PlaceDominating(uint32_t first, uint32_t last);
   void Touch(uint32_t section) {
     if (touched_flag_[section] != 0) return;
     touched_flag_[section] = 1;

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 
 namespace tenure::packing::exact {

@@ -67,10 +67,10 @@ void Tree::Blame(uint32_t section) {
   for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) failures_[*i] += share;
 }
 
-bool Tree::Place(uint32_t item) {
+Tree::Branch Tree::Place(uint32_t item) {
   ++step_;
   if (Halted(8 * (spans_.begin[item + 1] - spans_.begin[item]) + Neighbours(item))) {
-    return false;
+    return Branch::kStopped;
   }
   const Units top = low_[item] + size(item);
   trail_.push_back({Change::kPlaced, item, 0});
@@ -98,9 +98,9 @@ bool Tree::Place(uint32_t item) {
     geometric_[*j] = Fit(*j, top);
     if (low_[*j] < top) alive = Raise(*j, top);
   }
-  alive = alive && CheckTouched();
+  const Branch branch = alive ? CheckTouched() : Branch::kDead;
   ClearTouched();
-  return alive;
+  return branch;
 }
 
 bool Tree::Raise(uint32_t item, Units offset, Change change) {
@@ -142,17 +142,16 @@ bool Tree::Exclude(uint32_t item) {
   return offset != kNoUnits && Raise(item, offset);
 }
 
-bool Tree::CheckTouched() {
+Tree::Branch Tree::CheckTouched() {
   // Sections are only looked at here, so the list does not grow.
   for (uint32_t t : touched_) {
-    // Dead or to be given up: the branch ends either way.
-    if (Halted(static_cast<uint64_t>(open_count_[t]))) return false;
+    if (Halted(static_cast<uint64_t>(open_count_[t]))) return Branch::kStopped;
     if (!CheckSection(t)) {
       Blame(t);
-      return false;
+      return Branch::kDead;
     }
   }
-  return true;
+  return Branch::kAlive;
 }
 
 bool Tree::CheckSection(uint32_t section) {
@@ -243,7 +242,7 @@ bool Tree::OutOfOrder(uint32_t item, Units offset) const {
   return false;
 }
 
-bool Tree::PlaceDominating(uint32_t first, uint32_t last) {
+Tree::Branch Tree::PlaceDominating(uint32_t first, uint32_t last) {
   auto below_others = [this](uint32_t i, Units needed) {
     for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) {
       if ((key(i) == floor_[*t] ? second_[*t] : floor_[*t]) < needed) return false;
@@ -257,7 +256,9 @@ bool Tree::PlaceDominating(uint32_t first, uint32_t last) {
       const uint32_t i = lowest_[t].item;
       if (lowest_[t].ways != 1 || first_section_[i] != t || low_[i] > geometric_[i]) continue;
       if (!below_others(i, fixed_[i] >= 0 ? low_[i] : geometric_[i] + size(i))) continue;
-      if (OutOfOrder(i, low_[i]) || !Place(i)) return false;
+      if (OutOfOrder(i, low_[i])) return Branch::kDead;
+      const Branch branch = Place(i);
+      if (branch != Branch::kAlive) return branch;
       again = true;
     }
     if (again) continue;
@@ -269,10 +270,10 @@ bool Tree::PlaceDominating(uint32_t first, uint32_t last) {
       if (previous_sibling_[i] != n && IsOpen(previous_sibling_[i])) continue;
       if (!below_others(i, geometric_[i] + size(i))) continue;
       for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) weight_[*t] += 0.1;
-      return false;
+      return Branch::kDead;
     }
   }
-  return true;
+  return Branch::kAlive;
 }
 
 }  // namespace tenure::packing::exact

@@ -17,7 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "tenure/planner/packing/io/file.h"
+#include "tenure/base/files.h"
 
 namespace tenure::packing {
 namespace {

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,8 +27,26 @@ class Reader {
   explicit Reader(std::string_view file) : file_(file) {}
 
   absl::StatusOr<Json> Parse(std::string_view text) {
-    // Without exceptions: a SAX handler that notes where the text went wrong.
-    Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    // The parser takes a zero byte for the end of the text and does not look behind it.
+    if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+      return Error(absl::StrCat("not JSON: there is a zero byte at byte ", zero));
+    }
+    // The parser keeps the last of several equal keys, and readers of one text must not disagree.
+    std::vector<std::set<std::string>> keys;  // of each object that is open
+    std::string twice;
+    const auto note = [&](int, Json::parse_event_t event, Json& value) {
+      if (event == Json::parse_event_t::object_start) keys.emplace_back();
+      if (event == Json::parse_event_t::object_end) keys.pop_back();
+      if (event == Json::parse_event_t::key && twice.empty() &&
+          !keys.back().insert(value.get<std::string>()).second) {
+        twice = value.get<std::string>();
+      }
+      return true;
+    };
+    Json root = Json::parse(text, note, /*allow_exceptions=*/false);
+    if (!root.is_discarded() && !twice.empty()) {
+      return Error(absl::StrCat("the key ", Printable(twice), " stands twice in one object"));
+    }
     if (!root.is_discarded() && root.is_object()) return root;
     if (!root.is_discarded()) return Error("the text is not a JSON object");
     return Error(absl::StrCat("not JSON: ", FirstError(text)));
@@ -121,6 +140,7 @@ class Reader {
 
  private:
   static std::string FirstError(std::string_view text) {
+    // Without exceptions, only a handler of events can note where the text went wrong.
     struct Sax : nlohmann::json_sax<Json> {
       bool null() override { return true; }
       bool boolean(bool) override { return true; }

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "tenure/planner/packing/bodies.h"
 #include "tenure/planner/packing/first_fit.h"
+#include "tenure/planner/packing/rigid_groups.h"
 #include "tenure/planner/packing/solver.h"
 #include "testing.h"
 
@@ -113,22 +113,22 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& named) { return std::string(named.param.name); });
 
 // What lies where: dropping finds what first fit would, where nothing lies beneath.
-TEST(Dropping, LooksBeneathWhatIsFixed) {
+TEST(BottomLeft, LooksBeneathWhatIsFixed) {
   Problem problem;
   problem.items = {{.first = 0, .last = 4, .size = 4, .fixed = 10},
                    {.first = 0, .last = 2, .size = 12},
                    {.first = 1, .last = 4, .size = 5},
                    {.first = 2, .last = 4, .size = 5}};
-  const Bodies bodies = MakeBodies(problem);
-  FirstFit fit(problem, bodies);
+  const RigidGroups groups = MakeRigidGroups(problem);
+  FirstFit fit(problem, groups);
   Budget budget(absl::InfiniteFuture(), nullptr);
   ASSERT_TRUE(fit.PlaceFixed(kUnlimited, budget));
-  ASSERT_TRUE(fit.Drop({1, 2, 3}, kUnlimited, 1000, budget));
+  ASSERT_TRUE(fit.PlaceBottomLeft({1, 2, 3}, kUnlimited, 1000, budget));
   EXPECT_EQ(fit.placement().offsets, (std::vector<uint64_t>{10, 14, 0, 5}));
   // Without steps for looking all lies above.
   fit.Clear();
   ASSERT_TRUE(fit.PlaceFixed(kUnlimited, budget));
-  ASSERT_TRUE(fit.Drop({1, 2, 3}, kUnlimited, 0, budget));
+  ASSERT_TRUE(fit.PlaceBottomLeft({1, 2, 3}, kUnlimited, 0, budget));
   EXPECT_EQ(fit.placement().offsets, (std::vector<uint64_t>{10, 14, 26, 31}));
 }
 

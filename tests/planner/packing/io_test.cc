@@ -1,15 +1,7 @@
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <filesystem>  // NOLINT(build/c++17)
-#include <iterator>
 #include <string>
 
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/io/csv.h"
-#include "tenure/planner/packing/io/file.h"
 #include "tenure/planner/packing/io/json.h"
 #include "testing.h"
 
@@ -231,94 +223,14 @@ TEST(Csv, IsAsTolerantAsOthers) {
   }
 }
 
-TEST(File, WhatNeverEndsIsNotReadToTheEnd) {
-  const auto endless = ReadFile("/dev/zero", 1 << 20);
-  EXPECT_EQ(endless.status().code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_NE(endless.status().message().find("/dev/zero: is longer than 1048576 bytes"),
-            std::string::npos);
-  const std::string path = testing::TempDir() + "/five";
-  ASSERT_TRUE(WriteFile(path, "12345").ok());
-  EXPECT_EQ(*ReadFile(path, 5), "12345");
-  EXPECT_EQ(ReadFile(path, 4).status().code(), absl::StatusCode::kResourceExhausted);
-}
-
-class WriteFileTest : public testing::Test {
- protected:
-  WriteFileTest() : folder_(testing::TempDir() + "/write-XXXXXX") {
-    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  ~WriteFileTest() override { std::filesystem::remove_all(folder_); }
-  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
-  size_t Entries() const {
-    const std::filesystem::directory_iterator begin(folder_);
-    return static_cast<size_t>(std::distance(begin, std::filesystem::directory_iterator()));
-  }
-  std::string folder_;
-};
-
-TEST_F(WriteFileTest, LinksStayAndTheirTargetsAreWritten) {
-  std::filesystem::create_directory(Path("sub"));
-  std::filesystem::create_symlink("sub/b", Path("a"));
-  std::filesystem::create_symlink("../target", Path("sub/b"));
-  for (const char* text : {"made", "written again"}) {  // the target is not there at first
-    ASSERT_TRUE(WriteFile(Path("a"), text).ok());
-    EXPECT_TRUE(std::filesystem::is_symlink(Path("a")));
-    EXPECT_TRUE(std::filesystem::is_symlink(Path("sub/b")));
-    EXPECT_FALSE(std::filesystem::is_symlink(Path("target")));
-    EXPECT_EQ(*ReadFile(Path("target")), text);
-  }
-  EXPECT_EQ(Entries(), 3u);
-  std::filesystem::create_symlink("loop", Path("loop"));
-  EXPECT_FALSE(WriteFile(Path("loop"), "x").ok());
-  EXPECT_TRUE(std::filesystem::is_symlink(Path("loop")));
-}
-
-TEST_F(WriteFileTest, ModesAndOtherNamesStay) {
-  struct stat info {};
-  for (const mode_t mode : {mode_t{0600}, mode_t{0640}, mode_t{0777}}) {
-    ASSERT_TRUE(WriteFile(Path("file"), "old").ok());
-    ASSERT_EQ(::chmod(Path("file").c_str(), mode), 0);
-    ASSERT_TRUE(WriteFile(Path("file"), "new").ok());
-    ASSERT_EQ(::stat(Path("file").c_str(), &info), 0);
-    EXPECT_EQ(info.st_mode & 07777, mode);
-    EXPECT_EQ(*ReadFile(Path("file")), "new");
-  }
-  std::filesystem::create_hard_link(Path("file"), Path("name"));
-  ASSERT_TRUE(WriteFile(Path("file"), "both").ok());
-  EXPECT_EQ(*ReadFile(Path("name")), "both");
-  EXPECT_EQ(Entries(), 2u);
-  if (::geteuid() == 0) return;  // may write everything
-  ASSERT_EQ(::chmod(Path("name").c_str(), 0400), 0);
-  EXPECT_EQ(WriteFile(Path("name"), "x").code(), absl::StatusCode::kPermissionDenied);
-}
-
-TEST_F(WriteFileTest, WhatIsNoFileIsWrittenInPlace) {
-  ASSERT_EQ(::mkfifo(Path("pipe").c_str(), 0600), 0);
-  std::filesystem::create_symlink("pipe", Path("link"));
-  const int reader = ::open(Path("pipe").c_str(), O_RDONLY | O_NONBLOCK);
-  ASSERT_GE(reader, 0);
-  char got[16];
-  for (const char* name : {"pipe", "link"}) {
-    ASSERT_TRUE(WriteFile(Path(name), "12345").ok());
-    EXPECT_EQ(::read(reader, got, sizeof(got)), 5);
-    EXPECT_TRUE(std::filesystem::is_fifo(Path(name)));
-  }
-  ::close(reader);
-  EXPECT_EQ(Entries(), 2u);
-}
-
-// As `--output=/dev/stdout > file`: what is written before and after stays, and so does the file.
-TEST_F(WriteFileTest, OpenFilesOfTheProcessAreGoneOnWith) {
-  const int file = ::open(Path("file").c_str(), O_WRONLY | O_CREAT, 0600);
-  ASSERT_GE(file, 0);
-  std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(file), Path("out"));
-  ASSERT_EQ(::write(file, "before ", 7), 7);
-  ASSERT_TRUE(WriteFile(Path("out"), "text").ok());
-  ASSERT_EQ(::write(file, " after", 6), 6);
-  ::close(file);
-  EXPECT_EQ(*ReadFile(Path("file")), "before text after");
-  EXPECT_TRUE(std::filesystem::is_symlink(Path("out")));
-  EXPECT_EQ(Entries(), 2u);
+// What follows a zero byte is text, too.
+TEST(Json, NothingHidesBehindAZeroByte) {
+  const std::string text = std::string("{\"items\": []}") + '\0' + "{\"items\": 7}";
+  EXPECT_EQ(ParseProblemJson(text, "f.json").status(),
+            absl::InvalidArgumentError("f.json: not JSON: there is a zero byte at byte 13"));
+  const std::string packing = std::string("{\"status\": \"none\"}") + '\0';
+  EXPECT_FALSE(ParsePackingJson(packing, "f.json").ok());
+  EXPECT_TRUE(ParsePackingJson(packing.substr(0, packing.size() - 1), "f.json").ok());
 }
 
 class BadJson : public testing::TestWithParam<Bad> {};
@@ -367,6 +279,12 @@ INSTANTIATE_TEST_SUITE_P(
             "f.json: arenas[0].limit: is 2^64 - 1, which stands for none; leave it out"},
         Bad{"NoCapacity", R"({"items": [], "capacity": 18446744073709551615})",
             "f.json: problem.capacity: is 2^64 - 1, which stands for none; leave it out"},
+        Bad{"KeyTwice", R"({"items": [{"first": 0, "last": 1, "size": 1, "size": 2}]})",
+            "f.json: the key size stands twice in one object"},
+        Bad{"KeyTwiceAtTheTop", R"({"items": [], "arenas": [{"limit": 1}], "items": []})",
+            "f.json: the key items stands twice in one object"},
+        Bad{"TooManySteps", R"({"items": [], "order": {"steps": 4294967295}})",
+            "f.json: partial order: 4294967295 steps; there can be at most 16777216"},
         Bad{"Pair", "{\"items\": [], \"bindings\": [[1]]}", "f.json: bindings[0]: is not a pair"},
         Bad{"Cycle", "{\"items\": [], \"order\": {\"steps\": 2, \"edges\": [[0,1],[1,0]]}}",
             "f.json: partial order: its edges form a cycle"}),

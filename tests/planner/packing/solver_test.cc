@@ -190,6 +190,23 @@ Problem Random(int n, uint32_t seed) {
   return problem;
 }
 
+// An item that a gap frees throughout has no place in the search, and still is where it is fixed.
+TEST(Solver, AFixedItemThatNeverHoldsAByteStaysInItsPlace) {
+  int searched = 0;
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    Problem problem = Tight(seed, 60, 500, 80);
+    problem.gaps = {{.item = 80, .first = 1, .last = 3}};
+    problem.items.push_back({.first = 1, .last = 3, .size = 3, .fixed = 2});
+    for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {
+      const Packing packing = MustSolve(problem, {.effort = effort, .max_nodes = 20000});
+      ASSERT_TRUE(packing.has_offsets());
+      EXPECT_EQ(packing.offsets[80], 2u);
+      searched += packing.statistics.winner == "exact" ? 1 : 0;
+    }
+  }
+  EXPECT_GT(searched, 0);
+}
+
 TEST(Solver, EmptyProblemsAndEmptyItems) {
   Problem problem;
   for (Effort effort : {Effort::kFast, Effort::kBalanced, Effort::kOptimal}) {

@@ -259,6 +259,38 @@ std::optional<BrutePacking> BruteForcePacking(const Problem& problem, uint64_t m
   return Brute(problem, most).best();
 }
 
+Problem Tight(uint32_t seed, Time moments, uint64_t height, size_t items) {
+  struct Box {
+    Time first, last;
+    uint64_t size;
+  };
+  std::mt19937 random(seed);
+  std::vector<Box> boxes = {{0, moments, height}};
+  for (int tries = 0; boxes.size() < items && tries < 100000; ++tries) {
+    const size_t k = random() % boxes.size();
+    Box box = boxes[k];
+    Box rest = box;
+    if (random() % 2 == 0) {
+      if (box.last - box.first < 2) continue;
+      box.last = rest.first =
+          box.first + 1 +
+          static_cast<Time>(random() % static_cast<uint64_t>(box.last - box.first - 1));
+    } else {
+      if (box.size < 2) continue;
+      box.size = 1 + random() % (box.size - 1);
+      rest.size -= box.size;
+    }
+    boxes[k] = box;
+    boxes.push_back(rest);
+  }
+  Problem problem;
+  for (const Box& box : boxes) {
+    problem.items.push_back({.first = box.first, .last = box.last, .size = box.size});
+  }
+  std::shuffle(problem.items.begin(), problem.items.end(), random);
+  return problem;
+}
+
 std::optional<uint64_t> BruteForce(const Problem& problem, uint64_t most) {
   const std::optional<BrutePacking> best = BruteForcePacking(problem, most);
   return best.has_value() ? std::optional<uint64_t>(best->height) : std::nullopt;

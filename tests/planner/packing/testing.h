@@ -32,6 +32,10 @@ struct Features {
 // A problem that passes CheckProblem; the same for the same seed everywhere.
 Problem RandomProblem(const Features& features, uint32_t seed);
 
+// Items that fit together without a hole: a rectangle of moments and bytes, cut at random into so
+// many pieces. Its least height is `height`.
+Problem Tight(uint32_t seed, Time moments, uint64_t height, size_t items);
+
 // The least height of any packing up to `most`, by trying every offset of every item; nothing if
 // there is none. Looks at the problem alone: no code of the planner is used.
 std::optional<uint64_t> BruteForce(const Problem& problem, uint64_t most);

@@ -11,10 +11,10 @@
 #include <set>
 #include <vector>
 
+#include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
 #include "tenure/planner/packing/exact/rules.h"
-#include "tenure/planner/packing/exact/strategy.h"
 #include "tenure/planner/packing/exact/tree.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/problem.h"
@@ -37,40 +37,6 @@ Packing ToPacking(const Problem& problem, const Model& model, const std::vector<
   }
   UpdateHeights(problem, packing);
   return packing;
-}
-
-// Items of random lives whose sizes fill every moment between cuts exactly: a rectangle of
-// sections * height cut by guillotine, so that a packing without a hole exists.
-Problem Tight(uint32_t seed, Time moments, uint64_t height, size_t items) {
-  struct Box {
-    Time first, last;
-    uint64_t size;
-  };
-  std::mt19937 random(seed);
-  std::vector<Box> boxes = {{0, moments, height}};
-  for (int tries = 0; boxes.size() < items && tries < 100000; ++tries) {
-    const size_t k = random() % boxes.size();
-    Box box = boxes[k];
-    Box rest = box;
-    if (random() % 2 == 0) {
-      if (box.last - box.first < 2) continue;
-      box.last = rest.first =
-          box.first + 1 +
-          static_cast<Time>(random() % static_cast<uint64_t>(box.last - box.first - 1));
-    } else {
-      if (box.size < 2) continue;
-      box.size = 1 + random() % (box.size - 1);
-      rest.size -= box.size;
-    }
-    boxes[k] = box;
-    boxes.push_back(rest);
-  }
-  Problem problem;
-  for (const Box& box : boxes) {
-    problem.items.push_back({.first = box.first, .last = box.last, .size = box.size});
-  }
-  std::shuffle(problem.items.begin(), problem.items.end(), random);
-  return problem;
 }
 
 std::vector<Rules> RulesOneOffEach() {

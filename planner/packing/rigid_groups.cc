@@ -1,4 +1,4 @@
-#include "tenure/planner/packing/bodies.h"
+#include "tenure/planner/packing/rigid_groups.h"
 
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +18,7 @@ using Wide = __int128;
 
 // x with x = a.residue (mod a.modulus) and x = residue (mod modulus); false if there is none below
 // 2^62.
-bool Combine(Body& a, uint64_t modulus, uint64_t residue) {
+bool Combine(RigidGroup& a, uint64_t modulus, uint64_t residue) {
   if (a.modulus == 1) {  // as of every item on its own: no division of 128 bits for these
     a.modulus = modulus;
     a.residue = residue;
@@ -75,15 +75,15 @@ class Maker {
       for (uint32_t g : gaps_) ++first_gap_[problem.gaps[g].item + 1];
       for (size_t i = 1; i < first_gap_.size(); ++i) first_gap_[i] += first_gap_[i - 1];
     }
-    result_.bodies.reserve(problem.items.size());
+    result_.groups.reserve(problem.items.size());
     result_.members.reserve(problem.items.size());
-    result_.pieces.reserve(problem.items.size() + 2 * gaps_.size());
-    piece_lives_.reserve(problem.items.size() + 2 * gaps_.size());
+    result_.rectangles.reserve(problem.items.size() + 2 * gaps_.size());
+    rectangle_lives_.reserve(problem.items.size() + 2 * gaps_.size());
     if (!problem.bindings.empty()) arena_.assign(problem.items.size(), kAnyArena);
     for (const Binding& b : problem.bindings) arena_[b.item] = b.arena;
   }
 
-  Bodies Make() && {
+  RigidGroups Make() && {
     std::vector<bool> grouped(problem_.items.size());
     for (const AdjacencyGroup& group : problem_.adjacent) {
       if (group.items.empty()) continue;
@@ -100,24 +100,27 @@ class Maker {
       Add(i);
       End();
     }
-    const Sections sections = FindSections(piece_lives_);
+    const Sections sections = FindSections(rectangle_lives_);
     result_.section_count = sections.count;
-    for (size_t p = 0; p < result_.pieces.size(); ++p) result_.pieces[p].range = sections.ranges[p];
+    for (size_t p = 0; p < result_.rectangles.size(); ++p)
+      result_.rectangles[p].range = sections.ranges[p];
     if (result_.precedence != nullptr) {
       const std::vector<Life> lives = result_.precedence->LivesApart(budget_);
       std::vector<Life> apart;
-      apart.reserve(result_.pieces.size());
-      for (const BodyPiece& piece : result_.pieces) apart.push_back(lives[piece.item]);
+      apart.reserve(result_.rectangles.size());
+      for (const GroupRectangle& rectangle : result_.rectangles)
+        apart.push_back(lives[rectangle.item]);
       Sections found = FindSections(apart);
       result_.apart = std::move(found.ranges);
       result_.apart_count = found.count;
     }
-    for (Body& body : result_.bodies) {
-      if (body.first_piece == body.end_piece) continue;
-      body.hull = result_.pieces[body.first_piece].range;
-      for (uint32_t p = body.first_piece; p < body.end_piece; ++p) {
-        body.hull.begin = std::min(body.hull.begin, result_.pieces[p].range.begin);
-        body.hull.end = std::max(body.hull.end, result_.pieces[p].range.end);
+    for (RigidGroup& group : result_.groups) {
+      if (group.first_rectangle == group.end_rectangle) continue;
+      group.bounding_box = result_.rectangles[group.first_rectangle].range;
+      for (uint32_t p = group.first_rectangle; p < group.end_rectangle; ++p) {
+        group.bounding_box.begin =
+            std::min(group.bounding_box.begin, result_.rectangles[p].range.begin);
+        group.bounding_box.end = std::max(group.bounding_box.end, result_.rectangles[p].range.end);
       }
     }
     return std::move(result_);
@@ -125,10 +128,10 @@ class Maker {
 
  private:
   void Begin() {
-    Body body;
-    body.first_piece = static_cast<uint32_t>(result_.pieces.size());
-    body.first_member = static_cast<uint32_t>(result_.members.size());
-    result_.bodies.push_back(body);
+    RigidGroup group;
+    group.first_rectangle = static_cast<uint32_t>(result_.rectangles.size());
+    group.first_member = static_cast<uint32_t>(result_.members.size());
+    result_.groups.push_back(group);
   }
 
   void Contradict(uint32_t item, const char* what) {
@@ -139,37 +142,37 @@ class Maker {
 
   void Add(uint32_t i) {
     const Item& item = problem_.items[i];
-    Body& body = result_.bodies.back();
-    const uint64_t at = body.height;
+    RigidGroup& group = result_.groups.back();
+    const uint64_t at = group.height;
     const uint64_t excess = Excess(at, item.alignment);
-    if (!Combine(body, item.alignment, excess == 0 ? 0 : item.alignment - excess)) {
+    if (!Combine(group, item.alignment, excess == 0 ? 0 : item.alignment - excess)) {
       Contradict(i, "its alignment cannot be met next to its neighbours in the adjacency group");
     }
     if (item.fixed != kNoOffset) {
       if (item.fixed < at) {
         Contradict(i, "its fixed offset leaves no room for the items before it in its group");
-      } else if (body.fixed != kNoOffset && body.fixed != item.fixed - at) {
+      } else if (group.fixed != kNoOffset && group.fixed != item.fixed - at) {
         Contradict(i, "its fixed offset contradicts another one in its adjacency group");
       } else {
-        body.fixed = item.fixed - at;
+        group.fixed = item.fixed - at;
       }
     }
-    if (item.hint != kNoOffset && item.hint >= at && body.hint == kNoOffset) {
-      body.hint = item.hint - at;
+    if (item.hint != kNoOffset && item.hint >= at && group.hint == kNoOffset) {
+      group.hint = item.hint - at;
     }
-    if (!arena_.empty() && arena_[i] != kAnyArena) body.arena = arena_[i];
+    if (!arena_.empty() && arena_[i] != kAnyArena) group.arena = arena_[i];
     result_.members.push_back({i, at});
-    body.height += item.size;
-    AddPieces(i, at);
+    group.height += item.size;
+    AddRectangles(i, at);
   }
 
-  void AddPieces(uint32_t i, uint64_t at) {
+  void AddRectangles(uint32_t i, uint64_t at) {
     const Item& item = problem_.items[i];
     auto add = [&](Life life, uint64_t begin, uint64_t end) {
       if (begin == end) return;
-      piece_lives_.push_back(life);
-      result_.pieces.push_back(
-          {{}, at + begin, at + end, i, static_cast<uint32_t>(result_.bodies.size() - 1)});
+      rectangle_lives_.push_back(life);
+      result_.rectangles.push_back(
+          {{}, at + begin, at + end, i, static_cast<uint32_t>(result_.groups.size() - 1)});
     };
     if (!lives_.empty()) {
       add(lives_[i], 0, item.size);
@@ -187,25 +190,25 @@ class Maker {
   }
 
   void End() {
-    Body& body = result_.bodies.back();
-    body.end_piece = static_cast<uint32_t>(result_.pieces.size());
-    body.end_member = static_cast<uint32_t>(result_.members.size());
-    if (body.fixed != kNoOffset &&
-        Excess(body.fixed, body.modulus) != Excess(body.residue, body.modulus)) {
-      Contradict(result_.members[body.first_member].item, "its fixed offset is not aligned");
+    RigidGroup& group = result_.groups.back();
+    group.end_rectangle = static_cast<uint32_t>(result_.rectangles.size());
+    group.end_member = static_cast<uint32_t>(result_.members.size());
+    if (group.fixed != kNoOffset &&
+        Excess(group.fixed, group.modulus) != Excess(group.residue, group.modulus)) {
+      Contradict(result_.members[group.first_member].item, "its fixed offset is not aligned");
     }
-    if (body.hint != kNoOffset &&
-        (Excess(body.hint, body.modulus) != Excess(body.residue, body.modulus) ||
-         body.hint > kMostBytes)) {
-      body.hint = kNoOffset;
+    if (group.hint != kNoOffset &&
+        (Excess(group.hint, group.modulus) != Excess(group.residue, group.modulus) ||
+         group.hint > kMostBytes)) {
+      group.hint = kNoOffset;
     }
   }
 
   const Problem& problem_;
   Budget* budget_;
-  Bodies result_;
+  RigidGroups result_;
   std::vector<Life> lives_;  // with a partial order: in one legal order
-  std::vector<Life> piece_lives_;
+  std::vector<Life> rectangle_lives_;
   std::vector<uint32_t> gaps_;     // by item, then time
   std::vector<size_t> first_gap_;  // of each item among these
   std::vector<uint32_t> arena_;    // of each item, if any is bound
@@ -214,13 +217,13 @@ class Maker {
 }  // namespace
 
 absl::Duration ReadyTime(const Problem& problem) {
-  const auto pieces = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
+  const auto rectangles = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
   const auto edges = static_cast<double>(problem.order.steps + problem.order.edges.size() +
                                          problem.order.uses.size());
-  return absl::Nanoseconds(500) * pieces + absl::Nanoseconds(60) * edges;
+  return absl::Nanoseconds(500) * rectangles + absl::Nanoseconds(60) * edges;
 }
 
-Bodies MakeBodies(const Problem& problem, Detail detail, Budget* budget) {
+RigidGroups MakeRigidGroups(const Problem& problem, Detail detail, Budget* budget) {
   return Maker(problem, detail, budget).Make();
 }
 

@@ -1,4 +1,4 @@
-#include "tenure/planner/packing/io/file.h"
+#include "tenure/base/files.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -6,6 +6,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdint>
@@ -18,7 +19,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
-namespace tenure::packing {
+namespace tenure {
 namespace {
 
 class Descriptor {
@@ -91,36 +92,51 @@ Destination Follow(const std::string& path) {
   return to;
 }
 
+// The path in a message, which stays one line whatever the path holds.
+std::string OneLine(std::string path) {
+  for (char& c : path) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return path;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes) {
+  const std::string name = OneLine(path);
+  if (path.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": a file name cannot hold a zero byte"));
+  }
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (file.get() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be opened"));
+  if (file.get() < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name, ": cannot be opened"));
   struct stat info {};
   if (::fstat(file.get(), &info) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be read"));
+    return absl::ErrnoToStatus(errno, absl::StrCat(name, ": cannot be read"));
   }
   if (S_ISDIR(info.st_mode)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": is a directory, not a file"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ": is a directory, not a file"));
   }
   auto too_long = [&]() {
     return absl::ResourceExhaustedError(
-        absl::StrCat(path, ": is longer than ", max_bytes,
+        absl::StrCat(name, ": is longer than ", max_bytes,
                      " bytes, the most that is read; is it the right file?"));
   };
-  if (info.st_size > 0 && static_cast<uint64_t>(info.st_size) > max_bytes) return too_long();
-  // Pipes and devices have no size; files may grow. Read until there is no more.
+  const uint64_t expected = info.st_size > 0 ? static_cast<uint64_t>(info.st_size) : 0;
+  if (expected > max_bytes) return too_long();
+  // The size is only a hint: pipes and devices have none, and files may change meanwhile.
+  constexpr uint64_t kFirstStep = 1 << 16;
   std::string text;
-  text.resize(info.st_size > 0 ? static_cast<size_t>(info.st_size) + 1 : 1 << 16);
-  size_t size = 0;
+  uint64_t size = 0;
   for (;;) {
     if (size > max_bytes) return too_long();
-    if (size == text.size()) text.resize(2 * text.size());
+    if (size == text.size()) {
+      text.resize(size == 0 ? std::max(expected + 1, kFirstStep) : size + size / 2);
+    }
     const ssize_t got = ::read(file.get(), text.data() + size, text.size() - size);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot be read"));
+    if (got < 0) return absl::ErrnoToStatus(errno, absl::StrCat(name, ": cannot be read"));
     if (got == 0) break;
-    size += static_cast<size_t>(got);
+    size += static_cast<uint64_t>(got);
   }
   text.resize(size);
   return text;
@@ -159,4 +175,4 @@ absl::Status WriteFile(const std::string& path, std::string_view text) {
   return absl::OkStatus();
 }
 
-}  // namespace tenure::packing
+}  // namespace tenure

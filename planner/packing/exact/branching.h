@@ -12,8 +12,8 @@
 //
 // Thread safety: thread-compatible. Ownership: by value. Errors: none.
 
-#ifndef TENURE_PLANNER_PACKING_EXACT_STRATEGY_H_
-#define TENURE_PLANNER_PACKING_EXACT_STRATEGY_H_
+#ifndef TENURE_PLANNER_PACKING_EXACT_BRANCHING_H_
+#define TENURE_PLANNER_PACKING_EXACT_BRANCHING_H_
 
 #include <cstdint>
 #include <vector>
@@ -112,4 +112,4 @@ std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy,
 
 }  // namespace tenure::packing::exact
 
-#endif  // TENURE_PLANNER_PACKING_EXACT_STRATEGY_H_
+#endif  // TENURE_PLANNER_PACKING_EXACT_BRANCHING_H_

@@ -5,8 +5,8 @@
 // Cost: O(log sections) a call; 16 bytes a section. Thread safety: single-threaded. Ownership: by
 // value. Errors: none.
 
-#ifndef TENURE_PLANNER_PACKING_PILES_H_
-#define TENURE_PLANNER_PACKING_PILES_H_
+#ifndef TENURE_PLANNER_PACKING_HEIGHT_MAP_H_
+#define TENURE_PLANNER_PACKING_HEIGHT_MAP_H_
 
 #include <algorithm>
 #include <bit>
@@ -17,9 +17,9 @@
 
 namespace tenure::packing {
 
-class Piles {
+class HeightMap {
  public:
-  explicit Piles(uint32_t sections)
+  explicit HeightMap(uint32_t sections)
       : leaves_(std::bit_ceil(std::max(sections, 1u))), nodes_(2 * size_t{leaves_}) {}
 
   uint64_t Top(SectionRange range) const {
@@ -62,4 +62,4 @@ class Piles {
 
 }  // namespace tenure::packing
 
-#endif  // TENURE_PLANNER_PACKING_PILES_H_
+#endif  // TENURE_PLANNER_PACKING_HEIGHT_MAP_H_

@@ -2,7 +2,7 @@
 //
 //   SolvePlain     lifetimes, sizes and alignments only: skyline portfolio and repair
 //
-//   SolveGeneral   everything: first fit over bodies in the orders that the skyline suggests
+//   SolveGeneral   everything: first fit over groups in the orders that the skyline suggests
 //
 //   SolveCore      one arena, large: the fullest moments exactly, best fit elsewhere
 //
@@ -12,16 +12,16 @@
 // kInfeasible; the solver validates and decides the outcome. Thread safety: single-threaded.
 // Ownership: borrows. Errors: none.
 
-#ifndef TENURE_PLANNER_PACKING_STRATEGY_H_
-#define TENURE_PLANNER_PACKING_STRATEGY_H_
+#ifndef TENURE_PLANNER_PACKING_STAGES_H_
+#define TENURE_PLANNER_PACKING_STAGES_H_
 
 #include <cstdint>
 
 #include "tenure/planner/packing/budget.h"
+#include "tenure/planner/packing/options.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/packing/problem.h"
-#include "tenure/planner/packing/solver.h"
 
 namespace tenure::packing {
 
@@ -44,7 +44,7 @@ struct Task {
 // problem in that form.
 void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing);
 
-// First fit over bodies. Says kInfeasible where fixed offsets contradict each other.
+// First fit over groups. Says kInfeasible where fixed offsets contradict each other.
 void SolveGeneral(Task& task, Packing& packing);
 
 // Looks for a packing at the target around an exactly packed core, with a small budget of nodes.
@@ -56,4 +56,4 @@ void SolveExact(Task& task, bool limited, Packing& packing);
 
 }  // namespace tenure::packing
 
-#endif  // TENURE_PLANNER_PACKING_STRATEGY_H_
+#endif  // TENURE_PLANNER_PACKING_STAGES_H_

@@ -1,4 +1,4 @@
-#include "tenure/planner/packing/exact/strategy.h"
+#include "tenure/planner/packing/exact/branching.h"
 
 #include <algorithm>
 #include <bit>

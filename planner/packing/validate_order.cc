@@ -1,0 +1,232 @@
+#include "tenure/planner/packing/validate_order.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <iterator>
+#include <numeric>
+#include <set>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace tenure::packing {
+namespace {
+
+// The steps at the other ends of each step's edges.
+class Neighbours {
+ public:
+  using End = uint32_t PartialOrder::Edge::*;
+  Neighbours(const PartialOrder& order, End of, End other)
+      : start_(order.steps + 1), steps_(order.edges.size()) {
+    for (const PartialOrder::Edge& e : order.edges) ++start_[e.*of + 1];
+    for (uint32_t s = 0; s < order.steps; ++s) start_[s + 1] += start_[s];
+    std::vector<size_t> next(start_.begin(), start_.end() - 1);
+    for (const PartialOrder::Edge& e : order.edges) steps_[next[e.*of]++] = e.*other;
+  }
+  std::span<const uint32_t> Of(uint32_t step) const {
+    return {steps_.data() + start_[step], start_[step + 1] - start_[step]};
+  }
+
+ private:
+  std::vector<size_t> start_;
+  std::vector<uint32_t> steps_;
+};
+
+// For every step and chain of steps, how many steps of the chain come before: a clock as in
+// distributed systems.
+class VectorClock {
+ public:
+  explicit VectorClock(const PartialOrder& order) {
+    const Neighbours before(order, &PartialOrder::Edge::after, &PartialOrder::Edge::before);
+    const Neighbours after(order, &PartialOrder::Edge::before, &PartialOrder::Edge::after);
+    std::vector<size_t> waiting(order.steps);
+    std::vector<uint32_t> ready;
+    for (uint32_t s = 0; s < order.steps; ++s) {
+      waiting[s] = before.Of(s).size();
+      if (waiting[s] == 0) ready.push_back(s);
+    }
+    chain_.resize(order.steps);
+    number_.resize(order.steps);
+    std::vector<uint32_t> length;  // of each chain
+    std::vector<uint32_t> tail;    // its last step
+    for (size_t k = 0; k < ready.size(); ++k) {
+      const uint32_t s = ready[k];
+      for (uint32_t t : after.Of(s)) {
+        if (--waiting[t] == 0) ready.push_back(t);
+      }
+      chain_[s] = static_cast<uint32_t>(tail.size());
+      for (uint32_t b : before.Of(s)) {
+        if (tail[chain_[b]] == b) chain_[s] = chain_[b];
+      }
+      if (chain_[s] == tail.size()) {
+        tail.push_back(s);
+        length.push_back(0);
+      }
+      tail[chain_[s]] = s;
+      number_[s] = ++length[chain_[s]];
+    }
+    place_.resize(order.steps);
+    for (uint32_t k = 0; k < ready.size(); ++k) place_[ready[k]] = k;
+    chains_ = tail.size();
+    seen_.assign(order.steps * chains_, 0);
+    for (uint32_t s : ready) {
+      uint32_t* mine = &seen_[s * chains_];
+      for (uint32_t b : before.Of(s)) {
+        const uint32_t* theirs = &seen_[b * chains_];
+        for (size_t c = 0; c < chains_; ++c) mine[c] = std::max(mine[c], theirs[c]);
+        mine[chain_[b]] = std::max(mine[chain_[b]], number_[b]);
+      }
+    }
+  }
+
+  // Of a step in a legal order.
+  uint32_t Place(uint32_t step) const { return place_[step]; }
+  size_t chains() const { return chains_; }
+  uint32_t Chain(uint32_t step) const { return chain_[step]; }
+  uint32_t Number(uint32_t step) const { return number_[step]; }  // within its chain, from 1
+  // How many steps of each chain come before.
+  std::span<const uint32_t> Seen(uint32_t step) const {
+    return {seen_.data() + step * chains_, chains_};
+  }
+
+ private:
+  size_t chains_ = 0;
+  std::vector<uint32_t> chain_, number_, place_, seen_;
+};
+
+// Which items may share bytes: those of which one is done with before the other begins. Of the uses
+// in a chain, the last one is what others wait for, and the first one is where the item begins.
+class Sharing {
+ public:
+  explicit Sharing(const Problem& problem)
+      : clock_(problem.order), start_(problem.items.size() + 1), rows_(problem.items.size()) {
+    for (const PartialOrder::Use& u : problem.order.uses) ++start_[u.item + 1];
+    for (size_t i = 0; i < problem.items.size(); ++i) start_[i + 1] += start_[i];
+    uses_.resize(problem.order.uses.size());
+    std::vector<size_t> next(start_.begin(), start_.end() - 1);
+    for (const PartialOrder::Use& u : problem.order.uses) uses_[next[u.item]++] = u.step;
+    for (size_t i = 0; i < problem.items.size(); ++i) {
+      std::sort(uses_.begin() + static_cast<ptrdiff_t>(start_[i]),
+                uses_.begin() + static_cast<ptrdiff_t>(start_[i + 1]), [&](uint32_t a, uint32_t b) {
+                  return std::pair(clock_.Chain(a), clock_.Number(a)) <
+                         std::pair(clock_.Chain(b), clock_.Number(b));
+                });
+    }
+  }
+
+  bool Precedes(uint32_t a, uint32_t b) {
+    if (start_[a] == start_[a + 1] || start_[b] == start_[b + 1]) return false;
+    if (start_[b + 1] - start_[b] > kFewUses) {
+      const std::vector<uint32_t>& row = Row(b);
+      return IsDoneBy(a, row);
+    }
+    for (size_t k = start_[b]; k < start_[b + 1]; ++k) {
+      if (IsFirst(b, k) && !IsDoneBy(a, clock_.Seen(uses_[k]))) return false;
+    }
+    return true;
+  }
+
+  // When the item is used first in a legal order.
+  uint32_t Begin(uint32_t item) const {
+    uint32_t begin = ~uint32_t{0};
+    for (size_t k = start_[item]; k < start_[item + 1]; ++k) {
+      begin = std::min(begin, clock_.Place(uses_[k]));
+    }
+    return begin;
+  }
+
+ private:
+  static constexpr size_t kFewUses = 8;
+
+  // Of its chain, among the uses of the item.
+  bool IsFirst(uint32_t item, size_t k) const {
+    return k == start_[item] || clock_.Chain(uses_[k]) != clock_.Chain(uses_[k - 1]);
+  }
+  bool IsDoneBy(uint32_t item, std::span<const uint32_t> seen) const {
+    for (size_t k = start_[item]; k < start_[item + 1]; ++k) {
+      const bool last =
+          k + 1 == start_[item + 1] || clock_.Chain(uses_[k]) != clock_.Chain(uses_[k + 1]);
+      if (last && seen[clock_.Chain(uses_[k])] < clock_.Number(uses_[k])) return false;
+    }
+    return true;
+  }
+  // How many steps of each chain come before all uses of the item.
+  const std::vector<uint32_t>& Row(uint32_t item) {
+    std::vector<uint32_t>& row = rows_[item];
+    if (!row.empty()) return row;
+    row.assign(clock_.chains(), ~uint32_t{0});
+    for (size_t k = start_[item]; k < start_[item + 1]; ++k) {
+      if (!IsFirst(item, k)) continue;
+      const std::span<const uint32_t> seen = clock_.Seen(uses_[k]);
+      for (size_t c = 0; c < row.size(); ++c) row[c] = std::min(row[c], seen[c]);
+    }
+    return row;
+  }
+
+  VectorClock clock_;
+  std::vector<size_t> start_;
+  std::vector<uint32_t> uses_;               // by item, chain and number
+  std::vector<std::vector<uint32_t>> rows_;  // made when first asked for
+};
+
+// Going up the addresses: what holds the byte, in the order of first use. As what precedes what
+// precedes something precedes that, too, it is enough that neighbours do so.
+absl::Status CheckShared(const Problem& problem, const std::vector<PlacedPiece>& pieces) {
+  Sharing sharing(problem);
+  using Holder = std::pair<uint32_t, uint32_t>;  // first use, piece
+  std::set<Holder> holders;
+  std::vector<std::set<Holder>::iterator> place(pieces.size());
+  auto check = [&](const Holder& before, const Holder& after) {
+    const PlacedPiece &a = pieces[before.second], &b = pieces[after.second];
+    if (sharing.Precedes(a.item, b.item)) return absl::OkStatus();
+    return Wrong(absl::StrCat("items ", a.item, " and ", b.item, " overlap: ", Describe(a), " and ",
+                              Describe(b), " of arena ", a.arena,
+                              " share bytes, but steps that use them are not ordered"));
+  };
+  // By arena and address; what ends at an address goes before anything begins there.
+  std::vector<uint32_t> ends(pieces.size());
+  std::iota(ends.begin(), ends.end(), 0u);
+  std::sort(ends.begin(), ends.end(), [&pieces](uint32_t a, uint32_t b) {
+    if (pieces[a].arena != pieces[b].arena) return pieces[a].arena < pieces[b].arena;
+    return pieces[a].end < pieces[b].end;
+  });
+  size_t e = 0;
+  for (uint32_t p = 0; p < pieces.size(); ++p) {
+    const PlacedPiece& piece = pieces[p];
+    for (;; ++e) {
+      const PlacedPiece& gone = pieces[ends[e]];
+      if (gone.arena > piece.arena || (gone.arena == piece.arena && gone.end > piece.begin)) break;
+      holders.erase(place[ends[e]]);  // its neighbours are in order by way of it
+    }
+    const auto at = holders.insert({sharing.Begin(piece.item), p}).first;
+    place[p] = at;
+    if (at != holders.begin()) {
+      if (absl::Status s = check(*std::prev(at), *at); !s.ok()) return s;
+    }
+    if (std::next(at) != holders.end()) {
+      if (absl::Status s = check(*at, *std::next(at)); !s.ok()) return s;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedPiece> pieces) {
+  std::sort(pieces.begin(), pieces.end(), [](const PlacedPiece& a, const PlacedPiece& b) {
+    return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
+  });
+  // Where no byte is shared, the order does not matter.
+  uint64_t top = 0;
+  for (size_t p = 0; p < pieces.size(); ++p) {
+    if (p > 0 && pieces[p].arena != pieces[p - 1].arena) top = 0;
+    if (pieces[p].begin < top) return CheckShared(problem, pieces);
+    top = std::max(top, pieces[p].end);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tenure::packing

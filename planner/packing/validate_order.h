@@ -1,0 +1,23 @@
+// The part of the validator for a partial order: items may share bytes only where every step that
+// uses one of them precedes every step that uses the other.
+//
+// Cost: time for each pair whose addresses overlap; memory for items times chains of steps. Thread
+// safety: safe to call from any thread. Ownership: borrows for the call. Errors: Internal names two
+// items that overlap.
+
+#ifndef TENURE_PLANNER_PACKING_VALIDATE_ORDER_H_
+#define TENURE_PLANNER_PACKING_VALIDATE_ORDER_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tenure/planner/packing/placed_piece.h"
+#include "tenure/planner/packing/problem.h"
+
+namespace tenure::packing {
+
+absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedPiece> pieces);
+
+}  // namespace tenure::packing
+
+#endif  // TENURE_PLANNER_PACKING_VALIDATE_ORDER_H_
