@@ -49,6 +49,7 @@ absl::Status PlaceAll(const Plan& plan, const Liveness& liveness, const PlaceOpt
     placed.fills.push_back(
         {fill.step, Buffer::OfStorage(*liveness.storages[fill.storage].storage)});
   }
+  placed.reuse_edges = plan.reuse_edges;
   std::stable_sort(placed.fills.begin(), placed.fills.end(),
                    [](const PlacedFill& a, const PlacedFill& b) { return a.step < b.step; });
   return absl::OkStatus();

@@ -39,6 +39,7 @@ struct PlacedPlan {
   std::vector<PlacedFill> fills;           // by step
   std::vector<Buffer> arenas;              // one for each of Plan::arenas
   std::vector<StorageKeepAlive> storages;  // what was placed, in the order of Plan::placements
+  std::vector<ReuseEdge> reuse_edges;      // Plan::reuse_edges, for executors of several queues
 };
 
 struct PlaceOptions {

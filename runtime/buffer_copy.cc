@@ -13,7 +13,7 @@
 #include "absl/time/clock.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/copy/copy_table.h"
-#include "tenure/allocator/copy/host_queue.h"
+#include "tenure/allocator/copy/host_worker.h"
 #include "tenure/allocator/observer.h"
 #include "tenure/base/checked.h"
 #include "tenure/runtime/buffer.h"
@@ -248,7 +248,7 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<Use> uses, const Transfe
     if (!hold.ok()) return hold.status();
     holds.push_back(*std::move(hold));
   }
-  absl::StatusOr<Fence> done = HostQueue::Default().Submit(
+  absl::StatusOr<Fence> done = HostWorker::Default().Submit(
       std::move(after), deadline, [holds = std::move(holds), move, options]() -> absl::Status {
         return WaitFor(move(options));
       });
