@@ -139,7 +139,7 @@ absl::Status Execution::RunStep(uint32_t number, Launch launch) {
   Queue& queue = *queues_[queue_number];
   absl::Status status = Allocate(step);
   if (status.ok()) status = FollowSteps(number, queue);
-  if (status.ok()) status = FillFor(number, queue);
+  if (status.ok()) status = FillFor(number);
   if (status.ok()) status = FollowOthers(step, queue_number);
   if (!status.ok()) return AtStep(number, status);
   status = launch({.number = number, .step = step, .queue = queue});
@@ -168,7 +168,6 @@ absl::Status Execution::Allocate(const Step& step) {
         if (absl::Status s = WaitForOldest(absl::InfiniteFuture()); !s.ok()) {
           return Annotate(s, "waiting for memory that earlier steps use");
         }
-        buffer.allocator().Poll();
         status = buffer.EnsureAllocated();
       }
       if (!status.ok()) return Annotate(status, absl::StrCat(role, i, " '", buffer.name(), "'"));
@@ -186,14 +185,15 @@ absl::Status Execution::FollowSteps(uint32_t number, Queue& queue) {
   return absl::OkStatus();
 }
 
-absl::Status Execution::FillFor(uint32_t number, Queue& queue) {
+absl::Status Execution::FillFor(uint32_t number) {
   constexpr std::byte kZero{0};
   for (; next_fill_ < fills_.size() && fills_[next_fill_].step == number; ++next_fill_) {
-    // The fill comes after every recorded use of the bytes, and is recorded itself.
+    // The fill comes after every recorded use of the bytes. It is recorded itself, as a use that
+    // the step then follows: a fill comes before any other touch of its storage.
     const Buffer& storage = fills_[next_fill_].storage;
-    absl::StatusOr<Fence> filled = storage.FillAsync({&kZero, 1});
-    absl::Status status = filled.ok() ? Follow(queue, *filled) : filled.status();
-    if (!status.ok()) return Annotate(status, absl::StrCat("zeroing '", storage.name(), "'"));
+    if (absl::Status status = storage.FillAsync({&kZero, 1}).status(); !status.ok()) {
+      return Annotate(status, absl::StrCat("zeroing '", storage.name(), "'"));
+    }
   }
   return absl::OkStatus();
 }

@@ -114,8 +114,9 @@ class Execution {
   absl::Status Allocate(const Step& step);
   // Makes the queue wait for steps on other queues.
   absl::Status FollowSteps(uint32_t number, Queue& queue);
-  absl::Status FillFor(uint32_t number, Queue& queue);
-  // Makes the queue wait for uses from before the run.
+  // Zeroes what the plan says.
+  absl::Status FillFor(uint32_t number);
+  // Makes the queue wait for uses from before the run, and for fills.
   absl::Status FollowOthers(const Step& step, uint32_t queue);
   absl::Status FollowOthers(Storage& storage, uint32_t queue);
   // Records the step's uses, until what its queue holds now is over.

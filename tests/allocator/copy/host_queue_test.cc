@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -38,8 +39,15 @@ TEST(HostQueueTest, FencesAreThePointsWhereTheyWereRecorded) {
   const std::shared_ptr<HostQueue> queue = Make();
   EXPECT_TRUE(queue->Record()->IsReached());
   absl::Notification go;
-  auto held = std::make_shared<int>(1);
-  ASSERT_OK(queue->Enqueue([&go, held] {
+  std::atomic<bool> destroyed{false};
+  // A closure that takes its time to go.
+  const auto go_slowly = [&destroyed](int* held) {
+    absl::SleepFor(absl::Milliseconds(20));
+    delete held;
+    destroyed = true;
+  };
+  std::shared_ptr<int> held(new int(1), go_slowly);
+  ASSERT_OK(queue->Enqueue([&go, held = std::move(held)] {
     go.WaitForNotification();
     return absl::OkStatus();
   }));
@@ -49,7 +57,7 @@ TEST(HostQueueTest, FencesAreThePointsWhereTheyWereRecorded) {
   EXPECT_CODE(DeadlineExceeded, done->Wait(absl::ZeroDuration()));
   go.Notify();
   EXPECT_OK(done->Wait());
-  EXPECT_EQ(held.use_count(), 1) << "the closure outlives its fence";
+  EXPECT_TRUE(destroyed) << "the closure outlives its fence";
 }
 
 TEST(HostQueueTest, WaitsForFencesOfOthers) {
