@@ -36,6 +36,7 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   PlacedPlan placed;
   placed.arenas.resize(plan.arenas.size());
   placed.storages.reserve(plan.placements.size());
+  placed.reuse_edges = plan.reuse_edges;
   for (const Placement& p : plan.placements) {
     if (p.storage >= storages.size() || p.arena >= plan.arenas.size())
       return no_such("storage ", p.storage, " in arena ", p.arena);

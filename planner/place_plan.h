@@ -42,6 +42,7 @@ struct PlacedPlan {
   std::vector<PlacedFill> fills;           // by step
   std::vector<Buffer> arenas;              // in the order of Plan::arenas
   std::vector<StorageKeepAlive> storages;  // in the order of Plan::placements
+  std::vector<ReuseEdge> reuse_edges;      // Plan::reuse_edges, for executors of several queues
 };
 
 struct PlaceOptions {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/copy/host_queue.h"
+#include "tenure/allocator/copy/host_worker.h"
 #include "tenure/base/checked.h"
 #include "tenure/runtime/access.h"
 #include "tenure/runtime/buffer.h"
@@ -104,7 +104,7 @@ absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vecto
     one.unsealed = *std::move(unsealed);
   }
   // It may block: the thread of the queue is there to be waited with.
-  absl::StatusOr<Fence> done = HostQueue::Default().Submit(
+  absl::StatusOr<Fence> done = HostWorker::Default().Submit(
       std::move(after), deadline,
       [held = std::move(held), move, copy = ToCopyOptions(options, /*may_block=*/true)] {
         return RunAndWait(move, copy);

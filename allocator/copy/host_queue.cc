@@ -3,121 +3,147 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <algorithm>
 #include <atomic>
-#include <iterator>
-#include <list>
-#include <utility>
+#include <deque>
+#include <system_error>
 
-#include "absl/base/call_once.h"
-#include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace tenure {
-namespace {
 
-// How long one fence is waited for before the others are looked at again.
-constexpr absl::Duration kLook = absl::Milliseconds(1);
+// What the queue holds, and the timeline of it: entry number k is over at value k.
+class HostQueue::Work final : public Timeline {
+ public:
+  struct Entry {
+    Fence after;
+    std::function<absl::Status()> run;  // empty: the entry only waits
+  };
 
-// A forked child has a copy of the queue, maybe locked, but not its thread.
-std::atomic<HostQueue*> current_queue{nullptr};
-std::atomic<HostQueue*> parents_queue{nullptr};
+  void Add(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    entries_.push_back(std::move(entry));
+    ++given_;
+  }
 
-}  // namespace
+  uint64_t given() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return given_;
+  }
 
-HostQueue& HostQueue::Default() {
-  HostQueue* queue = current_queue.load(std::memory_order_acquire);
-  if (queue != nullptr) return *queue;
-  static absl::once_flag once;
-  absl::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] {
-      HostQueue* of_parent = current_queue.exchange(nullptr);
-      if (of_parent != nullptr) parents_queue.store(of_parent);
-    });
-  });
-  auto* fresh = new HostQueue(parents_queue.load());
-  if (current_queue.compare_exchange_strong(queue, fresh)) return *fresh;
-  delete fresh;
-  return *queue;
-}
+  // No more entries will come: Serve ends after those that there are.
+  void Close() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    closed_ = true;
+  }
 
-bool HostQueue::StartThread() {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return false;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // The thread's: runs the entries.
+  void Serve() ABSL_LOCKS_EXCLUDED(mutex_) {
+    Entry entry;
+    while (Take(&entry)) {
+      absl::Status status = Failed();
+      if (status.ok()) status = entry.after.Wait();
+      if (status.ok() && entry.run) status = entry.run();
+      // What the closure holds goes before anybody hears that the work is over, who may then
+      // destroy what the closure refers to.
+      entry = Entry();
+      absl::MutexLock lock(&mutex_);
+      const uint64_t value = reached_.load(std::memory_order_relaxed) + 1;
+      if (!status.ok() && failure_.ok()) {
+        failure_ = std::move(status);
+        failed_at_ = value;
+      }
+      reached_.store(value, std::memory_order_release);
+    }
+  }
+
+  uint64_t Reached() const override { return reached_.load(std::memory_order_acquire); }
+
+  absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_) {
+    auto over = [this, value] { return reached_.load(std::memory_order_relaxed) >= value; };
+    absl::MutexLock lock(&mutex_);
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&over), deadline)) {
+      return absl::DeadlineExceededError(
+          "the work of a host queue is not over yet; wait longer, or look at what it waits for");
+    }
+    return value >= failed_at_ ? failure_ : absl::OkStatus();
+  }
+
+  // Each value is reached, well or not.
+  absl::Status Failure() const override { return absl::OkStatus(); }
+
+ private:
+  // False when there are no entries and none will come.
+  bool Take(Entry* entry) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(
+        +[](Work* work) ABSL_SHARED_LOCKS_REQUIRED(work->mutex_) {
+          return work->closed_ || !work->entries_.empty();
+        },
+        this));
+    if (entries_.empty()) return false;
+    *entry = std::move(entries_.front());
+    entries_.pop_front();
+    return true;
+  }
+
+  absl::Status Failed() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return failure_;
+  }
+
+  mutable absl::Mutex mutex_;
+  std::deque<Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  uint64_t given_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<uint64_t> reached_{0};                           // written under mutex_
+  uint64_t failed_at_ ABSL_GUARDED_BY(mutex_) = ~uint64_t{0};  // the first entry that failed
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+};
+
+absl::StatusOr<std::shared_ptr<HostQueue>> HostQueue::Create() {
+  auto work = std::make_shared<Work>();
+  std::shared_ptr<HostQueue> queue(new HostQueue(work));
   // Signals of the embedding process are for its own threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  auto start = [](void* queue) -> void* { static_cast<HostQueue*>(queue)->Serve(); };
-  const int error = pthread_create(&thread, &attributes, start, this);
+  bool made = true;
+  try {
+    queue->thread_ = std::thread([work = std::move(work)] { work->Serve(); });
+  } catch (const std::system_error&) {
+    made = false;
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  return error == 0;
+  if (made) return queue;
+  return absl::ResourceExhaustedError(
+      "no thread can be made for a host queue; end some threads, or use fewer queues");
 }
 
-absl::StatusOr<Fence> HostQueue::Submit(std::vector<Fence> after, absl::Time deadline,
-                                        std::function<absl::Status()> work) {
-  auto completion = std::make_shared<Completion>();
-  Job job{std::move(after), deadline, std::move(work), completion};
-  absl::MutexLock lock(&mutex_);
-  if (!running_ && !StartThread()) {
-    return absl::ResourceExhaustedError(
-        "no thread can be made for work that has to wait; end some threads, or use the call that "
-        "waits");
-  }
-  running_ = true;
-  given_.push_back(std::move(job));
-  return Fence(std::move(completion), 1);
-}
-
-bool HostQueue::TryJob(Job& job) {
-  absl::Status status;
-  const auto over = [](const Fence& f) { return f.IsReached() || f.IsFailed(); };
-  if (std::all_of(job.after.begin(), job.after.end(), over)) {
-    for (const Fence& fence : job.after) {
-      status = fence.WaitUntil(absl::InfinitePast());
-      if (!status.ok()) break;
-    }
-    if (status.ok()) status = job.work();
-  } else if (job.deadline != absl::InfiniteFuture() && absl::Now() >= job.deadline) {
-    status = absl::DeadlineExceededError(absl::StrCat(
-        "waited in vain for earlier uses of the bytes; ",
-        std::count_if(job.after.begin(), job.after.end(), [&](auto& f) { return !over(f); }),
-        " are not over"));
+HostQueue::~HostQueue() {
+  work_->Close();
+  if (!thread_.joinable()) return;
+  if (thread_.get_id() == std::this_thread::get_id()) {
+    thread_.detach();
   } else {
-    return false;
+    thread_.join();
   }
-  // What the work holds is let go before anybody hears that it is done, who may then end the life
-  // of what it was made of.
-  job.work = nullptr;
-  job.completion->Finish(std::move(status));
-  return true;
 }
 
-void HostQueue::Serve() {
-  std::list<Job> waiting;
-  while (true) {
-    {
-      absl::MutexLock lock(&mutex_);
-      if (waiting.empty()) {
-        mutex_.Await(absl::Condition(
-            +[](std::vector<Job>* given) { return !given->empty(); }, &given_));
-      }
-      std::move(given_.begin(), given_.end(), std::back_inserter(waiting));
-      given_.clear();
-    }
-    // No lock while timelines are asked and work is done.
-    waiting.remove_if([](Job& job) { return TryJob(job); });
-    if (waiting.empty()) continue;
-    const Job& first = waiting.front();
-    for (const Fence& fence : first.after) {
-      if (fence.IsReached()) continue;
-      fence.WaitUntil(std::min(first.deadline, absl::Now() + kLook)).IgnoreError();
-      break;
-    }
-  }
+absl::Status HostQueue::Enqueue(std::function<absl::Status()> work) {
+  if (!work) return absl::InvalidArgumentError("a host queue was given an empty function");
+  work_->Add({.after = Fence(), .run = std::move(work)});
+  return absl::OkStatus();
 }
+
+absl::StatusOr<Fence> HostQueue::Record() { return Fence(work_, work_->given()); }
+
+absl::Status HostQueue::WaitFor(const Fence& fence) {
+  work_->Add({.after = fence, .run = {}});
+  return absl::OkStatus();
+}
+
+absl::Status HostQueue::Synchronize() { return Fence(work_, work_->given()).Wait(); }
 
 }  // namespace tenure

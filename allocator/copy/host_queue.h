@@ -1,75 +1,72 @@
-// HostQueue: host work that has to wait for fences, done by one thread of its own.
+// HostQueue: a Queue whose device is a thread of the host. It runs closures one after the other, in
+// the order in which they were given.
 //
-// Why: an asynchronous copy between host memories whose bytes a kernel still uses has nobody else
-// to do it. The thread starts with the first such copy; copies that need not wait never get here.
+// Why: a schedule that runs on the host is then launched like one that runs on a device. The caller
+// goes on at once, work on several queues runs at the same time, and fences order it.
 //
-// Work is done in the order in which it becomes ready, and of what is ready, in the order in which
-// it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
-// order by its fences (Buffer records every copy as a use).
-//
-//   given      a(after F)   b   c(after G)   d(after c)
-//   F late         .        b       c            d         a    -> time
+//   calls    Enqueue(a)   WaitFor(F)   Enqueue(b)   Record() -> fence
+//   thread   | a |        | waits for F |  | b |    ^ the fence is reached
 //
 // Example:
-//   ASSIGN_OR_RETURN(Fence done, HostQueue::Default().Submit({kernel}, absl::InfiniteFuture(),
-//                                                            [=] { return Copy(...); }));
+//   ASSIGN_OR_RETURN(std::shared_ptr<HostQueue> queue, HostQueue::Create());
+//   RETURN_IF_ERROR(queue->WaitFor(copy_is_done));
+//   RETURN_IF_ERROR(queue->Enqueue([=] { return Multiply(a, b, c); }));
+//   ASSIGN_OR_RETURN(Fence done, queue->Record());
 //
-// Cost: a lock and some allocations each; while something waits, the thread looks 1,000 times a
-// second.
-// Thread safety: thread-safe. Ownership: owns the work until it is done or given up, and destroys
-// it before the fence is reached. The thread is never joined: don't unload a library that contains
-// this. A forked child has a queue of its own, and none of its parent's work.
-// Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
-// fence that it was to follow (then it is not done), or DeadlineExceeded (nor then).
+// HostWorker (host_worker.h) is different: it has one thread for the whole process and runs what is
+// ready first.
+//
+// Cost: a thread for each queue. A lock and an allocation for each closure; some 10 us until a
+// thread that sleeps starts to work.
+// Thread safety: thread-safe. Closures may use the queue, but must not wait for work that comes
+// after them.
+// Ownership: owns the closures until they have run, and destroys each before its fence is reached.
+// The destructor waits for all work, and so for all fences that the work waits for. A closure that
+// shares the queue may be its last owner: the thread then ends without anybody waiting for it.
+// Errors: ResourceExhausted where no thread can be made. After a closure failed, or a fence that
+// the queue waited for, the queue runs nothing more: later closures are dropped, and their fences
+// and Synchronize give that error. Make another queue then. A forked child has none of its parent's
+// threads and must not use the parent's queues.
 
 #ifndef TENURE_ALLOCATOR_COPY_HOST_QUEUE_H_
 #define TENURE_ALLOCATOR_COPY_HOST_QUEUE_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
-#include <vector>
+#include <string_view>
+#include <thread>
+#include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "tenure/allocator/queue.h"
 #include "tenure/allocator/timeline/timeline.h"
 
 namespace tenure {
 
-class HostQueue {
+class HostQueue final : public Queue {
  public:
-  HostQueue(const HostQueue&) = delete;
-  HostQueue& operator=(const HostQueue&) = delete;
+  static absl::StatusOr<std::shared_ptr<HostQueue>> Create();
+  ~HostQueue() override;
 
-  // The process's own.
-  static HostQueue& Default();
+  // Runs `work` after all that was given before. InvalidArgument for an empty function.
+  absl::Status Enqueue(std::function<absl::Status()> work);
 
-  // Does `work` once all of `after` are reached, unless that takes until `deadline` or one of them
-  // ended with an error.
-  absl::StatusOr<Fence> Submit(std::vector<Fence> after, absl::Time deadline,
-                               std::function<absl::Status()> work) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::string_view driver() const override { return "host"; }
+  uint64_t native_handle() const override { return 0; }
+  absl::StatusOr<Fence> Record() override;
+  // Always: the thread waits.
+  bool CanWaitFor(const Fence&) const override { return true; }
+  absl::Status WaitFor(const Fence& fence) override;
+  absl::Status Synchronize() override;
 
  private:
-  struct Job {
-    std::vector<Fence> after;
-    absl::Time deadline;
-    std::function<absl::Status()> work;
-    std::shared_ptr<Completion> completion;
-  };
+  class Work;
+  explicit HostQueue(std::shared_ptr<Work> work) : work_(std::move(work)) {}
 
-  explicit HostQueue(HostQueue* abandoned) : abandoned_(abandoned) {}
-  bool StartThread();
-  [[noreturn]] void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Does the job, or gives it up, if it is time for one of them; false if it must wait.
-  static bool TryJob(Job& job);
-
-  [[maybe_unused]] HostQueue* const
-      abandoned_;  // the parent process's, kept reachable for leak checkers
-  absl::Mutex mutex_;
-  std::vector<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
-  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  const std::shared_ptr<Work> work_;  // shared with the thread and with fences
+  std::thread thread_;
 };
 
 }  // namespace tenure

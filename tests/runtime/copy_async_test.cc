@@ -10,7 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
-#include "tenure/allocator/copy/host_queue.h"
+#include "tenure/allocator/copy/host_worker.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/runtime/buffer.h"
@@ -258,10 +258,10 @@ TEST_F(CopyAsyncTest, FromManyThreads) {
   for (std::thread& thread : threads) thread.join();
 }
 
-TEST(HostQueue, ErrorsOfTheWorkAreTheFences) {
+TEST(HostWorker, ErrorsOfTheWorkAreTheFences) {
   auto gate = std::make_shared<HostTimeline>();
   auto held = std::make_shared<int>(1);
-  absl::StatusOr<Fence> done = HostQueue::Default().Submit(
+  absl::StatusOr<Fence> done = HostWorker::Default().Submit(
       {Fence(gate, 1)}, absl::InfiniteFuture(),
       [held] { return absl::DataLossError("what the work says, in a test"); });
   ASSERT_OK(done);
@@ -271,11 +271,11 @@ TEST(HostQueue, ErrorsOfTheWorkAreTheFences) {
   EXPECT_EQ(held.use_count(), 1);
 }
 
-TEST(HostQueue, NotDoneWhenWhatItFollowsFailed) {
+TEST(HostWorker, NotDoneWhenWhatItFollowsFailed) {
   auto before = std::make_shared<Completion>();
   std::atomic<bool> ran{false};
   absl::StatusOr<Fence> done =
-      HostQueue::Default().Submit({Fence(before, 1)}, absl::InfiniteFuture(), [&ran] {
+      HostWorker::Default().Submit({Fence(before, 1)}, absl::InfiniteFuture(), [&ran] {
         ran = true;
         return absl::OkStatus();
       });
@@ -287,10 +287,10 @@ TEST(HostQueue, NotDoneWhenWhatItFollowsFailed) {
 
 // ThreadSanitizer does not support threads made after a fork of a process with several.
 #if !defined(TENURE_TEST_TSAN)
-TEST(HostQueue, WorksInAForkedChild) {
+TEST(HostWorker, WorksInAForkedChild) {
   auto work = [] {
     absl::StatusOr<Fence> done =
-        HostQueue::Default().Submit({}, absl::InfiniteFuture(), [] { return absl::OkStatus(); });
+        HostWorker::Default().Submit({}, absl::InfiniteFuture(), [] { return absl::OkStatus(); });
     return done.ok() && done->Wait().ok();
   };
   EXPECT_TRUE(work());

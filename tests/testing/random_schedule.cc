@@ -230,6 +230,32 @@ std::vector<std::pair<uint32_t, bool>> OneByOne(uint32_t steps) {
   return events;
 }
 
+uint64_t DoReads(uint32_t number, const Step& step) {
+  uint64_t value = Mix(number + 1);
+  for (const Buffer& read : step.reads) {
+    for (uint8_t byte : BytesOf(read)) value = Mix(value + byte + 1);
+  }
+  return value;
+}
+
+void DoWrites(const Step& step, uint64_t value) {
+  for (size_t w = 0; w < step.writes.size(); ++w) {
+    const absl::Span<uint8_t> bytes = BytesOf(step.writes[w]);
+    for (size_t i = 0; i < bytes.size(); ++i)
+      bytes[i] = static_cast<uint8_t>(Mix(value + 1000 * w + i));
+  }
+}
+
+std::vector<std::vector<uint8_t>> ContentsOfKept(const Job& job) {
+  std::vector<std::vector<uint8_t>> contents;
+  for (const Buffer& kept : job.kept) {
+    if (kept.is_null()) continue;
+    const absl::Span<uint8_t> bytes = BytesOf(kept);
+    contents.emplace_back(bytes.begin(), bytes.end());
+  }
+  return contents;
+}
+
 Results Execute(const Job& job, const std::vector<std::pair<uint32_t, bool>>& events,
                 const std::vector<std::pair<uint32_t, Buffer>>& fills) {
   const auto& steps = job.schedule.steps();
@@ -237,30 +263,18 @@ Results Execute(const Job& job, const std::vector<std::pair<uint32_t, bool>>& ev
   results.read.resize(steps.size());
   for (const auto& [number, is_end] : events) {
     const Step& step = steps[number];
-    uint64_t& value = results.read[number];
-    if (!is_end) {
-      for (const auto& [at, storage] : fills) {
-        if (at != number || storage.size() == 0) continue;
-        const absl::Span<uint8_t> bytes = BytesOf(storage);
-        std::memset(bytes.data(), 0, bytes.size());
-      }
-      value = Mix(number + 1);
-      for (const Buffer& read : step.reads) {
-        for (uint8_t byte : BytesOf(read)) value = Mix(value + byte + 1);
-      }
+    if (is_end) {
+      DoWrites(step, results.read[number]);
       continue;
     }
-    for (size_t w = 0; w < step.writes.size(); ++w) {
-      const absl::Span<uint8_t> bytes = BytesOf(step.writes[w]);
-      for (size_t i = 0; i < bytes.size(); ++i)
-        bytes[i] = static_cast<uint8_t>(Mix(value + 1000 * w + i));
+    for (const auto& [at, storage] : fills) {
+      if (at != number || storage.size() == 0) continue;
+      const absl::Span<uint8_t> bytes = BytesOf(storage);
+      std::memset(bytes.data(), 0, bytes.size());
     }
+    results.read[number] = DoReads(number, step);
   }
-  for (const Buffer& kept : job.kept) {
-    if (kept.is_null()) continue;
-    const absl::Span<uint8_t> bytes = BytesOf(kept);
-    results.end.emplace_back(bytes.begin(), bytes.end());
-  }
+  results.end = ContentsOfKept(job);
   return results;
 }
 

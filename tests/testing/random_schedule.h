@@ -87,6 +87,13 @@ struct Results {
   friend bool operator==(const Results&, const Results&) = default;
 };
 
+// What a step computes: a number from what it reads, and then what it writes from that number.
+uint64_t DoReads(uint32_t number, const Step& step);
+void DoWrites(const Step& step, uint64_t value);
+
+// What inputs and outputs hold.
+std::vector<std::vector<uint8_t>> ContentsOfKept(const Job& job);
+
 // `fills`: storages (whole) to zero before a step.
 Results Execute(const Job& job, const std::vector<std::pair<uint32_t, bool>>& events,
                 const std::vector<std::pair<uint32_t, Buffer>>& fills);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace_run/trace_job.h"
@@ -27,31 +28,31 @@ absl::StatusOr<absl::Span<uint8_t>> WriteSpan(const Buffer& buffer) {
   return absl::MakeSpan(static_cast<uint8_t*>(*pointer), buffer.size());
 }
 
-// Ops on the bytes where they lie.
+// Runs ops on the bytes where they lie, on a thread of its own.
 class HostExecutor final : public Executor {
  public:
-  HostExecutor(const Trace& trace, int threads)
-      : trace_(trace), threads_(threads), chain_(trace.ops.size()) {}
+  HostExecutor(const Trace& trace, int threads, std::shared_ptr<HostQueue> queue)
+      : trace_(trace), threads_(threads), chain_(trace.ops.size()), queue_(std::move(queue)) {}
+
+  ~HostExecutor() override { queue_->Synchronize().IgnoreError(); }
 
   std::string_view name() const override { return "host"; }
   bool ReadsMappedFiles() const override { return true; }
+  std::shared_ptr<Queue> queue() const override { return queue_; }
+  // An op uses all threads, so nothing is gained by running ahead, and memory comes back sooner.
+  uint32_t max_steps_ahead() const override { return 0; }
 
-  absl::Status Zero(const Buffer& storage) override {
-    const std::byte zero{0};
-    return storage.Fill({&zero, 1});
-  }
-
-  absl::Status RunOp(uint32_t number, const Step& step) override {
-    const TraceOp& op = trace_.ops[number];
+  absl::Status Launch(const StepContext& step) override {
+    const TraceOp& op = trace_.ops[step.number];
     std::vector<absl::Span<const uint8_t>> reads;
     std::vector<KernelWrite> writes;
-    for (size_t i = 0; i < step.reads.size(); ++i) {
-      absl::StatusOr<absl::Span<const uint8_t>> span = ReadSpan(step.reads[i]);
+    for (size_t i = 0; i < op.reads.size(); ++i) {
+      absl::StatusOr<absl::Span<const uint8_t>> span = ReadSpan(step.step.reads[i]);
       if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace_, op.reads[i]));
       reads.push_back(*span);
     }
-    for (size_t i = 0; i < step.writes.size(); ++i) {
-      absl::StatusOr<absl::Span<uint8_t>> span = WriteSpan(step.writes[i]);
+    for (size_t i = 0; i < op.writes.size(); ++i) {
+      absl::StatusOr<absl::Span<uint8_t>> span = WriteSpan(step.step.writes[i]);
       if (!span.ok()) return Annotate(span.status(), DescribeTraceBuffer(trace_, op.writes[i]));
       const TraceBuffer& b = trace_.buffers[op.writes[i]];
       KernelWrite write;
@@ -63,15 +64,22 @@ class HostExecutor final : public Executor {
       }
       writes.push_back(write);
     }
-    return RunReferenceOp(number, reads, writes, threads_, &chain_[number]);
+    return queue_->Enqueue(
+        [this, number = step.number, reads = std::move(reads), writes = std::move(writes)] {
+          return RunReferenceOp(number, reads, writes, threads_, &chain_[number]);
+        });
   }
 
-  absl::StatusOr<ReadChain> Finish() override { return std::move(chain_); }
+  absl::StatusOr<ReadChain> Finish() override {
+    if (absl::Status status = queue_->Synchronize(); !status.ok()) return status;
+    return std::move(chain_);
+  }
 
  private:
   const Trace& trace_;
   const int threads_;
   ReadChain chain_;
+  const std::shared_ptr<HostQueue> queue_;
 };
 
 bool IsCuda(const Allocator& allocator) {
@@ -98,7 +106,9 @@ absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Alloc
                                                        int threads) {
   if (absl::Status status = CheckCanRun(allocator); !status.ok()) return status;
   if (IsCuda(allocator)) return MakeCudaExecutor(trace, allocator);
-  return std::make_unique<HostExecutor>(trace, threads);
+  absl::StatusOr<std::shared_ptr<HostQueue>> queue = HostQueue::Create();
+  if (!queue.ok()) return queue.status();
+  return std::make_unique<HostExecutor>(trace, threads, *std::move(queue));
 }
 
 }  // namespace tenure::cli

@@ -1,31 +1,32 @@
-// Executor: who runs the ops of a recorded schedule, and where.
+// Executor: launches the ops of a recorded schedule on the queue of the host or of a device.
 //
-// The host's runs each op on host memory before it returns. CUDA's queues each op on a stream of
-// the space's device and says so with Buffer::RecordUse, as a compiler's scheduler does: the host
-// runs ahead, and what a step drops is freed behind the kernels that still use it.
+// Execution (planner/execution/execution.h) allocates, orders, zeroes and records uses. An executor
+// gives the kernels of one op to its queue. The host's queue is a thread. CUDA's is a stream: the
+// host runs ahead, and what a step drops is freed behind the kernels that still use it.
 //
 //   ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor, MakeExecutor(trace, allocator, threads));
-//   for each op: RETURN_IF_ERROR(executor->RunOp(op, step));
+//   ASSIGN_OR_RETURN(Execution execution, Execution::Create(..., {executor->queue()}));
+//   RETURN_IF_ERROR(execution.Run([&](const StepContext& op) { return executor->Launch(op); }));
+//   RETURN_IF_ERROR(execution.Wait());
 //   ASSIGN_OR_RETURN(ReadChain chain, executor->Finish());
 //
 // Thread safety: single-threaded. Ownership: borrows the trace; shares what it needs of the space.
-// An executor that goes waits for what it has queued. Errors: what buffers give, after the op's
-// buffer; Unimplemented where nobody can run ops in a space.
+// The destructor waits for all ops that were launched. Errors: those of the driver and of the
+// kernel; Unimplemented for a space that no executor can run ops in.
 
 #ifndef TENURE_TOOLS_TRACE_RUN_EXECUTOR_H_
 #define TENURE_TOOLS_TRACE_RUN_EXECUTOR_H_
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
-#include "tenure/planner/schedule.h"
-#include "tenure/runtime/buffer.h"
+#include "tenure/allocator/queue.h"
+#include "tenure/planner/execution/execution.h"
 #include "tenure/tools/trace/trace.h"
 
 namespace tenure::cli {
@@ -37,19 +38,21 @@ class Executor {
  public:
   virtual ~Executor() = default;
 
-  // What ran the ops: "host", or the name of a device.
+  // What runs the ops: "host", or the name of a device.
   virtual std::string_view name() const = 0;
   // Whether ops can read buffers that are mapped from a file.
   virtual bool ReadsMappedFiles() const = 0;
-  // Before the next op, in its order.
-  virtual absl::Status Zero(const Buffer& storage) = 0;
-  // `step` is the op's, and may be dropped afterwards.
-  virtual absl::Status RunOp(uint32_t op, const Step& step) = 0;
-  // Waits until all ops are done.
+  // The queue that all ops are launched on.
+  virtual std::shared_ptr<Queue> queue() const = 0;
+  // ExecutionOptions::max_steps_ahead.
+  virtual uint32_t max_steps_ahead() const = 0;
+  // Gives the op to the queue. Steps have the numbers of the trace's ops.
+  virtual absl::Status Launch(const StepContext& op) = 0;
+  // Waits until all ops are over.
   virtual absl::StatusOr<ReadChain> Finish() = 0;
 };
 
-// Unimplemented, and what to do instead, where there is no executor for the space.
+// Unimplemented, and what to do instead, if there is no executor for the space.
 absl::Status CheckCanRun(const Allocator& allocator);
 
 // The one for the allocator's space. `threads` are the host's.

@@ -83,24 +83,21 @@ absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, Wei
     if (!p.ok()) return p.status();
     placed = *std::move(p);
   }
-  std::vector<Step> steps = job->schedule.TakeSteps();
+  // A storage that is not placed goes with the last step that holds it.
+  absl::StatusOr<Execution> execution =
+      Execution::Create(std::move(job->schedule), placed, {(*executor)->queue()},
+                        {.max_steps_ahead = (*executor)->max_steps_ahead(), .release_steps = true});
+  if (!execution.ok()) return execution.status();
   result.executor = (*executor)->name();
-  size_t fill = 0;
   const absl::Time start = absl::Now();
-  for (uint32_t number = 0; number < trace.ops.size(); ++number) {
-    const std::string where = absl::StrCat("op ", number, " ('", trace.ops[number].name, "')");
-    for (; fill < placed.fills.size() && placed.fills[fill].step == number; ++fill) {
-      if (absl::Status status = (*executor)->Zero(placed.fills[fill].storage); !status.ok()) {
-        return Annotate(status, where);
-      }
-    }
-    if (absl::Status status = (*executor)->RunOp(number, steps[number]); !status.ok()) {
-      return Annotate(status, where);
-    }
-    // A storage that is not placed goes with the last step that holds it.
-    steps[number] = Step();
-    if (options.progress) options.progress(number + 1, trace.ops.size());
-  }
+  const size_t ops = trace.ops.size();
+  absl::Status ran = execution->Run([&](const StepContext& op) {
+    if (options.progress) options.progress(op.number, ops);
+    return (*executor)->Launch(op);
+  });
+  if (ran.ok()) ran = execution->Wait();
+  if (!ran.ok()) return ran;
+  if (options.progress) options.progress(ops, ops);
   absl::StatusOr<ReadChain> chain = (*executor)->Finish();
   if (!chain.ok()) return chain.status();
   result.read_chain = *std::move(chain);

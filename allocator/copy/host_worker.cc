@@ -1,0 +1,123 @@
+#include "tenure/allocator/copy/host_worker.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <iterator>
+#include <list>
+#include <utility>
+
+#include "absl/base/call_once.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace tenure {
+namespace {
+
+// How long one fence is waited for before the others are looked at again.
+constexpr absl::Duration kLook = absl::Milliseconds(1);
+
+// A forked child has a copy of the worker, maybe locked, but not its thread.
+std::atomic<HostWorker*> current_worker{nullptr};
+std::atomic<HostWorker*> parents_worker{nullptr};
+
+}  // namespace
+
+HostWorker& HostWorker::Default() {
+  HostWorker* worker = current_worker.load(std::memory_order_acquire);
+  if (worker != nullptr) return *worker;
+  static absl::once_flag once;
+  absl::call_once(once, [] {
+    pthread_atfork(nullptr, nullptr, [] {
+      HostWorker* of_parent = current_worker.exchange(nullptr);
+      if (of_parent != nullptr) parents_worker.store(of_parent);
+    });
+  });
+  auto* fresh = new HostWorker(parents_worker.load());
+  if (current_worker.compare_exchange_strong(worker, fresh)) return *fresh;
+  delete fresh;
+  return *worker;
+}
+
+bool HostWorker::StartThread() {
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  // Signals of the embedding process are for its own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t thread;
+  auto start = [](void* worker) -> void* { static_cast<HostWorker*>(worker)->Serve(); };
+  const int error = pthread_create(&thread, &attributes, start, this);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  return error == 0;
+}
+
+absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time deadline,
+                                         std::function<absl::Status()> work) {
+  auto completion = std::make_shared<Completion>();
+  Job job{std::move(after), deadline, std::move(work), completion};
+  absl::MutexLock lock(&mutex_);
+  if (!running_ && !StartThread()) {
+    return absl::ResourceExhaustedError(
+        "no thread can be made for work that has to wait; end some threads, or use the call that "
+        "waits");
+  }
+  running_ = true;
+  given_.push_back(std::move(job));
+  return Fence(std::move(completion), 1);
+}
+
+bool HostWorker::TryJob(Job& job) {
+  absl::Status status;
+  const auto over = [](const Fence& f) { return f.IsReached() || f.IsFailed(); };
+  if (std::all_of(job.after.begin(), job.after.end(), over)) {
+    for (const Fence& fence : job.after) {
+      status = fence.WaitUntil(absl::InfinitePast());
+      if (!status.ok()) break;
+    }
+    if (status.ok()) status = job.work();
+  } else if (job.deadline != absl::InfiniteFuture() && absl::Now() >= job.deadline) {
+    status = absl::DeadlineExceededError(absl::StrCat(
+        "waited in vain for earlier uses of the bytes; ",
+        std::count_if(job.after.begin(), job.after.end(), [&](auto& f) { return !over(f); }),
+        " are not over"));
+  } else {
+    return false;
+  }
+  // What the work holds is let go before anybody hears that it is done, who may then end the life
+  // of what it was made of.
+  job.work = nullptr;
+  job.completion->Finish(std::move(status));
+  return true;
+}
+
+void HostWorker::Serve() {
+  std::list<Job> waiting;
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (waiting.empty()) {
+        mutex_.Await(absl::Condition(
+            +[](std::vector<Job>* given) { return !given->empty(); }, &given_));
+      }
+      std::move(given_.begin(), given_.end(), std::back_inserter(waiting));
+      given_.clear();
+    }
+    // No lock while timelines are asked and work is done.
+    waiting.remove_if([](Job& job) { return TryJob(job); });
+    if (waiting.empty()) continue;
+    const Job& first = waiting.front();
+    for (const Fence& fence : first.after) {
+      if (fence.IsReached()) continue;
+      fence.WaitUntil(std::min(first.deadline, absl::Now() + kLook)).IgnoreError();
+      break;
+    }
+  }
+}
+
+}  // namespace tenure

@@ -1,0 +1,77 @@
+// HostWorker: host work that has to wait for fences, done by one thread of its own.
+//
+// Why: an asynchronous copy between host memories whose bytes a kernel still uses has nobody else
+// to do it. The thread starts with the first such copy; copies that need not wait never get here.
+//
+// Work is done in the order in which it becomes ready, and of what is ready, in the order in which
+// it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
+// order by its fences (Buffer records every copy as a use).
+//
+//   given      a(after F)   b   c(after G)   d(after c)
+//   F late         .        b       c            d         a    -> time
+//
+// Example:
+//   ASSIGN_OR_RETURN(Fence done, HostWorker::Default().Submit({kernel}, absl::InfiniteFuture(),
+//                                                            [=] { return Copy(...); }));
+//
+// Cost: a lock and some allocations each; while something waits, the thread looks 1,000 times a
+// second.
+// Thread safety: thread-safe. Ownership: owns the work until it is done or given up, and destroys
+// it before the fence is reached. The thread is never joined: don't unload a library that contains
+// this. A forked child has a worker of its own, and none of its parent's work.
+// Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
+// fence that it was to follow (then it is not done), or DeadlineExceeded (nor then).
+
+#ifndef TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
+#define TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/timeline/timeline.h"
+
+namespace tenure {
+
+class HostWorker {
+ public:
+  HostWorker(const HostWorker&) = delete;
+  HostWorker& operator=(const HostWorker&) = delete;
+
+  // The process's own.
+  static HostWorker& Default();
+
+  // Does `work` once all of `after` are reached, unless that takes until `deadline` or one of them
+  // ended with an error.
+  absl::StatusOr<Fence> Submit(std::vector<Fence> after, absl::Time deadline,
+                               std::function<absl::Status()> work) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  struct Job {
+    std::vector<Fence> after;
+    absl::Time deadline;
+    std::function<absl::Status()> work;
+    std::shared_ptr<Completion> completion;
+  };
+
+  explicit HostWorker(HostWorker* abandoned) : abandoned_(abandoned) {}
+  bool StartThread();
+  [[noreturn]] void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Does the job, or gives it up, if it is time for one of them; false if it must wait.
+  static bool TryJob(Job& job);
+
+  [[maybe_unused]] HostWorker* const
+      abandoned_;  // the parent process's, kept reachable for leak checkers
+  absl::Mutex mutex_;
+  std::vector<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_ALLOCATOR_COPY_HOST_WORKER_H_

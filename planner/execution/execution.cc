@@ -1,0 +1,269 @@
+#include "tenure/planner/execution/execution.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+
+namespace tenure {
+namespace {
+
+absl::Status Annotate(const absl::Status& status, std::string_view where) {
+  return status.ok() ? status
+                     : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
+}
+
+std::string NameOf(uint32_t number, const Step& step) {
+  return step.name.empty() ? absl::StrCat("step ", number)
+                           : absl::StrCat("step ", number, " ('", step.name, "')");
+}
+
+// What is given to the queue from now on comes after `fence`.
+absl::Status Follow(Queue& queue, const Fence& fence) {
+  return queue.CanWaitFor(fence) ? queue.WaitFor(fence) : fence.Wait();
+}
+
+// Numbers the queues, as one may stand for several lanes, and finds that of each step.
+absl::StatusOr<std::vector<uint32_t>> QueuesOfSteps(
+    const std::vector<Step>& steps, const std::vector<std::shared_ptr<Queue>>& lanes,
+    std::vector<std::shared_ptr<Queue>>& queues) {
+  std::vector<uint32_t> queue_of_lane;
+  for (const std::shared_ptr<Queue>& queue : lanes) {
+    if (queue == nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the queue of lane ", queue_of_lane.size(), " is null"));
+    }
+    const auto found = std::find(queues.begin(), queues.end(), queue);
+    queue_of_lane.push_back(static_cast<uint32_t>(found - queues.begin()));
+    if (found == queues.end()) queues.push_back(queue);
+  }
+  std::vector<uint32_t> queue_of_step;
+  queue_of_step.reserve(steps.size());
+  for (uint32_t s = 0; s < steps.size(); ++s) {
+    if (steps[s].lane >= queue_of_lane.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          NameOf(s, steps[s]), " is of lane ", steps[s].lane, ", but queues were given for ",
+          queue_of_lane.size(), " lanes; one queue may be given for several lanes"));
+    }
+    queue_of_step.push_back(queue_of_lane[steps[s].lane]);
+  }
+  return queue_of_step;
+}
+
+absl::Status CheckPlaced(const PlacedPlan& placed, size_t steps) {
+  for (const PlacedFill& fill : placed.fills) {
+    if (fill.step >= steps || fill.storage.is_null()) {
+      return absl::InvalidArgumentError(absl::StrCat("the placed plan fills a storage at step ",
+                                                     fill.step, ", but there are ", steps,
+                                                     " steps; place the plan of this schedule"));
+    }
+  }
+  for (const ReuseEdge& edge : placed.reuse_edges) {
+    if (edge.before >= edge.after || edge.after >= steps) {
+      return absl::InvalidArgumentError(absl::StrCat("the placed plan has a reuse edge from step ",
+                                                     edge.before, " to ", edge.after, " of ", steps,
+                                                     " steps; place the plan of this schedule"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Execution> Execution::Create(Schedule schedule, const PlacedPlan& placed,
+                                            std::vector<std::shared_ptr<Queue>> queues,
+                                            const ExecutionOptions& options) {
+  std::vector<Step> steps = schedule.TakeSteps();
+  if (absl::Status status = CheckPlaced(placed, steps.size()); !status.ok()) return status;
+  std::vector<std::shared_ptr<Queue>> distinct;
+  absl::StatusOr<std::vector<uint32_t>> queue_of_step = QueuesOfSteps(steps, queues, distinct);
+  if (!queue_of_step.ok()) return queue_of_step.status();
+  return Execution(std::move(steps), schedule.order(), placed, std::move(distinct),
+                   *std::move(queue_of_step), options);
+}
+
+Execution::Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan& placed,
+                     std::vector<std::shared_ptr<Queue>> queues,
+                     std::vector<uint32_t> queue_of_step, const ExecutionOptions& options)
+    : options_(options),
+      steps_(std::move(steps)),
+      fills_(placed.fills),
+      arenas_(placed.arenas),
+      queues_(std::move(queues)),
+      queue_of_step_(std::move(queue_of_step)),
+      waits_(steps_, order, placed.reuse_edges, queue_of_step_) {
+  std::stable_sort(fills_.begin(), fills_.end(),
+                   [](const PlacedFill& a, const PlacedFill& b) { return a.step < b.step; });
+  for (const Step& step : steps_) {
+    for (const Buffer& buffer : step.writes) written_.insert(buffer.storage_id());
+  }
+}
+
+absl::Status Execution::Run(Launch launch) {
+  if (absl::Status status = BeginRun(); !status.ok()) return status;
+  for (uint32_t number = 0; number < steps_.size(); ++number) {
+    if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
+      return AtStep(number, absl::CancelledError("cancelled before it was launched"));
+    }
+    if (absl::Status status = RunStep(number, launch); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::BeginRun() {
+  if (released_) {
+    return absl::FailedPreconditionError(
+        "the first run has released the steps; make an execution for each run, or leave "
+        "ExecutionOptions::release_steps out");
+  }
+  released_ = options_.release_steps;
+  next_fill_ = 0;
+  ends_.assign(steps_.size(), Fence());
+  followed_.assign(queues_.size(), {});
+  starts_.clear();
+  for (const std::shared_ptr<Queue>& queue : queues_) {
+    absl::StatusOr<Fence> start = queue->Record();
+    if (!start.ok()) return Annotate(start.status(), "before the first step");
+    starts_.push_back(*std::move(start));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::RunStep(uint32_t number, Launch launch) {
+  Step& step = steps_[number];
+  const uint32_t queue_number = queue_of_step_[number];
+  Queue& queue = *queues_[queue_number];
+  absl::Status status = Allocate(step);
+  if (status.ok()) status = FollowSteps(number, queue);
+  if (status.ok()) status = FillFor(number);
+  if (status.ok()) status = FollowOthers(step, queue_number);
+  if (!status.ok()) return AtStep(number, status);
+  status = launch({.number = number, .step = step, .queue = queue});
+  // After an error too: part of the step may be under way.
+  status.Update(RecordUses(number, queue));
+  if (!status.ok()) return AtStep(number, status);
+  if (options_.release_steps) {
+    step.reads.clear();
+    step.writes.clear();
+  }
+  while (launched_.size() > options_.max_steps_ahead) {
+    status = WaitForOldest(absl::InfiniteFuture());
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::Allocate(const Step& step) {
+  for (const auto& [buffers, role] :
+       {std::pair(&step.reads, "read "), std::pair(&step.writes, "write ")}) {
+    for (size_t i = 0; i < buffers->size(); ++i) {
+      const Buffer& buffer = (*buffers)[i];
+      absl::Status status = buffer.EnsureAllocated();
+      // What launched steps have released comes back when they are over.
+      while (absl::IsResourceExhausted(status) && !launched_.empty()) {
+        if (absl::Status s = WaitForOldest(absl::InfiniteFuture()); !s.ok()) {
+          return Annotate(s, "waiting for memory that earlier steps use");
+        }
+        status = buffer.EnsureAllocated();
+      }
+      if (!status.ok()) return Annotate(status, absl::StrCat(role, i, " '", buffer.name(), "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::FollowSteps(uint32_t number, Queue& queue) {
+  for (uint32_t before : waits_.Of(number)) {
+    if (absl::Status status = Follow(queue, ends_[before]); !status.ok()) {
+      return Annotate(status, absl::StrCat("waiting for ", NameOf(before, steps_[before])));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::FillFor(uint32_t number) {
+  constexpr std::byte kZero{0};
+  for (; next_fill_ < fills_.size() && fills_[next_fill_].step == number; ++next_fill_) {
+    // The fill comes after every recorded use of the bytes. It is recorded itself, as a use that
+    // the step then follows: a fill comes before any other touch of its storage.
+    const Buffer& storage = fills_[next_fill_].storage;
+    if (absl::Status status = storage.FillAsync({&kZero, 1}).status(); !status.ok()) {
+      return Annotate(status, absl::StrCat("zeroing '", storage.name(), "'"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::FollowOthers(const Step& step, uint32_t queue) {
+  for (const std::vector<Buffer>* buffers : {&step.reads, &step.writes}) {
+    for (const Buffer& buffer : *buffers) {
+      if (!followed_[queue].insert(buffer.storage_id()).second) continue;
+      if (absl::Status status = FollowOthers(*buffer.storage(), queue); !status.ok()) {
+        return Annotate(status, absl::StrCat("waiting for earlier uses of '", buffer.name(), "'"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::FollowOthers(Storage& storage, uint32_t queue) {
+  const Access access = written_.contains(storage.id()) ? Access::kWrite : Access::kRead;
+  for (const Fence& fence : storage.ConflictingUses(0, storage.size_bytes(), access)) {
+    const auto of = std::find_if(starts_.begin(), starts_.end(), [&](const Fence& start) {
+      return start.timeline() == fence.timeline();
+    });
+    if (of != starts_.end()) {
+      // The queue's own work is in order, and that of this run is ordered by waits_.
+      if (of - starts_.begin() == queue || fence.value() > of->value()) continue;
+    }
+    if (absl::Status status = Follow(*queues_[queue], fence); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Execution::RecordUses(uint32_t number, Queue& queue) {
+  const Step& step = steps_[number];
+  absl::StatusOr<Fence> done = queue.Record();
+  if (!done.ok()) {
+    // Nothing guards what the queue holds, so it has to be over before anything is freed.
+    queue.Synchronize().IgnoreError();
+    return done.status();
+  }
+  launched_.push_back({number, *done});
+  if (waits_.IsWaitedFor(number)) ends_[number] = *done;
+  absl::Status status;
+  for (const Buffer& buffer : step.reads) status.Update(buffer.RecordUse(Access::kRead, *done));
+  for (const Buffer& buffer : step.writes) status.Update(buffer.RecordUse(Access::kWrite, *done));
+  return status;
+}
+
+absl::Status Execution::WaitForOldest(absl::Time deadline) {
+  const Launched oldest = launched_.front();
+  absl::Status status = oldest.done.WaitUntil(deadline);
+  if (status.ok() || !absl::IsDeadlineExceeded(status) || oldest.done.IsReached()) {
+    launched_.pop_front();
+  }
+  return AtStep(oldest.step, status);
+}
+
+absl::Status Execution::Wait(absl::Duration timeout) {
+  const absl::Time deadline =
+      timeout == absl::InfiniteDuration() ? absl::InfiniteFuture() : absl::Now() + timeout;
+  absl::Status first;
+  while (!launched_.empty()) {
+    const size_t before = launched_.size();
+    first.Update(WaitForOldest(deadline));
+    if (launched_.size() == before) break;
+  }
+  return first;
+}
+
+absl::Status Execution::AtStep(uint32_t number, const absl::Status& status) const {
+  return Annotate(status, NameOf(number, steps_[number]));
+}
+
+}  // namespace tenure

@@ -1,0 +1,147 @@
+// Execution: runs the steps of a schedule on queues, in the order that its plan relies on.
+//
+// Why: a plan gives the same bytes to several storages, one after the other. On several queues only
+// waits keep those apart, and the bytes of a step must not be freed or read while its queue still
+// has the work. Execution makes the waits, zeroes what the plan says, and records the uses. The
+// caller says how one step is launched.
+//
+//   queue 0   | 0: write a | fence |            | 2: write b, in the bytes of a | fence |
+//                             \ dependency     / reuse edge
+//   queue 1                    | 1: read a | fence |
+//
+// Example:
+//   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule, {.fill_zeroed = true}));
+//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
+//   ASSIGN_OR_RETURN(Execution execution,  // lane 0 runs on `compute`, lane 1 on `copies`
+//                    Execution::Create(std::move(schedule), placed, {compute, copies}));
+//   RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
+//     return LaunchKernel(at.step, at.queue);  // gives its work to at.queue and returns
+//   }));
+//   RETURN_IF_ERROR(execution.Wait());         // or read an output, which waits for what it needs
+//
+// What is ordered: in total order, steps that touch the same bytes of one storage, and the plan's
+// reuse edges; with dependencies, Step::after. What was recorded of a storage before the run (a
+// copy into an input, an earlier run) comes before the first step of each queue that touches the
+// storage. Queues wait for each other on the device, and the host waits only where
+// Queue::CanWaitFor says no.
+//
+// Cost: a fence for each step, with which all uses of the step are recorded, and a wait for each
+// order that crosses queues and that no other wait implies. Create is linear in what the steps
+// touch.
+// Thread safety: thread-compatible. While Run is under way nobody else may use the storages of the
+// schedule; afterwards everybody may, as uses are recorded.
+// Ownership: owns the steps and so their handles; shares the queues and the arenas. Destroying it
+// waits for nothing: what is under way is guarded by fences.
+// Errors: InvalidArgument where lanes, fills or edges do not fit the schedule or the queues. Run
+// and Wait give the first error, which names the step, as "step 3 ('matmul'): ...". After an error
+// nothing more is launched; what is under way goes on, guarded by its fences, and Wait waits for
+// it.
+
+#ifndef TENURE_PLANNER_EXECUTION_EXECUTION_H_
+#define TENURE_PLANNER_EXECUTION_EXECUTION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/queue.h"
+#include "tenure/planner/execution/step_waits.h"
+#include "tenure/planner/place_plan.h"
+#include "tenure/planner/schedule.h"
+
+namespace tenure {
+
+struct ExecutionOptions {
+  // How many steps may be launched and not over. More let the host run further ahead of the
+  // queues; fewer let memory that steps have released come back sooner. 0: each step is over before
+  // the next is launched.
+  uint32_t max_steps_ahead = 128;
+  // Drop the handles of each step once it is launched, so that a storage that is not placed is
+  // freed after its last step. There can be one run then.
+  bool release_steps = false;
+  // Run ends with Cancelled before the next step when this is true. Borrowed; may be null.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// What a launch is given. The buffers of the step are allocated, and the queue is behind all that
+// the step has to come after.
+struct StepContext {
+  uint32_t number;
+  const Step& step;
+  Queue& queue;
+};
+
+class Execution {
+ public:
+  // Gives the step's work to its queue and returns. Work that is given to something else must be
+  // made part of the queue by Queue::WaitFor, as the uses of the step are recorded until what the
+  // queue holds then is over.
+  using Launch = absl::FunctionRef<absl::Status(const StepContext&)>;
+
+  // Steps of lane i run on queues[i]; one queue may stand for several lanes. `placed`: of the same
+  // schedule; an empty one if the schedule is not planned.
+  static absl::StatusOr<Execution> Create(Schedule schedule, const PlacedPlan& placed,
+                                          std::vector<std::shared_ptr<Queue>> queues,
+                                          const ExecutionOptions& options = {});
+
+  // Launches every step, in the order of the schedule. It can be called again, also while earlier
+  // runs are under way: the queues keep the runs in order. An out-of-memory error is reported only
+  // when everything launched is over and memory is still missing.
+  absl::Status Run(Launch launch);
+
+  // Waits until every step that was launched is over. DeadlineExceeded names one that is not.
+  absl::Status Wait(absl::Duration timeout = absl::InfiniteDuration());
+
+ private:
+  struct Launched {
+    uint32_t step;
+    Fence done;
+  };
+
+  Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan& placed,
+            std::vector<std::shared_ptr<Queue>> queues, std::vector<uint32_t> queue_of_step,
+            const ExecutionOptions& options);
+  absl::Status BeginRun();
+  absl::Status RunStep(uint32_t number, Launch launch);
+  // Allocates the step's buffers. Waits for launched steps where memory is missing.
+  absl::Status Allocate(const Step& step);
+  // Makes the queue wait for steps on other queues.
+  absl::Status FollowSteps(uint32_t number, Queue& queue);
+  // Zeroes what the plan says.
+  absl::Status FillFor(uint32_t number);
+  // Makes the queue wait for uses from before the run, and for fills.
+  absl::Status FollowOthers(const Step& step, uint32_t queue);
+  absl::Status FollowOthers(Storage& storage, uint32_t queue);
+  // Records the step's uses, until what its queue holds now is over.
+  absl::Status RecordUses(uint32_t number, Queue& queue);
+  absl::Status WaitForOldest(absl::Time deadline);
+  absl::Status AtStep(uint32_t number, const absl::Status& status) const;
+
+  ExecutionOptions options_;
+  std::vector<Step> steps_;
+  std::vector<PlacedFill> fills_;  // by step
+  std::vector<Buffer> arenas_;     // kept
+  std::vector<std::shared_ptr<Queue>> queues_;
+  std::vector<uint32_t> queue_of_step_;
+  StepWaits waits_;
+  absl::flat_hash_set<StorageId> written_;
+  std::deque<Launched> launched_;  // and maybe not over, of all runs
+
+  // Of the current run.
+  bool released_ = false;
+  std::vector<Fence> starts_;                             // of each queue
+  std::vector<Fence> ends_;                               // of each step that others wait for
+  std::vector<absl::flat_hash_set<StorageId>> followed_;  // of each queue
+  size_t next_fill_ = 0;
+};
+
+}  // namespace tenure
+
+#endif  // TENURE_PLANNER_EXECUTION_EXECUTION_H_
