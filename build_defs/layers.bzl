@@ -41,7 +41,7 @@ LAYERS = {
         "apart": True,
     },
     "builtin": {
-        "places": ["allocator/builtin", "allocator/registry"],
+        "places": ["allocator/builtin", "allocator/registry", "allocator/registry_without_drivers"],
         "uses": ["base", "contracts", "parts", "drivers"],
     },
     # Neither the runtime nor the planner names a driver.

@@ -92,6 +92,14 @@ class SourceChecksTest(unittest.TestCase):
         self.write("allocator/pool/c.h", "allocator/copy/a.h")
         self.assertIn("circle of folders: allocator/copy, allocator/pool", self.only_fault())
 
+    def test_a_file_that_stands_above_its_folder(self):
+        self.write("allocator/allocator.h")
+        self.write("allocator/cpu/cpu_allocator.h", "allocator/allocator.h")
+        self.write("allocator/registry.cc", "allocator/cpu/cpu_allocator.h", "allocator/allocator.h")
+        self.assertEqual(self.faults(), [])
+        self.write("allocator/allocator.cc", "allocator/allocator.h", "allocator/cpu/cpu_allocator.h")
+        self.assertEqual([f.split(":")[0] for f in self.faults()], ["upward", "circle of folders"])
+
     def test_a_header_that_includes_the_header_of_its_caller(self):
         self.write("planner/planner.h")
         self.write("planner/planner.cc", "planner/planner.h", "planner/packer.h")
