@@ -1,11 +1,13 @@
 """Checks of our sources as Bazel actions: cached, parallel, repeated only for what has changed.
 
-  headers_aspect  the headers of libraries compile by themselves, with more warnings than our own
-                  sources get: they stand in other people's programs, under their warnings
-  tidy_aspect     clang-tidy (.clang-tidy at the top) over each source, tests and benchmarks apart
+  headers_aspect   the headers of libraries compile by themselves, with more warnings than our own
+                   sources get: they stand in other people's programs, under their warnings
+  tidy_aspect      clang-tidy (.clang-tidy at the top) over each source, tests and benchmarks apart
+  warnings_aspect  the compiler's warnings over each source, without compiling what it depends on
 
     bazel build //... --aspects=//build_defs:checks.bzl%headers_aspect --output_groups=checks
 
+The results of one source are also an output group of its own, `tidy/` and the source's path with `:` for `/`.
 tools/dev/tidy and .ci/run use them.
 """
 
@@ -76,10 +78,14 @@ def _headers_impl(target, ctx):
         return [OutputGroupInfo()]
     compiler = _compiler(target, ctx, _HEADER_COPTS)
 
-    # Being complete is the same question to every compiler: clang, the faster one, is asked of each
-    # header alone; g++ sees those of a target together, for its warnings.
-    alone = compiler.name == "clang"
-    units = {h.basename: [h] for h in headers} if alone else {"headers": headers}
+    # All headers of a target together, for their warnings. Whether a header includes what it needs is the same
+    # question to every compiler, so that clang, the faster one, is asked of each header alone. A header x.h
+    # with a source x.cc needs no such question: the source includes it first (tools/dev/include_graph
+    # sees to that), so that compiling the source has answered it.
+    units = {"headers": headers}
+    if compiler.name == "clang":
+        stems = [f.basename[:-len(".cc")] for s in ctx.rule.attr.srcs for f in s.files.to_list() if f.extension == "cc"]
+        units.update({h.basename: [h] for h in headers if h.basename[:-len(".h")] not in stems and len(headers) > 1})
     done = []
     for name, members in units.items():
         stem = "%s.checks/%s" % (target.label.name, name)
@@ -107,6 +113,7 @@ def _tidy_impl(target, ctx):
     compiler = _compiler(target, ctx, ctx.rule.attr.copts)
     own_headers = [f for s in ctx.rule.attr.srcs for f in s.files.to_list() if f.extension == "h"]
     done = []
+    of_source = {}
     for source in sources:
         stamp = ctx.actions.declare_file("%s.checks/%s.tidy" % (target.label.name, source.basename))
         ctx.actions.run_shell(
@@ -129,6 +136,29 @@ exit 1
             use_default_shell_env = True,
         )
         done.append(stamp)
+        of_source["tidy/" + source.short_path.replace("/", ":")] = depset([stamp])
+    return [OutputGroupInfo(checks = depset(done), **of_source)]
+
+def _warnings_impl(target, ctx):
+    if ctx.rule.kind not in ["cc_binary", "cc_library"] or CcInfo not in target or target.label.workspace_name:
+        return [OutputGroupInfo()]
+    files = [f for s in ctx.rule.attr.srcs for f in s.files.to_list()]
+    compiler = _compiler(target, ctx, ctx.rule.attr.copts)
+    done = []
+    for source in [f for f in files if f.extension == "cc"]:
+        stamp = ctx.actions.declare_file("%s.checks/%s.warnings" % (target.label.name, source.basename))
+        ctx.actions.run_shell(
+            outputs = [stamp],
+            inputs = depset(
+                [source] + [f for f in files if f.extension in ["h", "inc"]],
+                transitive = [compiler.headers, compiler.files],
+            ),
+            command = "stamp=$1; shift; \"$@\" && : >$stamp",
+            arguments = [stamp.path, compiler.program] + compiler.flags + ["-fsyntax-only", source.path],
+            mnemonic = "CheckWarnings",
+            progress_message = "Checking warnings of %s" % source.short_path,
+        )
+        done.append(stamp)
     return [OutputGroupInfo(checks = depset(done))]
 
 _TOOLCHAIN = {
@@ -148,6 +178,13 @@ tidy_aspect = aspect(
         _TOOLCHAIN,
         _config = attr.label(default = Label("//:.clang-tidy"), allow_single_file = True),
     ),
+    fragments = ["cpp"],
+    toolchains = ["@bazel_tools//tools/cpp:toolchain_type"],
+)
+
+warnings_aspect = aspect(
+    implementation = _warnings_impl,
+    attrs = _TOOLCHAIN,
     fragments = ["cpp"],
     toolchains = ["@bazel_tools//tools/cpp:toolchain_type"],
 )

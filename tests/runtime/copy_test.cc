@@ -29,7 +29,7 @@
 namespace tenure {
 namespace {
 
-constexpr uint64_t kMax = std::numeric_limits<uint64_t>::max();
+constexpr uint64_t kLargestSize = std::numeric_limits<uint64_t>::max();
 
 std::vector<uint8_t> Numbers(size_t count, uint8_t first = 1) {
   std::vector<uint8_t> numbers(count);
@@ -90,12 +90,12 @@ TEST_F(CopyTest, WindowsThatDoNotFit) {
        std::initializer_list<std::pair<uint64_t, uint64_t>>{{0, 33},
                                                             {32, 1},
                                                             {33, 0},
-                                                            {kMax, 1},
-                                                            {kMax, 2},
-                                                            {1, kMax},
-                                                            {kMax - 15, 32},
+                                                            {kLargestSize, 1},
+                                                            {kLargestSize, 2},
+                                                            {1, kLargestSize},
+                                                            {kLargestSize - 15, 32},
                                                             {uint64_t{1} << 63, uint64_t{1} << 63},
-                                                            {kMax, kMax}}) {
+                                                            {kLargestSize, kLargestSize}}) {
     EXPECT_CODE(OutOfRange, x.CopyInAt(offset, host.data(), size));
     EXPECT_CODE(OutOfRange, x.CopyOutAt(offset, host.data(), size));
     EXPECT_CODE(OutOfRange, x.CopyRegionFrom(x, offset, 0, size));

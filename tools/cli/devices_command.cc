@@ -8,10 +8,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "nlohmann/json.hpp"
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/registry.h"
+#include "tenure/base/json_value.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/flags.h"
 #include "tenure/tools/cli/output.h"
@@ -44,8 +44,8 @@ std::vector<MemorySpace> Spaces() {
   return spaces;
 }
 
-nlohmann::ordered_json DeviceJson(const cuda::DeviceInfo& device) {
-  nlohmann::ordered_json out;
+JsonValue DeviceJson(const cuda::DeviceInfo& device) {
+  JsonValue out;
   out["name"] = device.name;
   out["uuid"] = device.uuid;
   out["pci_bus_id"] = device.pci_bus_id;
@@ -63,9 +63,8 @@ std::string DeviceText(const cuda::DeviceInfo& device) {
                       HumanBytes(device.memory_total_bytes), " free");
 }
 
-nlohmann::ordered_json Limit(uint64_t bytes) {
-  return bytes == SpaceTraits::kUnlimited ? nlohmann::ordered_json(nullptr)
-                                          : nlohmann::ordered_json(bytes);
+JsonValue Limit(uint64_t bytes) {
+  return bytes == SpaceTraits::kUnlimited ? JsonValue() : JsonValue(bytes);
 }
 
 }  // namespace
@@ -91,9 +90,9 @@ int DevicesCommand(Args args) {
 
   const uint64_t host_bytes =
       static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  nlohmann::ordered_json out;
+  JsonValue out;
   out["host_memory_bytes"] = host_bytes;
-  out["spaces"] = nlohmann::ordered_json::array();
+  out["spaces"] = JsonValue::Array();
   std::string text;
   const absl::StatusOr<std::vector<cuda::DeviceInfo>> found = cuda::Devices();
   const std::vector<cuda::DeviceInfo> cuda_devices =
@@ -102,7 +101,7 @@ int DevicesCommand(Args args) {
     const bool is_file = space.kind().form() == SpaceKind::Form::kPath;
     const std::string name = is_file ? space.kind().Pattern() : space.ToString();
     absl::StatusOr<Allocator*> allocator = Registry::Default().Get(space);
-    nlohmann::ordered_json entry;
+    JsonValue entry;
     entry["space"] = name;
     entry["available"] = allocator.ok();
     std::string note;

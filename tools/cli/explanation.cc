@@ -7,25 +7,25 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "nlohmann/json.hpp"
+#include "tenure/base/json_value.h"
 
 namespace tenure::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = JsonValue;
 
 // Nodes of search for each question whether some of the items can be packed: some ten milliseconds.
 constexpr uint64_t kNodesEach = 50000;
 
 Json ListOf(const std::vector<uint32_t>& items, const std::function<Json(uint32_t)>& item) {
-  Json list = Json::array();
+  Json list = Json::Array();
   for (uint32_t i : items) list.push_back(item(i));
   return list;
 }
 
 Json ObjectOf(const packing::Explanation& why, Json peak,
               const std::function<Json(uint32_t)>& item) {
-  Json out = Json::object();
+  Json out = Json::Object();
   if (why.capacity != packing::kUnlimited) out["capacity"] = why.capacity;
   out["lower_bound"] = why.lower_bound;
   out["proven"] = !why.conflict.empty();

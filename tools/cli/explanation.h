@@ -13,7 +13,7 @@
 #include <atomic>
 
 #include "absl/time/time.h"
-#include "nlohmann/json_fwd.hpp"
+#include "tenure/base/json_value.h"
 #include "tenure/planner/packing/explain.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/planner/schedule.h"
@@ -30,8 +30,8 @@ inline constexpr absl::Duration kExplainTime = absl::Seconds(2);
 packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline,
                                      const std::atomic<bool>* cancel);
 
-nlohmann::ordered_json ExplanationJson(const ProblemFile& file, const packing::Explanation& why);
-nlohmann::ordered_json ExplanationJson(const Shortage& shortage, const Schedule& schedule);
+JsonValue ExplanationJson(const ProblemFile& file, const packing::Explanation& why);
+JsonValue ExplanationJson(const Shortage& shortage, const Schedule& schedule);
 
 }  // namespace tenure::cli
 

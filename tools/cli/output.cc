@@ -9,7 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "nlohmann/json.hpp"
+#include "tenure/base/json_value.h"
 #include "tenure/tools/trace/text_file.h"
 
 namespace tenure::cli {
@@ -48,9 +48,7 @@ int Print(std::string_view command, std::string_view text, int code) {
   return Say(command, absl::StrCat("writing to stdout: ", std::strerror(errno)), kFailed);
 }
 
-std::string JsonLine(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
+std::string JsonLine(const JsonValue& json) { return json.ToString() + "\n"; }
 
 Progress::Progress(std::string what)
     : what_(std::move(what)),

@@ -20,7 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "nlohmann/json_fwd.hpp"
+#include "tenure/base/json_value.h"
 
 namespace tenure::cli {
 
@@ -51,7 +51,7 @@ inline std::string_view CutShortBy(bool interrupted) {
 int Print(std::string_view command, std::string_view text, int code = kDone);
 
 // One line of JSON, valid whatever bytes the strings hold.
-std::string JsonLine(const nlohmann::ordered_json& json);
+std::string JsonLine(const JsonValue& json);
 
 // A line on stderr that is rewritten while long work goes on, when stderr is a terminal; nothing
 // otherwise. Shows itself after half a second, and wipes itself at the end.

@@ -11,7 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "nlohmann/json.hpp"
+#include "tenure/base/json_value.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/explain.h"
 #include "tenure/planner/packing/plain.h"
@@ -172,8 +172,8 @@ std::optional<packing::Explanation> WhyNot(const PackFlags& flags, const packing
   return packing::ExplainPeak(problem, options);
 }
 
-nlohmann::ordered_json OrNull(const std::optional<uint64_t>& value) {
-  return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
+JsonValue OrNull(const std::optional<uint64_t>& value) {
+  return value ? JsonValue(*value) : JsonValue();
 }
 
 double GapPercent(const packing::Packing& packing) {
@@ -184,7 +184,7 @@ double GapPercent(const packing::Packing& packing) {
 
 std::string JsonReport(const PackFlags& flags, const ProblemFile& file, const Packed& packed) {
   const packing::Packing& packing = packed.packing;
-  nlohmann::ordered_json out;
+  JsonValue out;
   out["input"] = flags.input;
   out["status"] = packing::OutcomeName(packing.outcome);
   out["deadline_hit"] = packing.deadline_hit;
@@ -193,7 +193,7 @@ std::string JsonReport(const PackFlags& flags, const ProblemFile& file, const Pa
   out["height"] = OrNull(any ? std::optional<uint64_t>(packing.height) : std::nullopt);
   out["heights"] = packing.heights;
   out["lower_bound"] = packing.lower_bound;
-  out["gap_percent"] = any ? nlohmann::ordered_json(GapPercent(packing)) : nlohmann::ordered_json();
+  out["gap_percent"] = any ? JsonValue(GapPercent(packing)) : JsonValue();
   out["items"] = file.problem().items.size();
   out["seconds"] = packed.seconds;
   out["effort"] = flags.effort;

@@ -4,8 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "nlohmann/json.hpp"
 #include "tenure/base/files.h"
+#include "tenure/base/json_value.h"
 #include "tenure/planner/plan_json.h"
 #include "tenure/planner/shortage.h"
 #include "tenure/tools/cli/commands.h"
@@ -33,7 +33,7 @@ int ReportShortage(const PlanFlags& flags, const PlannedTrace& planned, bool jso
                                  ShortageText(shortage, planned.job.schedule)),
                  code);
   }
-  nlohmann::ordered_json out;
+  JsonValue out;
   out["trace"] = planned.trace->name;
   out["file"] = flags.trace;
   out["space"] = flags.space.ToString();
@@ -119,7 +119,7 @@ int PlanCommand(Args args) {
     }
     return Print("plan", text);
   }
-  nlohmann::ordered_json out;
+  JsonValue out;
   AddPlanTo(flags, *planned, out);
   if (set.Given("order")) out["order"] = flags.order;
   if (flags.capacity) out["capacity"] = flags.capacity->value;

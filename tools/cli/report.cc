@@ -10,10 +10,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "nlohmann/json.hpp"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/base/files.h"
+#include "tenure/base/json_value.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/plan_json.h"
@@ -236,7 +236,7 @@ Rivals PlanAsOthersDo(const Plan& plan) {
   return rivals;
 }
 
-void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::ordered_json& out) {
+void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, JsonValue& out) {
   const Plan& plan = planned.plan;
   const Rivals rivals = PlanAsOthersDo(plan);
   out["trace"] = planned.trace->name;
@@ -247,10 +247,10 @@ void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::or
   out["ops"] = planned.trace->ops.size();
   out["storages"] = planned.job.storages;
   out["planned"] = plan.placements.size();
-  out["not_planned"] = nlohmann::ordered_json::object();
+  out["not_planned"] = JsonValue::Object();
   for (const auto& [reason, count] : ReasonCounts(plan)) out["not_planned"][reason] = count;
   out["unplanned_bytes"] = plan.unplanned_bytes;
-  out["arenas"] = nlohmann::ordered_json::array();
+  out["arenas"] = JsonValue::Array();
   for (const PlanArena& arena : plan.arenas) out["arenas"].push_back(arena.size_bytes);
   out["arena_bytes"] = plan.arena_bytes;
   out["lower_bound_bytes"] = plan.lower_bound_bytes;

@@ -22,9 +22,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "nlohmann/json_fwd.hpp"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/memory_space.h"
+#include "tenure/base/json_value.h"
 #include "tenure/planner/planner.h"
 #include "tenure/planner/shortage.h"
 #include "tenure/tools/cli/explanation.h"
@@ -97,7 +97,7 @@ struct Rivals {
 Rivals PlanAsOthersDo(const Plan& plan);
 
 // The keys of --json that tell of the schedule and its plan, and what they mean.
-void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, nlohmann::ordered_json& out);
+void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, JsonValue& out);
 void AddPlanKeysTo(FlagSet& set);
 
 std::string PlanText(const PlannedTrace& planned);

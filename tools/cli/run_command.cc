@@ -5,8 +5,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "nlohmann/json.hpp"
 #include "tenure/allocator/registry.h"
+#include "tenure/base/json_value.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
@@ -58,14 +58,14 @@ std::string Report(const RunFlags& flags, const PlannedTrace& planned, const Bot
                         compared.ok() ? "equal those of the unplanned run, byte for byte"
                                       : "DIFFER from those of the unplanned run"));
   }
-  nlohmann::ordered_json out;
+  JsonValue out;
   AddPlanTo(flags.plan, planned, out);
   out["weights"] = flags.weights;
   out["executor"] = runs.planned.executor;
   out["run_seconds"] = runs.planned.seconds;
   out["unplanned_run_seconds"] = runs.unplanned.seconds;
   out["outputs_match"] = compared.ok();
-  out["digests"] = nlohmann::ordered_json::object();
+  out["digests"] = JsonValue::Object();
   for (const auto& [base, digest] : runs.planned.digests) {
     out["digests"][absl::StrCat(base)] = absl::StrFormat("%016x", digest);
   }

@@ -5,7 +5,7 @@
 
 Headers included as "tenure/..." resolve to the files of the repository, not to Bazel's links to them, so
 that going to a definition opens the file one edits. Third-party headers are there once Bazel has fetched
-them: run tools/test or a build before.
+them, and the sources of tests once they have been joined: run tools/test or a build before.
 """
 import json
 import os
@@ -34,6 +34,17 @@ def include_folder(output_base):
     return folder
 
 
+def members(source, execution_root):
+    """The sources of the repository that are compiled with `source`: itself, or what a joined one includes."""
+    if source.endswith("_joined.cc") and source.startswith("bazel-out/"):
+        try:
+            with open(os.path.join(execution_root, source), encoding="utf-8") as f:
+                return [line.split('"')[1] for line in f]
+        except OSError:
+            return []  # not built yet
+    return [] if source.startswith(("external/", "bazel-out/")) else [source]
+
+
 def main(args):
     if args[:1] in (["-h"], ["--help"]):
         print(__doc__)
@@ -48,16 +59,15 @@ def main(args):
     for action in actions:
         command = action["arguments"]
         source = command[command.index("-c") + 1]
-        if source.startswith(("external/", "bazel-out/")):
-            continue
-        path = os.path.join(ROOT, source)
         # g++'s own option, which clangd does not know.
-        command = [path if a == source else a for a in command if a != "-fno-canonical-system-headers"]
-        entries[path] = {
-            "directory": info["execution_root"],
-            "file": path,
-            "arguments": [command[0], ours] + command[1:],
-        }
+        command = [a for a in command if a != "-fno-canonical-system-headers"]
+        for member in members(source, info["execution_root"]):
+            path = os.path.join(ROOT, member)
+            entries[path] = {
+                "directory": info["execution_root"],
+                "file": path,
+                "arguments": [command[0], ours] + [path if a == source else a for a in command[1:]],
+            }
     path = os.path.join(ROOT, "compile_commands.json")
     with open(path + ".new", "w", encoding="utf-8") as f:
         json.dump(list(entries.values()), f, indent=1)

@@ -1,4 +1,4 @@
-#include "testing.h"
+#include "tests/planner/packing/testing.h"
 
 #include <algorithm>
 #include <cstdint>

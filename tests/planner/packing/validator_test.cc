@@ -204,7 +204,7 @@ TEST(Validator, ManyItems) {
     const uint32_t arenas = (variant & 4) != 0 ? 3 : 1;
     const uint64_t base = (variant & 8) != 0 ? uint64_t{1} << 63 : 0;
     std::mt19937 random(variant);
-    constexpr uint32_t kItems = 1500;
+    constexpr uint32_t kMany = 1500;
     Problem p;
     p.arenas.resize(arenas);
     std::vector<uint64_t> offsets;
@@ -214,9 +214,9 @@ TEST(Validator, ManyItems) {
       return arena_of[a] == arena_of[b] && x.first < y.last && y.first < x.last &&
              offsets[a] < offsets[b] + y.size && offsets[b] < offsets[a] + x.size;
     };
-    for (uint32_t i = 0; i < kItems; ++i) {
-      const auto first = static_cast<Time>(random() % kItems);
-      const auto length = static_cast<Time>(1 + random() % (long_lives ? kItems : 20));
+    for (uint32_t i = 0; i < kMany; ++i) {
+      const auto first = static_cast<Time>(random() % kMany);
+      const auto length = static_cast<Time>(1 + random() % (long_lives ? kMany : 20));
       const Time scale = far_times ? Time{1} << 50 : 1;
       p.items.push_back({.first = (first - 700) * scale,
                          .last = (first - 700 + length) * scale,
@@ -233,11 +233,11 @@ TEST(Validator, ManyItems) {
     }
     ASSERT_EQ(Verdict(p, At(p, offsets, arena_of)), "ok") << variant;
     for (int change = 0; change < 40; ++change) {
-      const auto i = static_cast<uint32_t>(random() % kItems);
+      const auto i = static_cast<uint32_t>(random() % kMany);
       const uint64_t offset = offsets[i];
       offsets[i] += change % 2 == 0 ? 1 : -(offset > (arena_of[i] == 0 ? base : 0) ? 1 : 0);
       bool expected = true;
-      for (uint32_t b = 0; b < kItems; ++b) expected = expected && (b == i || !overlap(i, b));
+      for (uint32_t b = 0; b < kMany; ++b) expected = expected && (b == i || !overlap(i, b));
       const std::string verdict = Verdict(p, At(p, offsets, arena_of));
       EXPECT_EQ(verdict == "ok", expected) << variant << ", item " << i << ": " << verdict;
       ++(expected ? good : wrong);
