@@ -13,10 +13,10 @@
 //   vulkan-readback:0    what it writes and the host reads
 //
 // Example:
-//   ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
-//   space.kind() == SpaceKind::kCuda
-//   space.ordinal() == 1
-//   space.ToString() == "cuda:1"
+//   TENURE_ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
+//   space.kind();      // SpaceKind::kCuda
+//   space.ordinal();   // 1
+//   space.ToString();  // "cuda:1"
 //
 // A device space without a number is device 0 ("cuda" is "cuda:0").
 // Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument

@@ -3,11 +3,10 @@
 //
 // Example:
 //   Registry& all = Registry::Default();
-//   ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
+//   TENURE_ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
 //
-//   auto small = std::make_unique<LimitingAllocator>(
-//       std::make_unique<CpuAllocator>(), 1 << 30);
-//   RETURN_IF_ERROR(my_registry.Register(std::move(small)));
+//   auto small = std::make_unique<LimitingAllocator>(std::make_unique<CpuAllocator>(), 1 << 30);
+//   TENURE_RETURN_IF_ERROR(my_registry.Register(std::move(small)).status());
 //
 // The default registry knows cpu, null, disk and CUDA's three spaces, and refuses the names of
 // spaces that are not built. It is never destroyed, so its allocators outlive

@@ -1,7 +1,8 @@
 // PlacePlan: the arenas of a plan, and its storages in them.
 //
-//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
-//   for each step: zero the fills of the step; run it on its buffers' pointers
+// Example:
+//   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
+//   // For each step: zero the fills of the step, then run it on its buffers' pointers.
 //
 // Every handle and view stays what it was, whoever has it: placing says where a storage's bytes
 // are, and nothing in the schedule is rewritten.

@@ -1,9 +1,9 @@
 // MakePlan: from a schedule to a plan that says where each storage lies.
 //
 // Example:
-//   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));
-//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));       // placement.h
-//   for each step: zero its fills; run it on its buffers' pointers
+//   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));
+//   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));  // placement.h
+//   // For each step: zero its fills, then run it on its buffers' pointers.
 //
 // Cost: near-linear; well under a millisecond for a model's thousand storages, half a second for
 // 100,000. With dependencies StepOrder's table (step_order.h), and the solver's search up to

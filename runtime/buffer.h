@@ -10,9 +10,9 @@
 //   a.View(64, 128)   |------------|                           id 2, offset 64
 //
 // Example:
-//   ASSIGN_OR_RETURN(Buffer x, Buffer::Create(*cpu, DType::kFloat32, shape));
-//   RETURN_IF_ERROR(x.CopyIn(values.data(), values.size() * sizeof(float)));
-//   ASSIGN_OR_RETURN(absl::Span<const float> xs, x.As<float>());
+//   TENURE_ASSIGN_OR_RETURN(Buffer x, Buffer::Create(*cpu, DType::kFloat32, shape));
+//   TENURE_RETURN_IF_ERROR(x.CopyIn(values.data(), values.size() * sizeof(float)));
+//   TENURE_ASSIGN_OR_RETURN(absl::Span<const float> xs, x.As<float>());
 //
 // What is read before it was written, and was not promised to be zeroed, is undefined; reading
 // allocates too.

@@ -3,7 +3,9 @@
 // Why: a copy to a device that is waited for takes 6 to 7 us, whatever its size up to some KiB. A
 // step's hundred scalars one by one take 0.63 ms, together 0.24 (docs/cuda.md).
 //
-//   RETURN_IF_ERROR(CopyInMany({{lr, &lr_value, 4}, {step, &step_value, 8}, {mask, bits, 512}}));
+// Example:
+//   TENURE_RETURN_IF_ERROR(
+//       CopyInMany({{lr, &lr_value, 4}, {step, &step_value, 8}, {mask, bits, 512}}));
 //
 // Parts of one space go together where its allocator can do that (BatchCapability), in their order;
 // the others one by one.
