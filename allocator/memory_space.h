@@ -14,7 +14,7 @@
 // Drivers and programs add names of their own (space_kind.h).
 //
 // Example:
-//   ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
+//   TENURE_ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
 //   space.kind().name() == "cuda"
 //   space.ordinal() == 1
 //   space.ToString() == "cuda:1"

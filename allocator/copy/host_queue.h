@@ -8,10 +8,10 @@
 //   thread   | a |        | waits for F |  | b |    ^ the fence is reached
 //
 // Example:
-//   ASSIGN_OR_RETURN(std::shared_ptr<HostQueue> queue, HostQueue::Create());
-//   RETURN_IF_ERROR(queue->WaitFor(copy_is_done));
-//   RETURN_IF_ERROR(queue->Enqueue([=] { return Multiply(a, b, c); }));
-//   ASSIGN_OR_RETURN(Fence done, queue->Record());
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<HostQueue> queue, HostQueue::Create());
+//   TENURE_RETURN_IF_ERROR(queue->WaitFor(copy_is_done));
+//   TENURE_RETURN_IF_ERROR(queue->Enqueue([=] { return Multiply(a, b, c); }));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, queue->Record());
 //
 // HostWorker (host_worker.h) is different: it has one thread for the whole process and runs what is
 // ready first.

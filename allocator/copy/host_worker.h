@@ -11,7 +11,7 @@
 //   F late         .        b       c            d         a    -> time
 //
 // Example:
-//   ASSIGN_OR_RETURN(Fence done, HostWorker::Default().Submit({kernel}, absl::InfiniteFuture(),
+//   TENURE_ASSIGN_OR_RETURN(Fence done, HostWorker::Default().Submit({kernel}, absl::InfiniteFuture(),
 //                                                            [=] { return Copy(...); }));
 //
 // Cost: a lock and some allocations each; while something waits, the thread looks 1,000 times a

@@ -10,14 +10,14 @@
 //   queue 1                    | 1: read a | fence |
 //
 // Example:
-//   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule, {.fill_zeroed = true}));
-//   ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
-//   ASSIGN_OR_RETURN(Execution execution,  // lane 0 runs on `compute`, lane 1 on `copies`
+//   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule, {.fill_zeroed = true}));
+//   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
+//   TENURE_ASSIGN_OR_RETURN(Execution execution,  // lane 0 runs on `compute`, lane 1 on `copies`
 //                    Execution::Create(std::move(schedule), placed, {compute, copies}));
-//   RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
+//   TENURE_RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
 //     return LaunchKernel(at.step, at.queue);  // gives its work to at.queue and returns
 //   }));
-//   RETURN_IF_ERROR(execution.Wait());         // or read an output, which waits for what it needs
+//   TENURE_RETURN_IF_ERROR(execution.Wait());         // or read an output, which waits for what it needs
 //
 // What is ordered: in total order, steps that touch the same bytes of one storage, and the plan's
 // reuse edges; with dependencies, Step::after. What was recorded of a storage before the run (a

@@ -4,11 +4,11 @@
 // gives the kernels of one op to its queue. The host's queue is a thread. CUDA's is a stream: the
 // host runs ahead, and what a step drops is freed behind the kernels that still use it.
 //
-//   ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor, MakeExecutor(trace, allocator, threads));
-//   ASSIGN_OR_RETURN(Execution execution, Execution::Create(..., {executor->queue()}));
-//   RETURN_IF_ERROR(execution.Run([&](const StepContext& op) { return executor->Launch(op); }));
-//   RETURN_IF_ERROR(execution.Wait());
-//   ASSIGN_OR_RETURN(ReadChain chain, executor->Finish());
+//   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor, MakeExecutor(trace, allocator, threads));
+//   TENURE_ASSIGN_OR_RETURN(Execution execution, Execution::Create(..., {executor->queue()}));
+//   TENURE_RETURN_IF_ERROR(execution.Run([&](const StepContext& op) { return executor->Launch(op); }));
+//   TENURE_RETURN_IF_ERROR(execution.Wait());
+//   TENURE_ASSIGN_OR_RETURN(ReadChain chain, executor->Finish());
 //
 // Thread safety: single-threaded. Ownership: borrows the trace; shares what it needs of the space.
 // The destructor waits for all ops that were launched. Errors: those of the driver and of the
