@@ -120,8 +120,7 @@ BENCHMARK_CAPTURE(BM_Out, unified, HostKind::kTouched, kUnifiedSpace)->Apply(Lar
 
 void BM_Within(benchmark::State& state) {
   const auto size = static_cast<uint64_t>(state.range(0));
-  Buffer from = MakeBuffer(Space(kDeviceSpace), size),
-         to = MakeBuffer(Space(kDeviceSpace), size);
+  Buffer from = MakeBuffer(Space(kDeviceSpace), size), to = MakeBuffer(Space(kDeviceSpace), size);
   const CUdeviceptr a = *from.MutableDeviceAddress(), b = *to.MutableDeviceAddress();
   CUstream stream = RivalStream();
   auto nothing = [] {};
@@ -237,8 +236,7 @@ void BM_ManyIn(benchmark::State& state, bool together) {
   std::vector<char> bytes(256, 1);
   std::vector<CopyInPart> parts;
   for (int i = 0; i < 100; ++i) {
-    parts.push_back(
-        {MakeBuffer(Space(kDeviceSpace), bytes.size()), bytes.data(), bytes.size()});
+    parts.push_back({MakeBuffer(Space(kDeviceSpace), bytes.size()), bytes.data(), bytes.size()});
   }
   for (auto _ : state) {
     if (together) {

@@ -181,8 +181,7 @@ TEST_P(CudaLate, SpecialMemoryIsFreedBehindWorkWithoutWaiting) {
   };
   const std::vector<uint8_t> bytes = Pattern(3 * kMiB);
   for (const auto& [kind, options] : all) {
-    SCOPED_TRACE(testing::Message()
-                 << kind.name() << static_cast<int>(options.hints.sharing));
+    SCOPED_TRACE(testing::Message() << kind.name() << static_cast<int>(options.hints.sharing));
     Allocator& space = Space(kind);
     const std::shared_ptr<DeviceStream> stream = NewStream(), other = NewStream();
     Buffer unused = Make(space, bytes.size(), options), used = Make(space, bytes.size(), options);
