@@ -139,8 +139,10 @@ absl::Status HostQueue::Enqueue(std::function<absl::Status()> work) {
 
 absl::StatusOr<Fence> HostQueue::Record() { return Fence(work_, work_->given()); }
 
-absl::Status HostQueue::WaitFor(const Fence& fence) {
-  work_->Add({.after = fence, .run = {}});
+bool HostQueue::HasRecorded(const Fence& fence) const { return fence.timeline() == work_; }
+
+absl::Status HostQueue::WaitFor(absl::Span<const Fence> fences) {
+  for (const Fence& fence : fences) work_->Add({.after = fence, .run = {}});
   return absl::OkStatus();
 }
 

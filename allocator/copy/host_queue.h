@@ -40,6 +40,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/queue.h"
 #include "tenure/allocator/timeline/timeline.h"
 
@@ -58,7 +59,9 @@ class HostQueue final : public Queue {
   absl::StatusOr<Fence> Record() override;
   // Always: the thread waits.
   bool CanWaitFor(const Fence&) const override { return true; }
-  absl::Status WaitFor(const Fence& fence) override;
+  bool HasRecorded(const Fence& fence) const override;
+  using Queue::WaitFor;
+  absl::Status WaitFor(absl::Span<const Fence> fences) override;
   absl::Status Synchronize() override;
 
  private:

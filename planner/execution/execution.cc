@@ -213,16 +213,16 @@ absl::Status Execution::FollowOthers(const Step& step, uint32_t queue) {
 absl::Status Execution::FollowOthers(Storage& storage, uint32_t queue) {
   const Access access = written_.contains(storage.id()) ? Access::kWrite : Access::kRead;
   for (const Fence& fence : storage.ConflictingUses(0, storage.size_bytes(), access)) {
-    const auto of = std::find_if(starts_.begin(), starts_.end(), [&](const Fence& start) {
-      return start.timeline() == fence.timeline();
-    });
-    if (of != starts_.end()) {
-      // The queue's own work is in order, and that of this run is ordered by waits_.
-      if (of - starts_.begin() == queue || fence.value() > of->value()) continue;
-    }
+    if (queues_[queue]->HasRecorded(fence) || IsOfThisRun(fence)) continue;
     if (absl::Status status = Follow(*queues_[queue], fence); !status.ok()) return status;
   }
   return absl::OkStatus();
+}
+
+bool Execution::IsOfThisRun(const Fence& fence) const {
+  return std::any_of(starts_.begin(), starts_.end(), [&fence](const Fence& start) {
+    return start.timeline() == fence.timeline() && start.value() < fence.value();
+  });
 }
 
 absl::Status Execution::RecordUses(uint32_t number, Queue& queue) {

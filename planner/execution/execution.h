@@ -119,6 +119,8 @@ class Execution {
   // Makes the queue wait for uses from before the run, and for fills.
   absl::Status FollowOthers(const Step& step, uint32_t queue);
   absl::Status FollowOthers(Storage& storage, uint32_t queue);
+  // Recorded by one of the queues since the run began: waits_ has its order.
+  bool IsOfThisRun(const Fence& fence) const;
   // Records the step's uses, until what its queue holds now is over.
   absl::Status RecordUses(uint32_t number, Queue& queue);
   absl::Status WaitForOldest(absl::Time deadline);

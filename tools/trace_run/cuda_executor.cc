@@ -22,21 +22,6 @@ namespace {
 using cuda::Device;
 using cuda::DeviceStream;
 
-// A stream as a Queue.
-class StreamQueue final : public Queue {
- public:
-  explicit StreamQueue(std::shared_ptr<DeviceStream> stream) : stream_(std::move(stream)) {}
-  std::string_view driver() const override { return "cuda"; }
-  uint64_t native_handle() const override { return stream_->handle(); }
-  absl::StatusOr<Fence> Record() override { return stream_->Record(); }
-  bool CanWaitFor(const Fence& fence) const override { return stream_->CanWaitFor(fence); }
-  absl::Status WaitFor(const Fence& fence) override { return stream_->WaitFor(fence); }
-  absl::Status Synchronize() override { return stream_->Synchronize(); }
-
- private:
-  const std::shared_ptr<DeviceStream> stream_;
-};
-
 // Words of device memory.
 class DeviceWords {
  public:
@@ -181,8 +166,7 @@ absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
   if (!kernels.ok()) return kernels.status();
   absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(device);
   if (!stream.ok()) return stream.status();
-  auto executor = std::make_unique<CudaExecutor>(trace, std::move(device),
-                                                 std::make_shared<StreamQueue>(*std::move(stream)),
+  auto executor = std::make_unique<CudaExecutor>(trace, std::move(device), *std::move(stream),
                                                  *std::move(kernels));
   if (absl::Status status = executor->Start(); !status.ok()) return status;
   return executor;

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/queue.h"
 
@@ -65,9 +66,13 @@ class HeldQueue final : public Queue {
   bool CanWaitFor(const Fence& fence) const override {
     return !refuses_waits_ || fence.IsReached();
   }
-  absl::Status WaitFor(const Fence& fence) override {
-    if (!CanWaitFor(fence)) return absl::FailedPreconditionError("can't wait, in a test");
-    pieces_.push_back({.after = fence});
+  bool HasRecorded(const Fence& fence) const override { return fence.timeline() == timeline_; }
+  using Queue::WaitFor;
+  absl::Status WaitFor(absl::Span<const Fence> fences) override {
+    for (const Fence& fence : fences) {
+      if (!CanWaitFor(fence)) return absl::FailedPreconditionError("can't wait, in a test");
+      pieces_.push_back({.after = fence});
+    }
     return absl::OkStatus();
   }
   absl::Status Synchronize() override {
