@@ -33,7 +33,6 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "tenure/allocator/reserved_spaces.h"
 #include "tenure/allocator/space_kind.h"
 
 namespace tenure {

@@ -7,7 +7,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
-#include "tenure/allocator/reserved_spaces.h"
 
 namespace tenure {
 namespace {

@@ -19,10 +19,10 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/search.h"
 #include "tenure/planner/packing/io/csv.h"
 #include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/search_rules.h"
 
 namespace tenure::packing {
 namespace {

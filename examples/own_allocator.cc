@@ -15,7 +15,7 @@
 #include "absl/status/statusor.h"
 #include "tenure/allocator/decorators/limiting.h"
 #include "tenure/allocator/registry.h"
-#include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/support/root_allocator.h"
 #include "tenure/base/host_memory.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/runtime/buffer.h"

@@ -1,7 +1,6 @@
 #include "tenure/runtime/buffer_errors.h"
 
 #include "absl/strings/str_cat.h"
-#include "tenure/runtime/buffer.h"
 
 namespace tenure {
 namespace internal {
@@ -9,11 +8,6 @@ namespace internal {
 absl::Status NullBufferError() {
   return absl::FailedPreconditionError(
       "the buffer is null: it was default-constructed or moved from");
-}
-
-std::string Describe(const Buffer& buffer) {
-  return buffer.name().empty() ? absl::StrCat("buffer ", buffer.id().value())
-                               : absl::StrCat("buffer '", buffer.name(), "'");
 }
 
 absl::Status WrongTypeError(std::string_view what, DType dtype, DType wanted) {
@@ -28,13 +22,6 @@ absl::Status MisalignedError(std::string_view what, DType dtype, uint64_t alignm
   return absl::InvalidArgumentError(absl::StrCat(
       what, " does not begin at a multiple of ", alignment_bytes, " bytes, as C++ values of ",
       Name(dtype), " must; use Get and Set, Bytes, or copy it out"));
-}
-
-absl::Status WrongSizeError(const Buffer& buffer, uint64_t size_bytes, std::string_view part_of) {
-  if (buffer.is_null()) return NullBufferError();
-  return absl::InvalidArgumentError(absl::StrCat(size_bytes, " bytes for ", Describe(buffer),
-                                                 " of ", buffer.size(), " bytes; copy all of it, ",
-                                                 "or use ", part_of));
 }
 
 absl::Status CheckHostMemory(const void* host, uint64_t size_bytes) {

@@ -41,8 +41,8 @@
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/capabilities.h"
-#include "tenure/allocator/root_allocator.h"
 #include "tenure/allocator/space_driver.h"
+#include "tenure/allocator/support/root_allocator.h"
 
 namespace tenure {
 

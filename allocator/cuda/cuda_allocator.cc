@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/allocator/cuda/copy_routes.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/errors.h"
 
@@ -273,25 +272,6 @@ absl::Status CudaAllocator::Zero(const Allocation& allocation) {
   absl::StatusOr<Fence> done =
       engine_->Fill(allocation.device_address, allocation.size_bytes, FillPattern(), {});
   return done.ok() ? done->Wait() : done.status();
-}
-
-absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
-                                                           SpaceKind kind,
-                                                           const AllocatorOptions& options) {
-  absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(std::move(device));
-  if (!engine.ok()) return engine.status();
-  auto make = kind == kDeviceSpace    ? MakeDeviceAllocator
-              : kind == kUnifiedSpace ? MakeUnifiedAllocator
-              : kind == kPinnedSpace  ? MakePinnedAllocator
-                                      : nullptr;
-  if (make == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", kind.Pattern(), "' is not a space of CUDA; give cuda::kDeviceSpace, ",
-                     "kUnifiedSpace or kPinnedSpace"));
-  }
-  absl::StatusOr<std::unique_ptr<Allocator>> made = make(*engine, options);
-  if (made.ok()) (*made)->BindCopyTable(&CudaCopyTable());
-  return made;
 }
 
 }  // namespace tenure::cuda

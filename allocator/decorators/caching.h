@@ -44,7 +44,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/decorators/decorator.h"
-#include "tenure/allocator/timeline/deferred.h"
+#include "tenure/allocator/support/deferred.h"
 
 namespace tenure {
 

@@ -33,7 +33,7 @@
 #include <string>
 
 #include "tenure/allocator/decorators/decorator.h"
-#include "tenure/allocator/timeline/deferred.h"
+#include "tenure/allocator/support/deferred.h"
 #include "tenure/base/ids.h"
 
 namespace tenure {

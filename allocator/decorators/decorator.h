@@ -46,7 +46,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/capabilities.h"
-#include "tenure/allocator/stats_counters.h"
+#include "tenure/allocator/support/stats_counters.h"
 
 namespace tenure {
 

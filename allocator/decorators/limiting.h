@@ -22,7 +22,7 @@
 #include <memory>
 
 #include "tenure/allocator/decorators/decorator.h"
-#include "tenure/allocator/timeline/deferred.h"
+#include "tenure/allocator/support/deferred.h"
 
 namespace tenure {
 

@@ -24,8 +24,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
-#include "tenure/allocator/root_allocator.h"
 #include "tenure/allocator/space_driver.h"
+#include "tenure/allocator/support/root_allocator.h"
 
 namespace tenure {
 

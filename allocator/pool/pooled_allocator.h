@@ -66,7 +66,7 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/pool/range_heap.h"
 #include "tenure/allocator/pool/slab_source.h"
-#include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/support/root_allocator.h"
 
 namespace tenure {
 

@@ -27,29 +27,28 @@ absl::Status Follow(Queue& queue, const Fence& fence) {
   return queue.CanWaitFor(fence) ? queue.WaitFor(fence) : fence.Wait();
 }
 
-// Numbers the queues, as one may stand for several lanes, and finds that of each step.
+// Numbers the queues, as one Queue may stand for several numbers, and finds the queue of each step.
 absl::StatusOr<std::vector<uint32_t>> QueuesOfSteps(
-    const std::vector<Step>& steps, const std::vector<std::shared_ptr<Queue>>& lanes,
+    const std::vector<Step>& steps, const std::vector<std::shared_ptr<Queue>>& numbered,
     std::vector<std::shared_ptr<Queue>>& queues) {
-  std::vector<uint32_t> queue_of_lane;
-  for (const std::shared_ptr<Queue>& queue : lanes) {
+  std::vector<uint32_t> index_of_number;
+  for (const std::shared_ptr<Queue>& queue : numbered) {
     if (queue == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the queue of lane ", queue_of_lane.size(), " is null"));
+      return absl::InvalidArgumentError(absl::StrCat("queue ", index_of_number.size(), " is null"));
     }
     const auto found = std::find(queues.begin(), queues.end(), queue);
-    queue_of_lane.push_back(static_cast<uint32_t>(found - queues.begin()));
+    index_of_number.push_back(static_cast<uint32_t>(found - queues.begin()));
     if (found == queues.end()) queues.push_back(queue);
   }
   std::vector<uint32_t> queue_of_step;
   queue_of_step.reserve(steps.size());
   for (uint32_t s = 0; s < steps.size(); ++s) {
-    if (steps[s].lane >= queue_of_lane.size()) {
+    if (steps[s].queue >= index_of_number.size()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          NameOf(s, steps[s]), " is of lane ", steps[s].lane, ", but queues were given for ",
-          queue_of_lane.size(), " lanes; one queue may be given for several lanes"));
+          NameOf(s, steps[s]), " is of queue ", steps[s].queue, ", but queues were given for ",
+          index_of_number.size(), " numbers; one Queue may be given for several of them"));
     }
-    queue_of_step.push_back(queue_of_lane[steps[s].lane]);
+    queue_of_step.push_back(index_of_number[steps[s].queue]);
   }
   return queue_of_step;
 }

@@ -12,7 +12,7 @@
 // Example:
 //   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule, {.fill_zeroed = true}));
 //   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
-//   TENURE_ASSIGN_OR_RETURN(Execution execution,  // lane 0 runs on `compute`, lane 1 on `copies`
+//   TENURE_ASSIGN_OR_RETURN(Execution execution,  // queue 0 is `compute`, queue 1 is `copies`
 //                    Execution::Create(std::move(schedule), placed, {compute, copies}));
 //   TENURE_RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
 //     return LaunchKernel(at.step, at.queue);  // gives its work to at.queue and returns
@@ -32,7 +32,7 @@
 // schedule; afterwards everybody may, as uses are recorded.
 // Ownership: owns the steps and so their handles; shares the queues and the arenas. Destroying it
 // waits for nothing: what is under way is guarded by fences.
-// Errors: InvalidArgument where lanes, fills or edges do not fit the schedule or the queues. Run
+// Errors: InvalidArgument where queue numbers, fills or edges do not fit the schedule or the queues. Run
 // and Wait give the first error, which names the step, as "step 3 ('matmul'): ...". After an error
 // nothing more is launched; what is under way goes on, guarded by its fences, and Wait waits for
 // it.
@@ -85,7 +85,7 @@ class Execution {
   // queue holds then is over.
   using Launch = absl::FunctionRef<absl::Status(const StepContext&)>;
 
-  // Steps of lane i run on queues[i]; one queue may stand for several lanes. `placed`: of the same
+  // Steps of queue i (Step::queue) run on queues[i]; one Queue may stand for several numbers. `placed`: of the same
   // schedule; an empty one if the schedule is not planned.
   static absl::StatusOr<Execution> Create(Schedule schedule, const PlacedPlan& placed,
                                           std::vector<std::shared_ptr<Queue>> queues,

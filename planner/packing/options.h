@@ -16,8 +16,8 @@
 #include <string_view>
 
 #include "absl/time/time.h"
-#include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/search_rules.h"
 
 namespace tenure::packing {
 

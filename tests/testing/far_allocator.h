@@ -18,7 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
-#include "tenure/allocator/root_allocator.h"
+#include "tenure/allocator/support/root_allocator.h"
 #include "tenure/base/host_memory.h"
 
 namespace tenure {

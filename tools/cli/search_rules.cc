@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/search_rules.h"
 
 namespace tenure::cli {
 namespace {

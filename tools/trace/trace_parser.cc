@@ -1,4 +1,4 @@
-#include "tools/trace/trace_parser.h"
+#include "tenure/tools/trace/trace_parser.h"
 
 #include <cstdint>
 #include <limits>

@@ -29,8 +29,8 @@
 
 #include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/tree.h"
+#include "tenure/planner/packing/search_rules.h"
 
 namespace tenure::packing::exact {
 

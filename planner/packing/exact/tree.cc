@@ -12,7 +12,7 @@
 #include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/key_scan.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/search_rules.h"
 
 namespace tenure::packing::exact {
 

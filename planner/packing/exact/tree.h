@@ -32,7 +32,7 @@
 
 #include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/rules.h"
+#include "tenure/planner/packing/search_rules.h"
 #include "tenure/planner/packing/sections.h"
 
 namespace tenure::packing::exact {

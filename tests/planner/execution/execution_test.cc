@@ -34,14 +34,14 @@ std::shared_ptr<HostQueue> NewHostQueue() {
   return queue.ok() ? *queue : nullptr;
 }
 
-// Step i reads buffer i and writes buffer i + 1, on lane i % lanes.
-Schedule Chain(const std::vector<Buffer>& buffers, uint32_t lanes = 1) {
+// Step i reads buffer i and writes buffer i + 1, on queue i % queues.
+Schedule Chain(const std::vector<Buffer>& buffers, uint32_t queues = 1) {
   Schedule schedule("chain");
   for (uint32_t i = 0; i + 1 < buffers.size(); ++i) {
     EXPECT_OK(schedule.AddStep({.name = absl::StrCat("copy", i),
                                 .reads = {buffers[i]},
                                 .writes = {buffers[i + 1]},
-                                .lane = i % lanes}));
+                                .queue = i % queues}));
   }
   return schedule;
 }
@@ -290,9 +290,9 @@ TEST(ExecutionTest, WhatDoesNotFitIsRefused) {
   CpuAllocator cpu;
   const std::vector<Buffer> buffers = LazyBuffers(cpu, 3);
   auto queue = std::make_shared<HeldQueue>();
-  const absl::Status lane = Execution::Create(Chain(buffers, 2), {}, {queue}).status();
-  EXPECT_CODE(InvalidArgument, lane);
-  EXPECT_TRUE(absl::StrContains(lane.message(), "step 1 ('copy1') is of lane 1")) << lane;
+  const absl::Status missing = Execution::Create(Chain(buffers, 2), {}, {queue}).status();
+  EXPECT_CODE(InvalidArgument, missing);
+  EXPECT_TRUE(absl::StrContains(missing.message(), "step 1 ('copy1') is of queue 1")) << missing;
   EXPECT_CODE(InvalidArgument, Execution::Create(Chain(buffers, 2), {}, {queue, nullptr}));
   PlacedPlan placed;
   placed.fills = {{.step = 2, .storage = buffers[0]}};

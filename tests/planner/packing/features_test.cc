@@ -8,9 +8,9 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "tenure/planner/packing/first_fit.h"
-#include "tenure/planner/packing/rigid_groups.h"
 #include "tenure/planner/packing/solver.h"
+#include "tenure/planner/packing/solver/first_fit.h"
+#include "tenure/planner/packing/solver/rigid_groups.h"
 #include "testing.h"
 
 namespace tenure::packing {

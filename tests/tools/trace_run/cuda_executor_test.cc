@@ -10,6 +10,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/tests/tools/fake_kernels.h"
@@ -114,8 +115,9 @@ INSTANTIATE_TEST_SUITE_P(Spaces, CudaRunTest,
                                          std::pair(cuda::kUnifiedSpace, "odd_shapes"),
                                          std::pair(cuda::kPinnedSpace, "odd_shapes")),
                          [](const auto& param) {
-                           return absl::StrCat("Space", static_cast<int>(param.param.first), "_",
-                                               param.param.second);
+                           return absl::StrCat(
+                               absl::StrReplaceAll(param.param.first.name(), {{"-", ""}}), "_",
+                               param.param.second);
                          });
 
 // All arena bytes at one place: only the order of the kernels can save that, and it can't.

@@ -14,10 +14,10 @@
 #include "tenure/planner/packing/exact/branching.h"
 #include "tenure/planner/packing/exact/core.h"
 #include "tenure/planner/packing/exact/model.h"
-#include "tenure/planner/packing/exact/rules.h"
 #include "tenure/planner/packing/exact/tree.h"
 #include "tenure/planner/packing/packing.h"
 #include "tenure/planner/packing/problem.h"
+#include "tenure/planner/packing/search_rules.h"
 #include "tenure/planner/packing/validator.h"
 #include "tests/planner/packing/testing.h"
 

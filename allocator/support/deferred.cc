@@ -1,0 +1,208 @@
+#include "tenure/allocator/support/deferred.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "absl/base/const_init.h"
+
+namespace tenure {
+namespace {
+
+// For std heaps, whose front is the largest.
+constexpr auto kLater = [](const auto& a, const auto& b) { return a.value() > b.value(); };
+
+// What is never released stays reachable, so that leak checkers, which can't
+// know that this is meant, say nothing.
+void KeepForGood(const Allocation& allocation) {
+  ABSL_CONST_INIT static absl::Mutex mutex(absl::kConstInit);
+  static auto* kept = new std::vector<Allocation>;
+  absl::MutexLock lock(&mutex);
+  kept->push_back(allocation);
+}
+
+}  // namespace
+
+DeferredQueue::~DeferredQueue() {
+  Reap();
+  absl::flat_hash_map<const Timeline*, Line> rest;
+  {
+    absl::MutexLock lock(&mutex_);
+    rest.swap(lines_);
+  }
+  for (const auto& [key, line] : rest) {
+    for (const Entry& entry : line.heap) {
+      if (give_up_ != nullptr) {
+        give_up_(entry.allocation, entry.users);
+      } else {
+        KeepForGood(entry.allocation);
+      }
+    }
+  }
+}
+
+void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) {
+  // Asked once each: a device's answer takes a microsecond.
+  Entry entry{allocation, {}};
+  for (const Fence& fence : users) {
+    if (!fence.IsReached()) entry.users.push_back(fence);
+  }
+  if (entry.users.empty()) {
+    release_(allocation);
+    return;
+  }
+  waiting_count_.fetch_add(1, std::memory_order_relaxed);
+  waiting_bytes_.fetch_add(allocation.reserved_bytes, std::memory_order_relaxed);
+  SettleUnreached(std::move(entry));
+}
+
+void DeferredQueue::Settle(Entry entry) {
+  auto& users = entry.users;
+  users.erase(
+      std::remove_if(users.begin(), users.end(), [](const Fence& f) { return f.IsReached(); }),
+      users.end());
+  if (!users.empty()) return SettleUnreached(std::move(entry));
+  release_(entry.allocation);
+  NoLongerWaiting(entry.allocation.reserved_bytes);
+}
+
+void DeferredQueue::SettleUnreached(Entry entry) {
+  // Whether they have been reached since matters only where their timeline has failed.
+  const bool failed = std::any_of(entry.users.begin(), entry.users.end(), [](const Fence& f) {
+    return !f.timeline()->Failure().ok() && !f.IsReached();
+  });
+  if (!failed) return File(std::move(entry));
+  // Whatever the failed device may still do, the bytes stay out of use.
+  const uint64_t bytes = entry.allocation.reserved_bytes;
+  if (give_up_ != nullptr) {
+    give_up_(entry.allocation, entry.users);
+  } else {
+    quarantined_count_.fetch_add(1, std::memory_order_relaxed);
+    quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    KeepForGood(entry.allocation);
+  }
+  NoLongerWaiting(bytes);
+}
+
+void DeferredQueue::NoLongerWaiting(uint64_t bytes) {
+  waiting_count_.fetch_sub(1, std::memory_order_relaxed);
+  waiting_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+}
+
+void DeferredQueue::File(Entry entry) {
+  absl::MutexLock lock(&mutex_);
+  FileLocked(std::move(entry));
+}
+
+void DeferredQueue::FileLocked(Entry entry) {
+  const std::shared_ptr<Timeline>& timeline = entry.users.back().timeline();
+  Line& line = lines_[timeline.get()];
+  if (line.timeline == nullptr) line.timeline = timeline;
+  line.heap.push_back(std::move(entry));
+  std::push_heap(line.heap.begin(), line.heap.end(), kLater);
+}
+
+void DeferredQueue::ReapWaiting() {
+  struct Look {
+    std::shared_ptr<Timeline> timeline;
+    uint64_t reached;
+    bool failed;
+  };
+  // Called for every allocation while something waits: without allocating.
+  absl::InlinedVector<Look, 4> looks;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
+  }
+  for (Look& look : looks) {
+    // In this order: a value reached before the failure still counts.
+    look.failed = !look.timeline->Failure().ok();
+    look.reached = look.timeline->Reached();
+  }
+  std::vector<Entry> moving;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const Look& look : looks) {
+      auto it = lines_.find(look.timeline.get());
+      if (it == lines_.end()) continue;
+      std::vector<Entry>& heap = it->second.heap;
+      while (!heap.empty() && (look.failed || heap.front().value() <= look.reached)) {
+        std::pop_heap(heap.begin(), heap.end(), kLater);
+        moving.push_back(std::move(heap.back()));
+        heap.pop_back();
+      }
+      if (heap.empty()) lines_.erase(it);
+    }
+  }
+  for (Entry& entry : moving) Settle(std::move(entry));
+}
+
+void DeferredQueue::Revise(
+    absl::FunctionRef<bool(const Fence&)> wanted,
+    absl::FunctionRef<void(absl::Span<Entry* const>, std::vector<Entry>&)> revise) {
+  std::vector<Entry> more;
+  std::vector<Entry> gone;  // what it shares with timelines is let go of without the lock
+  absl::MutexLock lock(&mutex_);
+  std::vector<Entry*> found;
+  uint64_t bytes = 0;
+  for (auto& [timeline, line] : lines_) {
+    if (!wanted(line.heap.front().users.back())) continue;
+    for (Entry& entry : line.heap) {
+      if (!std::all_of(entry.users.begin(), entry.users.end() - 1, wanted)) continue;
+      found.push_back(&entry);
+      bytes += entry.allocation.reserved_bytes;
+    }
+  }
+  if (found.empty()) return;
+  revise(found, more);
+  const uint64_t count = found.size();
+  uint64_t left_count = more.size();
+  uint64_t left_bytes = 0;
+  for (const Entry& entry : more) left_bytes += entry.allocation.reserved_bytes;
+  for (const Entry* entry : found) {
+    if (!entry->allocation) continue;
+    ++left_count;
+    left_bytes += entry->allocation.reserved_bytes;
+  }
+  waiting_count_.fetch_add(left_count - count, std::memory_order_relaxed);
+  waiting_bytes_.fetch_add(left_bytes - bytes, std::memory_order_relaxed);
+  if (left_count - more.size() < count) {
+    for (auto it = lines_.begin(); it != lines_.end();) {
+      std::vector<Entry>& heap = it->second.heap;
+      const auto end = std::partition(heap.begin(), heap.end(), [](const Entry& entry) {
+        return static_cast<bool>(entry.allocation);
+      });
+      if (end != heap.end()) {
+        gone.insert(gone.end(), std::make_move_iterator(end), std::make_move_iterator(heap.end()));
+        heap.erase(end, heap.end());
+        std::make_heap(heap.begin(), heap.end(), kLater);
+      }
+      // The timeline outlives this: what is gone holds it.
+      if (heap.empty()) {
+        lines_.erase(it++);
+      } else {
+        ++it;
+      }
+    }
+  }
+  for (Entry& entry : more) FileLocked(std::move(entry));
+}
+
+bool DeferredQueue::Drain(absl::Time deadline) {
+  while (true) {
+    Reap();
+    Fence next;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (lines_.empty()) break;
+      next = lines_.begin()->second.heap.front().users.back();
+    }
+    // A timeline that fails ends the wait too, and Reap quarantines; any other
+    // error would only come again.
+    if (!next.WaitUntil(deadline).ok() && !next.IsFailed()) break;
+  }
+  Reap();
+  return waiting_count() == 0;
+}
+
+}  // namespace tenure
