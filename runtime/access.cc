@@ -54,14 +54,13 @@ absl::Status BeginAccess(const Buffer& buffer, Access access, uint64_t offset_by
   return buffer.storage()->WaitForUses(begin, begin + size_bytes, access, deadline);
 }
 
-absl::StatusOr<std::byte*> HostAccess(const Buffer& buffer, Access access, absl::Time deadline) {
-  if (ABSL_PREDICT_FALSE(!IsFree(buffer, access))) {
-    absl::Status status = BeginAccess(buffer, access, 0, buffer.size(), deadline);
-    if (!status.ok()) return status;
-  }
-  if (ABSL_PREDICT_FALSE(buffer.size() == 0)) return static_cast<std::byte*>(nullptr);
+absl::StatusOr<std::byte*> HostAccessSlowly(const Buffer& buffer, Access access,
+                                            absl::Time deadline) {
+  absl::Status status = BeginAccess(buffer, access, 0, buffer.size(), deadline);
+  if (!status.ok()) return status;
+  if (buffer.size() == 0) return static_cast<std::byte*>(nullptr);
   const Storage& storage = *buffer.storage();
-  if (ABSL_PREDICT_FALSE(storage.root().host == nullptr)) {
+  if (storage.root().host == nullptr) {
     const std::string space = buffer.allocator().space().ToString();
     if (!buffer.allocator().traits().has_bytes) {
       return absl::UnimplementedError(

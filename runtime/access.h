@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/base/optimization.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/clock.h"
@@ -55,8 +56,19 @@ absl::Status PrepareAccess(const Buffer& buffer, Access access, uint64_t offset_
                            uint64_t size_bytes);
 absl::Status BeginAccess(const Buffer& buffer, Access access, uint64_t offset_bytes,
                          uint64_t size_bytes, absl::Time deadline);
-// Of the whole window; null if it has no bytes.
-absl::StatusOr<std::byte*> HostAccess(const Buffer& buffer, Access access, absl::Time deadline);
+absl::StatusOr<std::byte*> HostAccessSlowly(const Buffer& buffer, Access access,
+                                            absl::Time deadline);
+// Of the whole window; null if it has no bytes. The usual case is inline, for typed spans.
+inline absl::StatusOr<std::byte*> HostAccess(const Buffer& buffer, Access access,
+                                             absl::Time deadline) {
+  if (ABSL_PREDICT_TRUE(IsFree(buffer, access) && buffer.size() > 0)) {
+    const Storage& storage = *buffer.storage();
+    if (auto* host = static_cast<std::byte*>(storage.root().host); ABSL_PREDICT_TRUE(host)) {
+      return host + storage.root_offset() + buffer.offset();
+    }
+  }
+  return HostAccessSlowly(buffer, access, deadline);
+}
 
 }  // namespace internal
 }  // namespace tenure

@@ -16,10 +16,11 @@ using internal::Describe;
 
 absl::Status NullBuffer() { return internal::NullBufferError(); }
 
-// Whether a window of `elements` of `dtype` at a byte offset would end within a byte that holds a
+// Whether a window of this dtype and shape at a byte offset would end within a byte that holds a
 // further element of `buffer`. Both would then overwrite the other's bits.
-bool SplitsAByte(const Buffer& buffer, uint64_t offset_bytes, DType dtype, uint64_t elements) {
-  if (IsByteSized(dtype) || IsByteSized(buffer.dtype())) return false;
+bool SplitsAByte(const Buffer& buffer, uint64_t offset_bytes, DType dtype, const Shape& shape) {
+  if (ABSL_PREDICT_TRUE(IsByteSized(dtype) || IsByteSized(buffer.dtype()))) return false;
+  const uint64_t elements = shape.elements();
   const uint64_t per_byte = 8 / BitWidth(dtype);
   if (elements % per_byte == 0) return false;
   // Neither product can wrap: a byte has at most 4 elements, and a shape at most 2^63-1.
@@ -182,7 +183,7 @@ absl::StatusOr<Buffer> Buffer::View(uint64_t offset_bytes, DType dtype, const Sh
   absl::StatusOr<uint64_t> size = ByteSize(dtype, shape.elements());
   if (!size.ok()) return size.status();
   if (is_null() || !WindowFits(offset_bytes, *size, size_)) return ViewError(offset_bytes, *size);
-  if (SplitsAByte(*this, offset_bytes, dtype, shape.elements())) {
+  if (SplitsAByte(*this, offset_bytes, dtype, shape)) {
     return SplitsAByteError(*this, absl::StrCat("a view of shape ", shape.ToString()), dtype);
   }
   return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_ + offset_bytes, *size,
@@ -231,7 +232,7 @@ absl::StatusOr<Buffer> Buffer::Reinterpret(DType dtype, const Shape& shape) cons
                                                    " bytes can't be seen as ", Name(dtype),
                                                    shape.ToString(), ", which takes ", *size));
   }
-  if (SplitsAByte(*this, 0, dtype, shape.elements())) {
+  if (SplitsAByte(*this, 0, dtype, shape)) {
     return SplitsAByteError(*this, absl::StrCat("shape ", shape.ToString()), dtype);
   }
   return absl::StatusOr<Buffer>(absl::in_place, Tag(), storage_, offset_, size_, dtype, shape);

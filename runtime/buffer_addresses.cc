@@ -24,8 +24,10 @@ absl::StatusOr<const void*> Buffer::HostPointer() const {
 }
 
 absl::StatusOr<void*> Buffer::MutableHostPointer() const {
-  absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
-  if (!status.ok()) return status;
+  if (!internal::IsFree(*this, Access::kWrite)) {
+    absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
+    if (!status.ok()) return status;
+  }
   absl::StatusOr<const void*> pointer = HostPointer();
   if (!pointer.ok()) return pointer.status();
   return const_cast<void*>(*pointer);
@@ -44,8 +46,10 @@ absl::StatusOr<uint64_t> Buffer::DeviceAddress() const {
 }
 
 absl::StatusOr<uint64_t> Buffer::MutableDeviceAddress() const {
-  absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
-  if (!status.ok()) return status;
+  if (!internal::IsFree(*this, Access::kWrite)) {
+    absl::Status status = internal::PrepareAccess(*this, Access::kWrite, 0, size_);
+    if (!status.ok()) return status;
+  }
   return DeviceAddress();
 }
 

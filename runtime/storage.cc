@@ -249,7 +249,7 @@ absl::Status Storage::Seal() {
 absl::StatusOr<WritableHold> WritableHold::Of(Storage* storage) {
   if (absl::Status status = storage->BeginWriting(); !status.ok()) return status;
   WritableHold hold;
-  hold.storage_ = StorageKeepAlive(storage);
+  hold.storage_ = storage;
   return hold;
 }
 

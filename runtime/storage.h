@@ -207,12 +207,12 @@ class Storage {
   const std::string name_;
 };
 
-// Keeps a storage alive, and unsealed: sealing is refused while it lives. For those who write later
-// than they check: writable mappings and queued copies.
+// Keeps a storage unsealed: sealing is refused while it lives. Writable mappings and queued copies
+// have one, because they write later than they check. The storage must outlive it.
 class WritableHold {
  public:
   WritableHold() = default;  // of nothing
-  WritableHold(WritableHold&& other) noexcept = default;
+  WritableHold(WritableHold&& other) noexcept : storage_(std::exchange(other.storage_, nullptr)) {}
   WritableHold& operator=(WritableHold&& other) noexcept {
     std::swap(storage_, other.storage_);
     return *this;
@@ -220,14 +220,14 @@ class WritableHold {
   WritableHold(const WritableHold&) = delete;
   WritableHold& operator=(const WritableHold&) = delete;
   ~WritableHold() {
-    if (storage_) storage_->EndWriting();
+    if (storage_ != nullptr) storage_->EndWriting();
   }
 
   // FailedPrecondition if the storage is sealed.
   static absl::StatusOr<WritableHold> Of(Storage* storage);
 
  private:
-  StorageKeepAlive storage_;
+  Storage* storage_ = nullptr;
 };
 
 template <uint64_t kUnit>
