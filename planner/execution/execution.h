@@ -17,7 +17,7 @@
 //   TENURE_RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
 //     return LaunchKernel(at.step, at.queue);  // gives its work to at.queue and returns
 //   }));
-//   TENURE_RETURN_IF_ERROR(execution.Wait());         // or read an output, which waits for what it needs
+//   TENURE_RETURN_IF_ERROR(execution.Wait());  // or read an output: that waits too
 //
 // What is ordered: in total order, steps that touch the same bytes of one storage, and the plan's
 // reuse edges; with dependencies, Step::after. What was recorded of a storage before the run (a
