@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/base/version.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
 
@@ -22,7 +23,8 @@ constexpr std::string_view kHelp =
                                  draw address over time, as .html or .svg
   tenure devices                 list the memory spaces of this machine
 
-'tenure COMMAND --help' explains each, with examples. A schedule to begin with is
+'tenure COMMAND --help' explains each, with examples; 'tenure --version' says which
+version this is. A schedule to begin with is
 tools/demo_schedules/tiny_transformer.json.gz. Results go to stdout (with --json for
 machines), messages to stderr. Sizes are in bytes, and may be written 64K, 16MiB, 2G.
 
@@ -39,6 +41,9 @@ int main(int argc, char** argv) {
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     if (args.size() == 1 || args[0] != "help") return tenure::cli::Print("", help);
     args = {args[1], "--help"};
+  }
+  if (args[0] == "--version") {
+    return tenure::cli::Print("", absl::StrCat("tenure ", tenure::kVersion, "\n"));
   }
   for (const tenure::cli::Command& command : tenure::cli::kCommands) {
     if (args[0] == command.name) return command.run({args.data() + 1, args.size() - 1});

@@ -56,7 +56,7 @@ class CliTest(CliCase):
         trace = "--trace=" + demo("odd_shapes")
         problem = "--input=" + self.write("p.csv", "id,lower,upper,size\na,0,2,8\n")
         out = "--output=" + self.path("x.svg")
-        for args in [[], ["walk"], ["help", "walk"], ["--version"], ["run"], ["run", trace, "extra"],
+        for args in [[], ["walk"], ["help", "walk"], ["run"], ["run", trace, "extra"],
                      ["run", trace, "--nope"], ["run", trace, trace], ["run", "--trace="], ["run", "--trace"],
                      ["run", trace, "--planner=best"], ["run", trace, "--weights=none"], ["run", trace, "--threads=0"],
                      ["run", trace, "--threads=-1"], ["run", trace, "--alignment=3"], ["run", trace, "--alignment=0"],
