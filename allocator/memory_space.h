@@ -14,10 +14,10 @@
 // Drivers and programs add names of their own (space_kind.h).
 //
 // Example:
-//   ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
-//   space.kind().name() == "cuda"
-//   space.ordinal() == 1
-//   space.ToString() == "cuda:1"
+//   TENURE_ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
+//   space.kind().name();  // "cuda"
+//   space.ordinal();      // 1
+//   space.ToString();     // "cuda:1"
 //
 // A device space without a number is device 0 ("cuda" is "cuda:0").
 // Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument and lists the spaces

@@ -6,7 +6,7 @@
 //
 // Example:
 //   class Printer : public Observer {
-//     void OnEvent(const Event& e) override { ... }
+//     void OnEvent(const Event& e) override { std::cerr << e.name << "\n"; }
 //   };
 //   Printer printer;
 //   ScopedObserver watch(&printer);

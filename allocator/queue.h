@@ -11,9 +11,9 @@
 //                                ^ Record()           ^ Record()
 //
 // Example:
-//   ASSIGN_OR_RETURN(std::shared_ptr<cuda::Stream> stream, cuda::Stream::Wrap(0, handle));
-//   RETURN_IF_ERROR(x.CopyInAsync(data, size, {.queue = stream.get()}).status());
-//   ASSIGN_OR_RETURN(Fence done, stream->Record());
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<cuda::Stream> stream, cuda::Stream::Wrap(0, handle));
+//   TENURE_RETURN_IF_ERROR(x.CopyInAsync(data, size, {.queue = stream.get()}).status());
+//   TENURE_ASSIGN_OR_RETURN(Fence done, stream->Record());
 //
 // Options hold a plain Queue*, which means: in this queue's order. A null
 // pointer means: in no queue's order, the library chooses.

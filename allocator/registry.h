@@ -3,10 +3,10 @@
 //
 // Example:
 //   Registry& all = Registry::Default();
-//   ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
+//   TENURE_ASSIGN_OR_RETURN(Allocator* cpu, all.Get(MemorySpace::Cpu()));
 //
 //   auto small = std::make_unique<LimitingAllocator>(std::make_unique<CpuAllocator>(), 1 << 30);
-//   RETURN_IF_ERROR(my_registry.Register(std::move(small)).status());
+//   TENURE_RETURN_IF_ERROR(my_registry.Register(std::move(small)).status());
 //
 // The default registry has the drivers that allocator/builtin/ names, and refuses the names of
 // other spaces. It is never destroyed, so its allocators outlive every storage. A registry of one's

@@ -10,7 +10,7 @@
 //    protected:
 //     absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
 //     void Release(const Allocation& allocation) override;
-//     ... the copies
+//     // And the copies, Fill and FindCapability.
 //   };
 //
 // Cost: the counters' (stats_counters.h) and one load while nothing waits for a

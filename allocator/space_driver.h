@@ -2,7 +2,7 @@
 // function that returns it (CpuDriver, cuda::CudaDriver); allocator/builtin/ adds those of this
 // library, and a program adds its own:
 //
-//   RETURN_IF_ERROR(registry.AddDriver({
+//   TENURE_RETURN_IF_ERROR(registry.AddDriver({
 //       .name = "toy",
 //       .spaces = {kToySpace},
 //       .factory = [](const MemorySpace& space) { return std::make_unique<ToyAllocator>(space); },

@@ -6,7 +6,7 @@
 //       "toy", SpaceKind::Form::kOrdinal, "toy"};
 //   inline constexpr SpaceKind kToySpace(kToyDeclaration);
 //   ...
-//   RETURN_IF_ERROR(SpaceKind::Declare(kToyDeclaration).status());
+//   TENURE_RETURN_IF_ERROR(SpaceKind::Declare(kToyDeclaration).status());
 //   MemorySpace::Parse("toy:1")   // is MemorySpace::Device(kToySpace, 1)
 //
 // Registry::AddDriver declares the spaces of the driver that it adds. What is declared is known to

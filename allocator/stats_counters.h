@@ -3,8 +3,8 @@
 //
 // Example:
 //   counters_.OnAllocate(allocation.size_bytes, allocation.reserved_bytes);
-//   ... counters_.OnDeallocate(allocation.size_bytes);   // given back
-//   ... counters_.OnRelease(allocation.reserved_bytes);  // gone for good
+//   counters_.OnDeallocate(allocation.size_bytes);   // later: given back
+//   counters_.OnRelease(allocation.reserved_bytes);  // later still: gone for good
 //
 // Cost: three atomic adds on one cache line or two for an allocation, three for
 // a free; padded, so that an allocator's other fields do not suffer. (Not

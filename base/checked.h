@@ -4,7 +4,7 @@
 // Example:
 //   uint64_t end;
 //   if (!CheckedAdd(offset_bytes, size_bytes, &end)) {
-//     return absl::OutOfRangeError(...);
+//     return absl::OutOfRangeError("the window ends beyond 2^64");
 //   }
 //
 // Cost: an add or multiply and a flag test. Thread safety: pure functions.

@@ -12,11 +12,12 @@
 // Example:
 //   Schedule schedule("decoder");
 //   schedule.MarkInput(tokens);
+//   schedule.MarkInput(table);
 //   schedule.MarkOutput(out);
-//   RETURN_IF_ERROR(schedule.AddStep({.name = "embed", .reads = {tokens, table},
-//                                     .writes = {h0}}).status());
-//   ... drop h0, h1 ...
-//   ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));     // planner.h
+//   TENURE_RETURN_IF_ERROR(
+//       schedule.AddStep({.name = "embed", .reads = {tokens, table}, .writes = {h0}}).status());
+//   h0 = Buffer();  // the schedule alone holds it now, so it can be planned
+//   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));  // planner.h
 //
 // Order: with OrderKind::kTotal the steps have the effect of running one after the other, in the
 // order in which they were added. An executor that runs them concurrently must order steps that

@@ -11,9 +11,9 @@
 //   a.View(64, 128)   |------------|                           id 2, offset 64
 //
 // Example:
-//   ASSIGN_OR_RETURN(Buffer x, Buffer::Create(*cpu, DType::kFloat32, shape));
-//   RETURN_IF_ERROR(x.CopyIn<float>(values));
-//   ASSIGN_OR_RETURN(absl::Span<const float> xs, x.As<float>());
+//   TENURE_ASSIGN_OR_RETURN(Buffer x, Buffer::Create(*cpu, DType::kFloat32, shape));
+//   TENURE_RETURN_IF_ERROR(x.CopyIn<float>(values));
+//   TENURE_ASSIGN_OR_RETURN(absl::Span<const float> xs, x.As<float>());
 //   for (float value : xs) sum += value;
 //
 // This class is the handle: identity, geometry, views, memory and addresses. What is done with the

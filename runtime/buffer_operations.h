@@ -10,9 +10,9 @@
 // class has no members and takes no bytes.
 //
 // Example:
-//   RETURN_IF_ERROR(x.CopyIn<float>(values));
-//   ASSIGN_OR_RETURN(float third, x.Get<float>({0, 2}));
-//   RETURN_IF_ERROR(x.RecordUse(Access::kWrite, done));
+//   TENURE_RETURN_IF_ERROR(x.CopyIn<float>(values));
+//   TENURE_ASSIGN_OR_RETURN(float third, x.Get<float>({0, 2}));
+//   TENURE_RETURN_IF_ERROR(x.RecordUse(Access::kWrite, done));
 //
 // Thread safety, ownership, errors: as buffer.h says.
 

@@ -1,6 +1,8 @@
 // Options for making buffers and for moving bytes.
 //
-// Example: x.CopyIn(data, size, {.timeout = absl::Seconds(1), .max_threads = 2});
+// Example:
+//   TENURE_RETURN_IF_ERROR(
+//       x.CopyIn(data, size, {.timeout = absl::Seconds(1), .max_threads = 2}));
 //
 // Thread safety: thread-compatible values.
 

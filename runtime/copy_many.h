@@ -3,7 +3,9 @@
 // Why: a copy to a device, with the wait for its end, takes 6 to 7 us for any size up to some KiB.
 // A hundred scalars of a step take 0.63 ms one by one, and 0.24 ms together (docs/cuda.md).
 //
-//   RETURN_IF_ERROR(CopyInMany({{lr, &lr_value, 4}, {step, &step_value, 8}, {mask, bits, 512}}));
+// Example:
+//   TENURE_RETURN_IF_ERROR(
+//       CopyInMany({{lr, &lr_value, 4}, {step, &step_value, 8}, {mask, bits, 512}}));
 //
 // Neighbouring parts of one allocator go together if it has a BatchCapability. All others are
 // copied one by one. The order of the parts is kept.

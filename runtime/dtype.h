@@ -1,8 +1,10 @@
 // DType: the element types of tensors, how many bits they take, and their names.
 //
 // Example:
-//   DType::kBFloat16 -> "bfloat16" (also read as "bf16"), 16 bits, C++ type tenure::BFloat16
-//   ByteSize(DType::kInt4, 5) -> 3
+//   Name(DType::kBFloat16);             // "bfloat16"
+//   ParseDType("bf16").value();         // DType::kBFloat16, as of "bfloat16"
+//   ByteSize(DType::kInt4, 5).value();  // 3
+//
 // Elements narrower than a byte are packed, low bits first, and a tensor takes whole bytes.
 //
 // Thread safety: pure functions. Errors: InvalidArgument (unknown name), OutOfRange (a size of more

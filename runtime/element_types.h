@@ -10,6 +10,8 @@
 //   BFloat16 raw = BFloat16::FromBits(0x3f80);
 //   static_assert(kDTypeOf<Float16> == DType::kFloat16);
 //
+// The formats:
+//
 //   type            bits  exponent bias  largest      overflow and inf   NaN     zeros
 //   Float16          16       5      15  65504        inf                quiet   +0 -0
 //   BFloat16         16       8     127  3.39e38      inf                quiet   +0 -0

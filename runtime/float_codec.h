@@ -3,7 +3,9 @@
 // One template serves all formats with a sign, an exponent and a mantissa. They differ only in
 // widths, in the bias, and in the codes at the ends of their range.
 //
-// Example: internal::FloatCodec<5, 10, 15, internal::FloatFlavor::kIeee>::Encode(1.0f) == 0x3c00
+// Example:
+//   using Half = internal::FloatCodec<5, 10, 15, internal::FloatFlavor::kIeee>;
+//   Half::Encode(1.0f);  // 0x3c00
 //
 // Cost: decoding is a few integer operations, encoding some ten.
 // Thread safety: pure functions. Errors: none.

@@ -8,10 +8,10 @@
 // the launch and before the host touches the bytes again. For a whole step at once:
 //
 //   std::vector<Use> uses = {{&x, Access::kRead}, {&y, Access::kWrite}};
-//   for (const Fence& fence : PendingUses(uses)) RETURN_IF_ERROR(stream->WaitFor(fence));
+//   for (const Fence& fence : PendingUses(uses)) TENURE_RETURN_IF_ERROR(stream->WaitFor(fence));
 //   ... launch the kernel on the stream ...
-//   ASSIGN_OR_RETURN(Fence done, stream->Record());
-//   RETURN_IF_ERROR(RecordUses(uses, done));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, stream->Record());
+//   TENURE_RETURN_IF_ERROR(RecordUses(uses, done));
 //
 // Cost: linear in the uses that are not reached yet; RecordUses takes one lock for each root
 // allocation, which of a planned step is one arena.

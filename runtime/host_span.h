@@ -4,9 +4,9 @@
 // find an element by its coordinates.
 //
 // Example:
-//   ASSIGN_OR_RETURN(NdSpan<float> m, buffer.AsShapedMutable<float>());   // of shape [3,4]
+//   TENURE_ASSIGN_OR_RETURN(NdSpan<float> m, buffer.AsShapedMutable<float>());  // of shape [3,4]
 //   m(2, 1) = 7;                        // unchecked, as operator[] of an array
-//   ASSIGN_OR_RETURN(float* x, m.At({2, 5}));   // OutOfRange
+//   TENURE_ASSIGN_OR_RETURN(float* corner, m.At({2, 5}));   // OutOfRange
 //   for (float& x : m.flat()) x = 0;
 //
 // Cost: that of index arithmetic written by hand; 144 bytes.

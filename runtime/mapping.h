@@ -5,8 +5,8 @@
 //
 // Example:
 //   {
-//     ASSIGN_OR_RETURN(Mapping region, buffer.Map(Access::kWrite));
-//     ASSIGN_OR_RETURN(absl::Span<float> xs, region.AsMutable<float>());
+//     TENURE_ASSIGN_OR_RETURN(Mapping region, buffer.Map(Access::kWrite));
+//     TENURE_ASSIGN_OR_RETURN(absl::Span<float> xs, region.AsMutable<float>());
 //     xs[0] = 1;
 //   }  // may be sealed from here on
 //

@@ -5,7 +5,7 @@
 // over (transfer.cc). It answers in one place which allocators take part.
 //
 //   Move move = Move::In(buffer, 0, data, size);
-//   ASSIGN_OR_RETURN(Fence done, move.Start(options));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, move.Start(options));
 //
 // Thread safety: thread-compatible. Ownership: borrows everything, storages included.
 // Errors: InvalidArgument (a device's queue for memory that no device copies), and those of

@@ -4,9 +4,9 @@
 // allocation and costs little more than a reference count.
 //
 // Example:
-//   ASSIGN_OR_RETURN(Shape shape, Shape::Of({2, 3, 4}));
-//   shape.rank() == 3
-//   shape.elements() == 24
+//   TENURE_ASSIGN_OR_RETURN(Shape shape, Shape::Of({2, 3, 4}));
+//   shape.rank();      // 3
+//   shape.elements();  // 24
 //
 // Thread safety: thread-compatible value. Errors: InvalidArgument (rank over 8, a negative
 // dimension), OutOfRange (more than 2^63-1 elements).

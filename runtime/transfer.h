@@ -5,9 +5,9 @@
 //                               buffer  -- CopyFrom ->  buffer of any space
 //
 // Example:
-//   RETURN_IF_ERROR(CopyIn(x, values.data(), values.size() * sizeof(float)));
-//   ASSIGN_OR_RETURN(Fence done, CopyOutAsync(x, host.data(), x.size()));
-//   RETURN_IF_ERROR(done.Wait());
+//   TENURE_RETURN_IF_ERROR(CopyIn(x, values.data(), values.size() * sizeof(float)));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, CopyOutAsync(x, host.data(), x.size()));
+//   TENURE_RETURN_IF_ERROR(done.Wait());
 //
 // A transfer waits for the uses in conflict, and only for those. It is checked as a whole before a
 // byte is moved.

@@ -2,7 +2,7 @@
 // have them; a registry that is made empty gets them here:
 //
 //   std::unique_ptr<Registry> registry = Registry::MakeEmpty();
-//   RETURN_IF_ERROR(AddBuiltinDrivers(*registry));
+//   TENURE_RETURN_IF_ERROR(AddBuiltinDrivers(*registry));
 //
 // Thread safety: free function. Errors: as Registry::AddDriver.
 

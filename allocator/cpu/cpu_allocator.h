@@ -15,8 +15,8 @@
 //
 // Example:
 //   CpuAllocator cpu;
-//   ASSIGN_OR_RETURN(Allocation a, cpu.Allocate({.size_bytes = 4096, .zeroed = true}));
-//   ... a.host ...
+//   TENURE_ASSIGN_OR_RETURN(Allocation a, cpu.Allocate({.size_bytes = 4096, .zeroed = true}));
+//   std::memcpy(a.host, data, 4096);
 //   cpu.Deallocate(a);
 //
 // Foreign memory (AllocationRequest::foreign) is wrapped as it is; its

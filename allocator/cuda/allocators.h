@@ -1,12 +1,13 @@
 // The allocators of `cuda:N`, `cuda-unified:N` and `cuda-pinned:N`, for programs that want them
 // with options of their own; Registry makes them with the default options.
 //
-//   ASSIGN_OR_RETURN(std::unique_ptr<Allocator> device,
-//                    MakeAllocator(MemorySpace::Device(kDeviceSpace, 0),
-//                                  {.max_reserved_bytes = uint64_t{16} << 30}));
-//   RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
+// Example:
+//   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Allocator> device,
+//                           MakeAllocator(MemorySpace::Device(kDeviceSpace, 0),
+//                                         {.max_reserved_bytes = uint64_t{16} << 30}));
+//   TENURE_RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
 //
-// All three pool (offset/pooled_allocator.h): what is freed is given again at once, or as soon as
+// All three pool (pool/pooled_allocator.h): what is freed is given again at once, or as soon as
 // the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
 // which comes after (MemoryHints::queue). To the driver it goes back by Trim, on
 // exhaustion, beyond the bounds below, and, of `cuda`, when an allocation makes the pool grow while

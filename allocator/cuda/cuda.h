@@ -8,10 +8,10 @@
 // neither read by the host nor given to anybody else before the kernel is done, and nobody waits
 // meanwhile:
 //
-//   ASSIGN_OR_RETURN(std::shared_ptr<Stream> stream, Stream::Wrap(0, my_stream));
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Stream> stream, Stream::Wrap(0, my_stream));
 //   my_kernel<<<grid, block, 0, my_stream>>>(*buffer.MutableDeviceAddress());
-//   ASSIGN_OR_RETURN(Fence done, stream->Record());
-//   RETURN_IF_ERROR(buffer.RecordUse(Access::kWrite, done));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, stream->Record());
+//   TENURE_RETURN_IF_ERROR(buffer.RecordUse(Access::kWrite, done));
 //
 // The other way round, work on the stream follows a copy (or whatever has a fence) by
 // stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue =

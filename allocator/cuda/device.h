@@ -6,10 +6,10 @@
 // it again. Meanwhile the thread may call what a stream capture elsewhere forbids to it (asking an
 // event, allocating): none of it touches what is captured.
 //
-//   ASSIGN_OR_RETURN(std::shared_ptr<Device> device, Device::Open(*driver, 0));
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device, Device::Open(*driver, 0));
 //   Device::Scope scope(*device);
-//   RETURN_IF_ERROR(scope.status());
-//   RETURN_IF_ERROR(TENURE_CU(device->driver(), MemAlloc, &address, size));
+//   TENURE_RETURN_IF_ERROR(scope.status());
+//   TENURE_RETURN_IF_ERROR(TENURE_CU(device->driver(), MemAlloc, &address, size));
 //
 // Cost: opening one takes 0.1 s, the first time. A Scope: 25 ns where the context is current.
 // Events come from a pool. Thread safety: thread-safe; a Scope belongs to its thread. Ownership:

@@ -6,8 +6,8 @@
 // its interface, so that a newer driver with another default gives the one that was compiled
 // against.
 //
-//   ASSIGN_OR_RETURN(const Driver* driver, Driver::Default());      // libcuda.so.1, once
-//   RETURN_IF_ERROR(TENURE_CU(*driver, MemAlloc, &address, size));
+//   TENURE_ASSIGN_OR_RETURN(const Driver* driver, Driver::Default());      // libcuda.so.1, once
+//   TENURE_RETURN_IF_ERROR(TENURE_CU(*driver, MemAlloc, &address, size));
 //
 // For this directory, its tests and the tools that launch kernels: it includes cuda.h, which public
 // headers don't.

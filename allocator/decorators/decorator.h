@@ -9,7 +9,11 @@
 //       ++count_;
 //       return upstream()->Allocate(r);
 //     }
-//    ...
+//     uint64_t count() const { return count_; }
+//
+//    private:
+//     std::atomic<uint64_t> count_{0};
+//   };
 //
 // Every transfer of the stack's bytes passes BeforeTransfer and AfterTransfer,
 // whichever way it takes: the four calls of Allocator, each part of a batch, and

@@ -11,7 +11,7 @@
 //
 // Example:
 //   RecordingAllocator recording(std::make_unique<CpuAllocator>(), {});
-//   ...
+//   Work(recording);
 //   WriteCsv(recording.Log(), file);  // recording_format.h; the replay reads it
 //
 // Cost: some hundred nanoseconds an allocation, and a lock that all threads

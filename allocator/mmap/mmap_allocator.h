@@ -10,10 +10,11 @@
 //   b                  [------------) offset 4096, alignment 4096
 //
 // Example:
-//   ASSIGN_OR_RETURN(auto disk, MmapAllocator::Open("/models/w.safetensors"));
-//   ASSIGN_OR_RETURN(Allocation w, disk->Allocate({.size_bytes = 4096,
-//                                                  .file = FileWindow{512}}));
-//   ... w.host ... or disk->CopyOut(to, {&w, 0, 4096}, {});
+//   TENURE_ASSIGN_OR_RETURN(auto disk, MmapAllocator::Open("/models/w.safetensors"));
+//   TENURE_ASSIGN_OR_RETURN(Allocation w,
+//                           disk->Allocate({.size_bytes = 4096, .file = FileWindow{512}}));
+//   Use(w.host);  // without a copy, or with one:
+//   TENURE_ASSIGN_OR_RETURN(Fence copied, disk->CopyOut(to, {&w, 0, 4096}, {}));
 //
 // Reading through Allocation::host costs no copy, but if the file has been
 // truncated since, touching what is gone raises SIGBUS: nobody can turn that

@@ -24,11 +24,11 @@
 //   class PinnedAllocator final : public PooledAllocator {
 //    public:
 //     explicit PinnedAllocator(std::unique_ptr<SlabSource> source)
-//         : PooledAllocator(space, traits, std::move(source), {}) {}
+//         : PooledAllocator(kSpace, kTraits, std::move(source), {}) {}
 //     ~PinnedAllocator() override { ClosePool(); }
 //    protected:
-//     absl::Status Zero(const Allocation& a) override { ... }
-//     ... the copies, FindCapability
+//     absl::Status Zero(const Allocation& a) override;
+//     // And the copies, and FindCapability.
 //   };
 //
 // How it grows: where slabs join (slab_source.h) by what is missing to the

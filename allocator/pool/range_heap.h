@@ -19,7 +19,8 @@
 //   RangeHeap heap;
 //   heap.AddRange(base, 64 << 20, /*joins=*/false);
 //   std::optional<RangeHeap::Block> block = heap.Allocate(5000, 256);
-//   ... block->address ...
+//   if (!block.has_value()) return GrowFirst();
+//   Use(block->address);
 //   heap.Free(block->node);
 //
 // Cost: Allocate and Free some tens of nanoseconds, whatever the number of

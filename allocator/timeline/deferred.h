@@ -14,9 +14,9 @@
 // waits.
 //
 // Example:
-//   DeferredQueue queue([](const Allocation& a) { mi_free(a.host); });
-//   queue.Retire(allocation, {fence});   // or frees it now
-//   ... queue.Reap();
+//   DeferredQueue queue([](const Allocation& a) { std::free(a.host); });
+//   queue.Retire(allocation, {fence});  // frees it now if the fence is reached
+//   queue.Reap();                       // later: frees what has become due
 //
 // Cost: Retire of what no fence guards: a call of `release`. Reap with nothing
 // waiting: one load. Otherwise a lock and a logarithm for each entry that

@@ -13,8 +13,9 @@
 // Example:
 //   auto timeline = std::make_shared<HostTimeline>();
 //   Fence done(timeline, 1);
-//   ... another thread: timeline->Signal(1);
-//   RETURN_IF_ERROR(done.Wait(absl::Seconds(5)));
+//   std::thread worker([timeline] { timeline->Signal(1); });
+//   const absl::Status status = done.Wait(absl::Seconds(5));
+//   worker.join();
 //
 // Cost: a Fence is a shared pointer and a number; IsReached() on the host
 // timeline is one acquire load. Thread safety: Timeline and HostTimeline are

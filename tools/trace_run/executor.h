@@ -4,9 +4,10 @@
 // the space's device and says so with Buffer::RecordUse, as a compiler's scheduler does: the host
 // runs ahead, and what a step drops is freed behind the kernels that still use it.
 //
-//   ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor, MakeExecutor(trace, allocator, threads));
-//   for each op: RETURN_IF_ERROR(executor->RunOp(op, step));
-//   ASSIGN_OR_RETURN(ReadChain chain, executor->Finish());
+//   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,
+//                           MakeExecutor(trace, allocator, threads));
+//   for each op: TENURE_RETURN_IF_ERROR(executor->RunOp(op, step));
+//   TENURE_ASSIGN_OR_RETURN(ReadChain chain, executor->Finish());
 //
 // Thread safety: single-threaded. Ownership: borrows the trace; shares what it needs of the space.
 // An executor that goes waits for what it has queued. Errors: what buffers give, after the op's

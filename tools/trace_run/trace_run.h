@@ -3,9 +3,9 @@
 //
 // Example:
 //   std::unique_ptr<WeightSource> weights = CopiedWeights(trace, threads);
-//   ASSIGN_OR_RETURN(RunResult apart, RunTrace(trace, cpu, *weights, {}));
-//   ASSIGN_OR_RETURN(RunResult planned, RunTrace(trace, cpu, *weights, {.plan = &plan}));
-//   RETURN_IF_ERROR(CompareRuns(trace, apart, planned));
+//   TENURE_ASSIGN_OR_RETURN(RunResult apart, RunTrace(trace, cpu, *weights, {}));
+//   TENURE_ASSIGN_OR_RETURN(RunResult planned, RunTrace(trace, cpu, *weights, {.plan = &plan}));
+//   TENURE_RETURN_IF_ERROR(CompareRuns(trace, apart, planned));
 //
 // Thread safety: single-threaded; a run uses as many threads as it may. Ownership: borrows what it
 // is given.
