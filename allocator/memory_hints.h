@@ -2,7 +2,9 @@
 // size. One value goes from BufferOptions through the storage to the allocator.
 //
 // Example:
-//   Buffer::Create(*pinned, dtype, shape, {.hints = {.write_combined = true}})
+//   TENURE_ASSIGN_OR_RETURN(
+//       Buffer upload,
+//       Buffer::Create(*pinned, dtype, shape, {.hints = {.write_combined = true}}));
 //
 // Thread safety: thread-compatible value. Ownership: shares the queue, so that a
 // lazy buffer may be allocated long after it was made.

@@ -43,6 +43,8 @@
   TENURE_INTERNAL_ASSIGN_OR_RETURN_(TENURE_INTERNAL_UNIQUE_(tenure_status_or_), target, \
                                     (__VA_ARGS__))
 
+// What is passed here are names and declarations, which cannot stand in parentheses.
+// NOLINTBEGIN(bugprone-macro-parentheses)
 #define TENURE_INTERNAL_RETURN_IF_ERROR_(status, expression) \
   do {                                                       \
     absl::Status status = expression;                        \
@@ -53,6 +55,7 @@
   auto result = expression;                                           \
   if (!result.ok()) return std::move(result).status();                \
   target = *std::move(result)
+// NOLINTEND(bugprone-macro-parentheses)
 
 // A name that is used nowhere else in the source. The line's number would not do: it is the same
 // for everything within the arguments of one macro, nested uses included.
