@@ -15,9 +15,9 @@
 //
 // Example:
 //   TENURE_ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
-//   space.kind().name() == "cuda"
-//   space.ordinal() == 1
-//   space.ToString() == "cuda:1"
+//   space.kind().name();  // "cuda"
+//   space.ordinal();      // 1
+//   space.ToString();     // "cuda:1"
 //
 // A device space without a number is device 0 ("cuda" is "cuda:0").
 // Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument and lists the spaces

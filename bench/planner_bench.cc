@@ -136,13 +136,13 @@ void BenchSolver(benchmark::State& state, const packing::Problem& problem, packi
 }
 
 std::vector<uint64_t> Tlsf(const packing::PlainInstance& plain) {
-  std::vector<uint64_t> offsets(plain.blocks.size(), packing::kNoOffset);
-  packing::TlsfInEventOrder(plain.blocks, 0, offsets);
+  std::vector<uint64_t> offsets(plain.rectangles.size(), packing::kNoOffset);
+  packing::TlsfInEventOrder(plain.rectangles, 0, offsets);
   return offsets;
 }
 
 std::vector<uint64_t> BySize(const packing::PlainInstance& plain) {
-  return packing::GreedyBySize(plain.blocks);
+  return packing::GreedyBySize(plain.rectangles);
 }
 
 // The same steps, ordered by nothing but what they do to each other's bytes.

@@ -1,7 +1,8 @@
 // PlacePlan: allocates the arenas of a plan and places its storages in them.
 //
+// Example:
 //   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
-//   for each step: zero the fills of the step; run it on its buffers' pointers
+//   // For each step: zero the fills of the step, then run it on its buffers' pointers.
 //
 // Every handle and view stays valid, also those outside the schedule: placing only says where the
 // bytes of a storage are, and nothing in the schedule is rewritten.

@@ -2,8 +2,8 @@
 //
 // Example:
 //   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule));
-//   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));       // place_plan.h
-//   for each step: zero its fills; run it on its buffers' pointers
+//   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));  // place_plan.h
+//   // For each step: zero its fills, then run it on its buffers' pointers.
 //
 // Cost: near-linear. It takes well under a millisecond for a model with a thousand storages, and
 // half a second for 100,000. Dependencies add the table of StepOrder (step_order.h), and the search

@@ -9,7 +9,7 @@
 //   TENURE_RETURN_IF_ERROR(FillWith(x, 1.0f));
 //   TENURE_RETURN_IF_ERROR(SetElement(x, {0, 2}, 3.0f));
 //   TENURE_ASSIGN_OR_RETURN(NdSpan<const float> m, AsShaped<float>(x));
-//   m(0, 2) == 3
+//   m(0, 2);  // 3
 //
 // Packed elements (int4, uint2, ...) share bytes. SetElement rewrites the whole byte, so threads
 // that set neighbours must take turns.

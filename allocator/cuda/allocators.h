@@ -1,9 +1,10 @@
 // The allocators of `cuda:N`, `cuda-unified:N` and `cuda-pinned:N`, for programs that want them
 // with options of their own; Registry makes them with the default options.
 //
+// Example:
 //   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Allocator> device,
-//                    MakeAllocator(MemorySpace::Device(kDeviceSpace, 0),
-//                                  {.max_reserved_bytes = uint64_t{16} << 30}));
+//                           MakeAllocator(MemorySpace::Device(kDeviceSpace, 0),
+//                                         {.max_reserved_bytes = uint64_t{16} << 30}));
 //   TENURE_RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
 //
 // All three pool (pool/pooled_allocator.h): what is freed is given again at once, or as soon as

@@ -140,11 +140,12 @@ Others PackAsOthersDo(const packing::Problem& problem) {
   if (!packing::IsPlain(problem)) return others;
   const packing::PlainInstance plain = packing::MakePlain(problem);
   if (plain.mixed_alignment) return others;
-  std::vector<uint64_t> offsets(plain.blocks.size(), packing::kNoOffset);
-  packing::TlsfInEventOrder(plain.blocks, 0, offsets);
-  others.tlsf = packing::TopOf(plain.blocks, offsets);
+  std::vector<uint64_t> offsets(plain.rectangles.size(), packing::kNoOffset);
+  packing::TlsfInEventOrder(plain.rectangles, 0, offsets);
+  others.tlsf = packing::TopOf(plain.rectangles, offsets);
   if (problem.items.size() <= kMostForGreedyBySize) {
-    others.greedy_by_size = packing::TopOf(plain.blocks, packing::GreedyBySize(plain.blocks));
+    others.greedy_by_size =
+        packing::TopOf(plain.rectangles, packing::GreedyBySize(plain.rectangles));
   }
   return others;
 }

@@ -223,13 +223,13 @@ Rivals PlanAsOthersDo(const Plan& plan) {
   bool greedy = true;
   for (const auto& [key, problem] : problems) {
     const packing::PlainInstance plain = packing::MakePlain(problem);
-    std::vector<uint64_t> offsets(plain.blocks.size(), packing::kNoOffset);
-    packing::TlsfInEventOrder(plain.blocks, 0, offsets);
-    rivals.tlsf_bytes += packing::TopOf(plain.blocks, offsets) * plain.grain;
+    std::vector<uint64_t> offsets(plain.rectangles.size(), packing::kNoOffset);
+    packing::TlsfInEventOrder(plain.rectangles, 0, offsets);
+    rivals.tlsf_bytes += packing::TopOf(plain.rectangles, offsets) * plain.grain;
     greedy = greedy && problem.items.size() <= kMostForGreedyBySize;
     if (greedy) {
       rivals.greedy_by_size_bytes +=
-          packing::TopOf(plain.blocks, packing::GreedyBySize(plain.blocks)) * plain.grain;
+          packing::TopOf(plain.rectangles, packing::GreedyBySize(plain.rectangles)) * plain.grain;
     }
   }
   if (!greedy) rivals.greedy_by_size_bytes = 0;

@@ -6,6 +6,7 @@
 
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/io/json.h"
+#include "tenure/planner/packing/solver.h"
 #include "testing.h"
 
 namespace tenure::packing {
