@@ -568,7 +568,7 @@ void ShowsDecoratorsEveryTransfer(Subject& s) {
   expect_refused("CopyOut", top.CopyOut(bytes.data(), all, {}).status());
   expect_refused("CopyWithin", top.CopyWithin(high, low, {}).status());
   expect_refused("Fill", top.Fill(all, FillPattern(), {}).status());
-  const CopyTable& table = CopyTable::Default();
+  const CopyTable& table = CopyTable::For(top_end, near_end);
   expect_refused("a route to cpu", table.Copy(near_end, top_end, {}).status());
   expect_refused("a route from cpu", table.Copy(top_end, near_end, {}).status());
   expect_refused("a route within", table.Copy({&top, high}, {&top, low}, {}).status());
@@ -596,7 +596,7 @@ void ExpectLowestSees(Subject& s, const MakeUpper& make_upper) {
   ASSERT_TRUE(made.ok()) << made.status();
   lowest.SetPlan({.every_nth_copy = 1});
   const CopyEnd top_end{top.get(), {&*made, 0, 64}}, near_end{&host, {&*near, 0, 64}};
-  const CopyTable& table = CopyTable::Default();
+  const CopyTable& table = CopyTable::For(top_end, near_end);
   EXPECT_FALSE(table.Copy(near_end, top_end, {}).ok());
   EXPECT_EQ(lowest.copies(), 1u);
   EXPECT_FALSE(table.Copy(top_end, near_end, {}).ok());
