@@ -143,6 +143,12 @@ class SourceChecksTest(unittest.TestCase):
         self.assertEqual(changed_sources.select({"base/alone.h"}, includes), ["runtime/x.cc"])
         self.assertEqual(changed_sources.select({".clang-tidy"}, includes), every)
 
+    def test_what_changed_is_told_by_contents(self):
+        before = changed_sources.parse("11 a.cc\n22 b.h\n33 gone.cc\n")
+        now = {"a.cc": "11", "b.h": "2f", "new.cc": "44"}
+        self.assertEqual(changed_sources.changed(before, now), {"b.h", "gone.cc", "new.cc"})
+        self.assertEqual(changed_sources.changed(before, before), set())
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Names the sources that a check has to read again because of what changed since a commit, a line each.
+"""Names the sources that a check has to read again because of what changed since all were clean, a line each.
 
-  tools/dev/changed_sources.py COMMIT
+  tools/dev/changed_sources.py FILE           FILE says what all sources held when they were clean
+  tools/dev/changed_sources.py --write FILE   writes it: all sources are clean as they are now
+
+A line of the file is git's hash of a source's contents, and its path. So it says the same in every clone and after
+commits have been rewritten.
 
 These are the changed sources themselves and, for each changed header, the source x.cc beside x.h or else one that
 includes it. If the rules of the checks changed, all sources are named. Sources in tests/ are not.
@@ -43,20 +47,36 @@ def select(changed, includes):
     return sorted(selected)
 
 
-def changed_since(commit, root=sources.ROOT):
-    """What differs between a commit and the working tree, new files included. Raises if there is no such commit."""
-    def git(*args):
-        return subprocess.run(["git", *args], cwd=root, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
-    return set(git("diff", "-z", "--name-only", "--no-renames", commit, "--") +
-               git("ls-files", "-z", "--others", "--exclude-standard"))
+def contents(root=sources.ROOT):
+    """Maps each source, and each file that decides how sources are read, to a hash of what it holds."""
+    paths = sources.cpp_sources(root) + [p for p in RULES if os.path.isfile(os.path.join(root, p))]
+    hashes = subprocess.run(["git", "hash-object", "--stdin-paths"], cwd=root, check=True, stdout=subprocess.PIPE,
+                            input="\n".join(paths).encode()).stdout.decode().split()
+    return dict(zip(paths, hashes))
+
+
+def parse(text):
+    """What contents() gave when the text was written."""
+    return {path: digest for digest, path in (line.split(None, 1) for line in text.splitlines() if line.strip())}
+
+
+def changed(before, now):
+    """The paths whose contents differ, new ones and those that are gone included."""
+    return {path for path in before.keys() | now.keys() if before.get(path) != now.get(path)}
 
 
 def main(arguments):
+    if len(arguments) == 2 and arguments[0] == "--write":
+        with open(arguments[1], "w", encoding="utf-8") as f:
+            f.writelines("%s %s\n" % (digest, path) for path, digest in sorted(contents().items()))
+        return 0
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(__doc__)
         return 2
+    with open(arguments[0], encoding="utf-8") as f:
+        before = parse(f.read())
     includes = sources.include_graph(sources.cpp_sources())
-    print("\n".join(select(changed_since(arguments[0]), includes)))
+    print("\n".join(select(changed(before, contents()), includes)))
     return 0
 
 
