@@ -46,16 +46,16 @@ void SpoilArenas(const PlacedPlan& placed) {
   }
 }
 
-// Two storages that take turns with the same bytes, written by lane 0 and read by lane 1.
+// Two storages that take turns with the same bytes, written by queue 0 and read by queue 1.
 Spec Turns() {
   Spec spec;
   spec.storages = {
       {.size = 64}, {.size = 64, .output = true}, {.size = 64}, {.size = 64, .output = true}};
   spec.steps.resize(4);
   spec.steps[0].writes = {{0, 0, 64}};
-  spec.steps[1] = {.reads = {{0, 0, 64}}, .writes = {{1, 0, 64}}, .lane = 1};
+  spec.steps[1] = {.reads = {{0, 0, 64}}, .writes = {{1, 0, 64}}, .queue = 1};
   spec.steps[2].writes = {{2, 0, 64}};
-  spec.steps[3] = {.reads = {{2, 0, 64}}, .writes = {{3, 0, 64}}, .lane = 1};
+  spec.steps[3] = {.reads = {{2, 0, 64}}, .writes = {{3, 0, 64}}, .queue = 1};
   return spec;
 }
 
@@ -103,7 +103,7 @@ void CheckRandom(uint64_t seed, bool dependencies, Tally& tally) {
   CpuAllocator cpu;
   const Spec spec = RandomSteps(random, {.dependencies = dependencies,
                                          .steps = static_cast<uint32_t>(4 + random() % 40),
-                                         .lanes = static_cast<uint32_t>(2 + random() % 2)});
+                                         .queues = static_cast<uint32_t>(2 + random() % 2)});
   const auto count = static_cast<uint32_t>(spec.steps.size());
   const Results expected = Execute(MakeJob(spec, cpu), OneByOne(count), {});
   Job job = MakeJob(spec, cpu);
@@ -147,7 +147,7 @@ TEST(ExecutionOrderTest, TheSamePlacedPlanTwice) {
   for (uint64_t seed = 0; seed < 100; ++seed) {
     std::mt19937_64 random(seed);
     CpuAllocator cpu;
-    const Spec spec = RandomSteps(random, {.steps = 20, .lanes = 3});
+    const Spec spec = RandomSteps(random, {.steps = 20, .queues = 3});
     // Zeroed storages are not planned here: they keep their contents from run to run, as in the
     // reference.
     const Job reference = MakeJob(spec, cpu);
@@ -182,7 +182,7 @@ TEST(ExecutionOrderTest, StoragesPromisedAsZerosAreZeroed) {
   spec.storages = {{.size = 64}, {.size = 64, .zeroed = true}, {.size = 64, .output = true}};
   spec.steps.resize(3);
   spec.steps[0].writes = {{0, 0, 64}};
-  spec.steps[1] = {.reads = {{0, 0, 64}}, .writes = {{2, 0, 8}}, .lane = 1};
+  spec.steps[1] = {.reads = {{0, 0, 64}}, .writes = {{2, 0, 8}}, .queue = 1};
   spec.steps[2] = {.reads = {{1, 0, 64}}, .writes = {{2, 8, 64}}};
   const Results expected = Execute(MakeJob(spec, cpu), OneByOne(3), {});
   Job job = MakeJob(spec, cpu);
