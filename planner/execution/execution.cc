@@ -34,7 +34,9 @@ absl::StatusOr<std::vector<uint32_t>> QueuesOfSteps(
   std::vector<uint32_t> index_of_number;
   for (const std::shared_ptr<Queue>& queue : numbered) {
     if (queue == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("queue ", index_of_number.size(), " is null"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("queue ", index_of_number.size(),
+                       " is null; give a Queue for each number that a step names"));
     }
     const auto found = std::find(queues.begin(), queues.end(), queue);
     index_of_number.push_back(static_cast<uint32_t>(found - queues.begin()));
