@@ -10,7 +10,7 @@
 namespace tenure {
 namespace {
 
-constexpr size_t kMaxTried = 256;
+constexpr size_t kMaxSlotsTried = 256;
 
 // Slots of one size and alignment.
 struct SlotClass {
@@ -49,7 +49,7 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     }
     // In total order the first slot tried is always free.
     uint32_t slot = ~0u;
-    const size_t tried = std::min(slots.over.size(), kMaxTried);
+    const size_t tried = std::min(slots.over.size(), kMaxSlotsTried);
     for (auto it = slots.over.rbegin(); it != slots.over.rbegin() + static_cast<ptrdiff_t>(tried);
          ++it) {
       if (!order.SurelyPrecede(groups[tenant_of[*it]].ends, group.ends)) continue;

@@ -10,7 +10,7 @@
 namespace tenure {
 namespace {
 
-constexpr uint32_t kNever = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kNoStep = std::numeric_limits<uint32_t>::max();
 
 // The dependencies of a step, each once, in ascending order.
 void Dependencies(const Step& step, std::vector<uint32_t>& to) {
@@ -43,7 +43,7 @@ uint32_t StepOrder::FindChains() {
     uint32_t chain, step;
   };
   const uint32_t n = static_cast<uint32_t>(steps_->size());
-  chain_.assign(n, kNever);
+  chain_.assign(n, kNoStep);
   position_.assign(n, 0);
   std::vector<uint32_t> last;  // of each chain
   std::vector<absl::InlinedVector<End, 1>> passed(n);
@@ -111,7 +111,7 @@ void StepOrder::FindStages() {
 
 void StepOrder::FillTable(uint32_t chains) {
   chains_ = chains;
-  after_.assign(steps_->size() * chains, kNever);
+  after_.assign(steps_->size() * chains, kNoStep);
   for (uint32_t step = static_cast<uint32_t>(steps_->size()); step-- > 0;) {
     const uint32_t* mine = &after_[size_t{step} * chains];
     for (uint32_t before : (*steps_)[step].after) {

@@ -122,7 +122,7 @@ class CopyTable {
   CopyRoute* Find(const CopyEnd& to, const CopyEnd& from) const;
   absl::StatusOr<RouteKind> DefaultRoute(const CopyEnd& to, const CopyEnd& from) const;
 
-  const Pairs none_;
+  const Pairs none_ = {};
   std::atomic<const Pairs*> pairs_{&none_};  // the newest version
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<const Pairs>> versions_

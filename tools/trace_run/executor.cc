@@ -12,10 +12,6 @@
 namespace tenure::cli {
 namespace {
 
-absl::Status Annotate(const absl::Status& status, std::string_view where) {
-  return absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
-}
-
 absl::StatusOr<absl::Span<const uint8_t>> ReadSpan(const Buffer& buffer) {
   absl::StatusOr<const void*> pointer = buffer.HostPointer();
   if (!pointer.ok()) return pointer.status();

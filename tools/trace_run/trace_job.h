@@ -14,8 +14,10 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/planner/schedule.h"
@@ -47,6 +49,9 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
 
 // "buffer 12 (float32[3,4], weight)": for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);
+
+// The status with `where` in front of its message; OK stays OK.
+absl::Status Annotate(const absl::Status& status, std::string_view where);
 
 }  // namespace tenure::cli
 

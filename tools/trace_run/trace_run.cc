@@ -11,11 +11,6 @@
 namespace tenure::cli {
 namespace {
 
-absl::Status Annotate(const absl::Status& status, std::string_view where) {
-  return status.ok() ? status
-                     : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
-}
-
 class Copied final : public WeightSource {
  public:
   Copied(const Trace& trace, int threads) : trace_(trace), threads_(threads) {}

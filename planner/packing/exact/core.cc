@@ -241,7 +241,7 @@ class CorePacker {
   CoreResult result_;
 };
 
-bool Takes(const Problem& problem) {
+bool CoreTakes(const Problem& problem) {
   return problem.arenas.size() <= 1 && problem.adjacent.empty() && problem.order.steps == 0;
 }
 
@@ -250,7 +250,7 @@ bool Takes(const Problem& problem) {
 CoreResult PackAroundCore(const Problem& problem, uint64_t capacity, const SearchOptions& options) {
   // Heights below 2^62 are all there are.
   capacity = std::min(capacity, uint64_t{1} << 62);
-  if (!Takes(problem)) return {};
+  if (!CoreTakes(problem)) return {};
   if (problem.items.empty()) {
     CoreResult empty;
     empty.verdict = Verdict::kFound;
