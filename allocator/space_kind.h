@@ -5,9 +5,11 @@
 //   inline constexpr SpaceKind::Declaration kToyDeclaration{
 //       "toy", SpaceKind::Form::kOrdinal, "toy"};
 //   inline constexpr SpaceKind kToySpace(kToyDeclaration);
-//   ...
-//   TENURE_RETURN_IF_ERROR(SpaceKind::Declare(kToyDeclaration).status());
-//   MemorySpace::Parse("toy:1")   // is MemorySpace::Device(kToySpace, 1)
+//
+//   absl::StatusOr<MemorySpace> SecondToy() {
+//     TENURE_RETURN_IF_ERROR(SpaceKind::Declare(kToyDeclaration).status());
+//     return MemorySpace::Parse("toy:1");  // is MemorySpace::Device(kToySpace, 1)
+//   }
 //
 // Registry::AddDriver declares the spaces of the driver that it adds. What is declared is known to
 // the whole process: it is vocabulary. Whether a space can be used is up to each registry.

@@ -24,8 +24,13 @@
 // gets the allocators at the end of the stacks, which have the memory, and regions in their terms.
 //
 // Example, of a driver that copies host memory into its spaces:
-//   class ToToy : public CopyRoute { ... };
-//   table.Register("host", "toy", std::make_unique<ToToy>());
+//   class HostToToy final : public CopyRoute {
+//     absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
+//                                const CopyOptions& options) override {
+//       return CopyToToy(to.region, from.region.host(), options);
+//     }
+//   };
+//   table.Register("host", "toy", std::make_shared<HostToToy>());
 //
 // Cost: an acquire load and a comparison for each registered pair; staged copies hold 4 MiB of host
 // memory.

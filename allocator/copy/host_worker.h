@@ -11,8 +11,9 @@
 //   F late         .        b       c            d         a    -> time
 //
 // Example:
-//   TENURE_ASSIGN_OR_RETURN(Fence done, HostWorker::Default().Submit({kernel}, absl::InfiniteFuture(),
-//                                                            [=] { return Copy(...); }));
+//   TENURE_ASSIGN_OR_RETURN(Fence done,
+//                           HostWorker::Default().Submit({kernel}, absl::InfiniteFuture(),
+//                                                        [=] { return CopyBytes(to, from); }));
 //
 // Cost: a lock and some allocations each; while something waits, the thread looks 1,000 times a
 // second.

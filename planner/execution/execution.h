@@ -13,7 +13,7 @@
 //   TENURE_ASSIGN_OR_RETURN(Plan plan, MakePlan(schedule, {.fill_zeroed = true}));
 //   TENURE_ASSIGN_OR_RETURN(PlacedPlan placed, PlacePlan(plan, schedule));
 //   TENURE_ASSIGN_OR_RETURN(Execution execution,  // queue 0 is `compute`, queue 1 is `copies`
-//                    Execution::Create(std::move(schedule), placed, {compute, copies}));
+//                           Execution::Create(std::move(schedule), placed, {compute, copies}));
 //   TENURE_RETURN_IF_ERROR(execution.Run([&](const StepContext& at) {
 //     return LaunchKernel(at.step, at.queue);  // gives its work to at.queue and returns
 //   }));

@@ -11,7 +11,7 @@
 //
 // Example:
 //   const StepWaits waits(steps, OrderKind::kTotal, placed.reuse_edges, {0, 1, 0});
-//   for (uint32_t before : waits.Of(2)) ...
+//   for (uint32_t before : waits.Of(2)) std::cout << "step 2 waits for step " << before << "\n";
 //
 // Cost: to build, the touches of each storage times the windows of it that differ, and for each
 // step 4 bytes per queue. With one queue nothing is computed.
