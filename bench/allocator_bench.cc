@@ -1,17 +1,17 @@
-// Allocators: ours, with and without a cache, beside malloc and raw mimalloc.
+// Measures our allocators, with and without a cache, beside malloc and raw mimalloc.
 //
 //   bazel run -c opt //bench:allocator_bench
 //   TENURE_ALLOCATION_LOG=log.csv bazel run -c opt //bench:allocator_bench   # replays a recording
 //
-// The mixed pattern is recorded by RecordingAllocator, as any program's may be (a CSV of it is read
-// from TENURE_ALLOCATION_LOG): sizes from 512 B to 16 MiB, each doubling as likely as the others,
-// 500 alive between all threads, freed in random order. Fixed sizes are allocated and freed at
-// once.
+// The mixed pattern is recorded by RecordingAllocator. It has sizes from 512 B to 16 MiB, with each
+// doubling equally likely, and 500 allocations alive over all threads, freed in random order. A
+// recording of any program can be read as CSV from TENURE_ALLOCATION_LOG. Fixed sizes are freed
+// right after they are allocated.
 //
-// Every block is written, and checked when it is freed: "first" its first 8 bytes, "pages" every
-// page, as a kernel's output would be. Items are pairs of allocation and free (`pairs` in an
-// iteration). `kept_bytes` is what an allocator holds on to when everything has been freed (unknown
-// of mimalloc).
+// Every block is written, and checked when it is freed: "first" touches its first 8 bytes, "pages"
+// touches every page, as a kernel's output would. Items are pairs of an allocation and a free
+// (`pairs` in an iteration). `kept_bytes` is the memory that an allocator keeps when everything has
+// been freed (unknown for mimalloc).
 
 #include <malloc.h>
 #include <mimalloc.h>
@@ -42,7 +42,7 @@ constexpr int kAllocations = 5000;
 constexpr uint64_t kPage = 4096;
 
 // ------------------------------------------------------------------------------------------------
-// who is compared: Allocate, Free, and what is kept
+// the allocators: Allocate, Free, and the bytes that are kept
 
 struct Malloc {
   using Block = void*;
@@ -105,7 +105,7 @@ struct Pattern {
   int64_t allocations = 0;
 };
 
-// What a program with `live` allocations at a time does, recorded in the space without bytes.
+// Records the pattern of a program with `live` allocations at a time, in the space without bytes.
 std::vector<RecordedEvent> RecordMixed(int live) {
   RecordingAllocator recording(std::make_unique<NullAllocator>(),
                                {.log_events = 2 * kAllocations + 2 * kLive});
@@ -134,7 +134,7 @@ std::vector<RecordedEvent> Recorded(int live) {
   return *std::move(events);
 }
 
-// Allocations become slots of an array; what the log never frees is freed at its end.
+// Allocations become slots of an array. Allocations that the log never frees are freed at its end.
 Pattern PatternOf(const std::vector<RecordedEvent>& events) {
   Pattern pattern;
   absl::flat_hash_map<AllocationId, uint32_t> alive;
@@ -181,7 +181,7 @@ void Write(void* block, uint64_t size, uint64_t tag) {
   *static_cast<uint64_t*>(block) = tag;
 }
 
-// What is kept, told by one thread when all have ended.
+// One thread reports the kept bytes when all have ended.
 template <typename A>
 void ReportKept(benchmark::State& state) {
   if (state.thread_index() != 0 || A::KeptBytes() < 0) return;
@@ -213,7 +213,7 @@ void BM_Mixed(benchmark::State& state) {
       }
     }
   };
-  // Once before: what is kept is there from the start.
+  // One run before the timed ones fills the cache.
   replay();
   for (auto _ : state) replay();
   if (!right) state.SkipWithError("a block was given to two owners");

@@ -1,11 +1,11 @@
-// Copies and fills, 64 B to 1 GiB, beside memcpy and memset on the same bytes.
+// Measures copies and fills of 64 B to 1 GiB, beside memcpy and memset on the same bytes.
 //
 //   bazel run -c opt //bench:copy_bench
 //
-// A case's name says the size and max_threads (0: as many as pay off). Every row holds both figures
-// (pair.h): ours in time and bytes_per_second, the rival's in `rival`, and the ratio in `of_rival`
-// (wall time) and `cpu` (the calling thread's; of one-threaded copies). "Fresh" cases write to
-// pages that nobody has touched, of the same allocator for both.
+// A case's name holds the size and max_threads (0: as many as pay off). Every row holds both
+// results (pair.h): ours in time and bytes_per_second, the rival's in `rival`, and the ratio in
+// `of_rival` (wall time) and `cpu` (CPU time of the calling thread, for copies with one thread).
+// "Fresh" cases write to untouched pages of the same allocator on both sides.
 
 #include <sys/mman.h>
 
@@ -51,8 +51,8 @@ std::byte* BytesOf(const Buffer& buffer) {
   return static_cast<std::byte*>(*pointer);
 }
 
-// Two buffers of the size asked for, filled: from one allocator, so that neither the rival nor we
-// have the better pages. Kept between cases of one size.
+// Two filled buffers of a size, from one allocator, so that both sides have equally good pages.
+// They are kept between cases of one size.
 struct Pair {
   Buffer a, b;
 
@@ -107,7 +107,7 @@ void BM_CopyFrom(benchmark::State& state) {
       [&] { std::memcpy(to, from, bytes); });
 }
 
-// Between halves of one buffer.
+// Copies between the halves of one buffer.
 void BM_CopyWithinApart(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0)) / 2;
   Pair& pair = Pair::Of(2 * bytes);
@@ -118,7 +118,7 @@ void BM_CopyWithinApart(benchmark::State& state) {
       [&] { std::memcpy(base + bytes, base, bytes); });
 }
 
-// By a quarter of the buffer, towards its end.
+// Moves bytes by a quarter of the buffer, towards its end.
 void BM_CopyWithinOverlapping(benchmark::State& state) {
   const auto all = static_cast<uint64_t>(state.range(0));
   const uint64_t bytes = all / 4 * 3;
@@ -140,7 +140,7 @@ void BM_FillByte(benchmark::State& state) {
       [&] { std::memset(to, 7, bytes); });
 }
 
-// A pattern of 4 bytes; the rival is still memset, which has it easier.
+// Fills with a pattern of 4 bytes. The rival is still memset, which has less to do.
 void BM_FillFloat(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   Pair& pair = Pair::Of(bytes);
@@ -152,7 +152,7 @@ void BM_FillFloat(benchmark::State& state) {
       [&] { std::memset(to, 7, bytes); });
 }
 
-// Into pages that nobody has touched: new allocations each time, made outside the time.
+// Copies into untouched pages: new allocations each time, made outside the timed part.
 void BM_CopyInFresh(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   Pair& pair = Pair::Of(bytes);
@@ -189,8 +189,8 @@ void BM_CopyOutFresh(benchmark::State& state) {
   drop();
 }
 
-// Sizes below 1 MiB by fours with one thread, from there by twos with one thread, with two, four
-// ... and with as many as pay off.
+// Sizes below 1 MiB grow by factors of four, with one thread. Larger sizes grow by factors of two,
+// with one thread, two, four and so on, and with as many as pay off.
 void AllSizes(benchmark::internal::Benchmark* b) {
   b->UseManualTime()->ArgNames({"bytes", "max_threads"});
   for (uint64_t bytes = 64; bytes < kMiB; bytes *= 4) b->Args({static_cast<int64_t>(bytes), 0});

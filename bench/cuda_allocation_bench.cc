@@ -1,7 +1,8 @@
-// Allocate: nanoseconds of an allocation and of a free that need nothing from the driver, 100 of a
-// size at a time (8 of 1 GiB): ours through the virtual interface, cuMemAllocAsync with the pool's
-// release threshold at its maximum, PyTorch's raw_alloc and raw_delete. Mixed: sizes from 512 B to
-// 16 MiB, each doubling as likely, 500 alive; a step frees one at random and allocates another.
+// Allocate: nanoseconds of an allocation and of a free that need no call of the driver, 100 of a
+// size at a time (8 of 1 GiB). It compares ours through the virtual interface, cuMemAllocAsync with
+// the pool's release threshold at its maximum, and PyTorch's raw_alloc and raw_delete. Mixed: sizes
+// from 512 B to 16 MiB, with each doubling equally likely, and 500 alive; a step frees one at
+// random and allocates another.
 
 #include <cmath>
 #include <cstdint>
@@ -21,7 +22,8 @@ using bench::Median;
 
 constexpr int kLive = 500;
 
-// Medians of `rounds` of allocating `count` and freeing them, in nanoseconds each.
+// Returns the medians over `rounds` of allocating `count` blocks and freeing them, in nanoseconds
+// each.
 template <typename Handle, typename Allocate, typename Free>
 std::pair<double, double> TimeBoth(int count, int rounds, const Allocate& allocate,
                                    const Free& free) {
@@ -33,7 +35,7 @@ std::pair<double, double> TimeBoth(int count, int rounds, const Allocate& alloca
     const Clocks middle = Clocks::Now();
     for (Handle& handle : held) free(handle);
     const Clocks end = Clocks::Now();
-    if (round < 2) continue;  // brings memory in
+    if (round < 2) continue;  // the first rounds bring memory in
     allocating.push_back((middle.wall - begin.wall) * 1e9 / count);
     freeing.push_back((end.wall - middle.wall) * 1e9 / count);
   }
@@ -109,7 +111,7 @@ template <typename Handle, typename Allocate, typename Free>
 double MixedStep(const Allocate& allocate, const Free& free) {
   std::mt19937_64 random(7);
   constexpr int kSteps = 200000;
-  // Drawn beforehand: what is timed is the allocator.
+  // The steps are drawn beforehand, so that only the allocator is timed.
   std::vector<std::pair<int, uint64_t>> steps(kSteps);
   for (auto& [slot, size] : steps) {
     slot = static_cast<int>(random() % kLive);

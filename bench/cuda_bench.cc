@@ -1,6 +1,6 @@
-// CUDA's spaces on a real device, beside the driver's own calls and, where it is there, PyTorch's
-// caching allocator, in one run. The cases stand in cuda_allocation_bench.cc, cuda_copy_bench.cc and
-// cuda_release_bench.cc.
+// Measures CUDA's spaces on a real device, beside the driver's own calls and, if it is available,
+// PyTorch's caching allocator, in one run. The cases are in cuda_allocation_bench.cc,
+// cuda_copy_bench.cc and cuda_release_bench.cc.
 //
 //   bazel run -c opt //bench:cuda_bench
 //   TENURE_TORCH_RIVAL=torch_rival.so cuda_bench       (bench/torch_rival.cc says how to build it)

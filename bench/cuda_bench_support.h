@@ -1,8 +1,7 @@
-// What the benchmarks of CUDA's spaces share: the device, buffers on it, and the rivals that ours are
-// measured against.
+// Shared by the benchmarks of CUDA's spaces: the device, buffers on it, and the rivals.
 //
-// Thread safety: single-threaded. Ownership: all that is handed out lives as long as the process.
-// Errors: the process ends, because a benchmark has nothing better to do.
+// Thread safety: single-threaded. Ownership: all returned objects live as long as the process.
+// Errors: the process ends, because a benchmark can't continue.
 
 #ifndef TENURE_BENCH_CUDA_BENCH_SUPPORT_H_
 #define TENURE_BENCH_CUDA_BENCH_SUPPORT_H_
@@ -30,7 +29,7 @@ T Must(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-// Calls of the driver that only rivals make.
+// Driver calls that only the rivals make.
 struct DriverCalls {
   PFN_cuMemcpyHtoD_v3020 HtoD;
   PFN_cuMemcpyDtoH_v3020 DtoH;
@@ -41,7 +40,7 @@ struct DriverCalls {
   static const DriverCalls& Get();
 };
 
-// PyTorch's caching allocator; null pointers where TENURE_TORCH_RIVAL names no library.
+// PyTorch's caching allocator. Its pointers are null if TENURE_TORCH_RIVAL names no library.
 struct Torch {
   void* (*alloc)(size_t) = nullptr;
   void (*free)(void*) = nullptr;
@@ -53,10 +52,10 @@ struct Torch {
 
 const std::shared_ptr<Device>& Gpu();
 const Driver& Cu();
-// The stream that the rivals' work is queued on.
+// The stream on which the rivals' work is queued.
 CUstream RivalStream();
 
-// The allocator of a space, made when it is first asked for.
+// Returns the allocator of a space. It is made when it is first needed.
 Allocator& Space(SpaceKind kind);
 Buffer MakeBuffer(Allocator& allocator, uint64_t size);
 

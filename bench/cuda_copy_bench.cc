@@ -1,4 +1,4 @@
-// Copies and fills: GB/s of ours and of the driver's best call for the same.
+// Copies and fills: GB/s of ours and of the driver's best call for the same operation.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ using bench::MeasurePair;
 
 enum class HostKind { kTouched, kFresh, kPinned };
 
-// Host memory of a kind, mapped anew for each copy where it is to be fresh.
+// Host memory of one kind. In "fresh" cases it is mapped again for each copy.
 class HostMemory {
  public:
   HostMemory(uint64_t size, HostKind kind) : size_(size), kind_(kind) {
@@ -159,7 +159,7 @@ BENCHMARK_CAPTURE(BM_Fill, 1, 1)->Arg(kGiB)->UseManualTime();
 BENCHMARK_CAPTURE(BM_Fill, 4, 4)->Arg(kGiB)->UseManualTime();
 BENCHMARK_CAPTURE(BM_Fill, 16, 16)->Arg(kGiB)->UseManualTime();
 
-// A file in the page cache; the rival copies from its mapping, plainly.
+// A file in the page cache. The rival copies from a plain mapping of it.
 void BM_File(benchmark::State& state) {
   const auto size = static_cast<uint64_t>(state.range(0));
   const char* folder = std::getenv("TMPDIR");
@@ -196,8 +196,8 @@ void BM_File(benchmark::State& state) {
 }
 BENCHMARK(BM_File)->Arg(64 * kMiB)->Arg(kGiB)->Arg(4 * kGiB)->UseManualTime();
 
-// The driver's synchronous copy of pageable memory returns when it has taken the bytes, which need
-// not be on the device yet; the others when they are.
+// The driver's synchronous copy of pageable memory returns when it has read the bytes, which may
+// not be on the device yet. The others return when they are.
 enum class Small { kSynchronous, kStream, kPolled, kOurs };
 void BM_SmallCopy(benchmark::State& state, Small how) {
   const auto size = static_cast<uint64_t>(state.range(0));
@@ -231,7 +231,7 @@ BENCHMARK_CAPTURE(BM_SmallCopy, driver_stream, Small::kStream)->Arg(4096)->Arg(1
 BENCHMARK_CAPTURE(BM_SmallCopy, driver_polled, Small::kPolled)->Arg(4096)->Arg(1 << 18);
 BENCHMARK_CAPTURE(BM_SmallCopy, ours, Small::kOurs)->Arg(4096)->Arg(1 << 18);
 
-// A hundred copies of 256 bytes to as many buffers: one by one, and together.
+// A hundred copies of 256 bytes to as many buffers, one by one and together.
 void BM_ManyIn(benchmark::State& state, bool together) {
   std::vector<char> bytes(256, 1);
   std::vector<CopyInPart> parts;

@@ -1,6 +1,6 @@
-// How near the reference kernel on a CUDA device comes to the speed of its memory: bytes per second
-// of windows read (digest) and written (fill), beside the driver's fill and copy. Each iteration
-// queues one operation; the device is waited for at the end of a batch.
+// Measures how close the reference kernel on a CUDA device comes to the speed of its memory: bytes
+// per second of windows read (digest) and written (fill), beside the driver's fill and copy. Each
+// iteration queues one operation. The benchmark waits for the device at the end of a batch.
 
 #include <benchmark/benchmark.h>
 
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tenure/allocator/cuda/device.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tests/tools/device_kernels.h"
 #include "tenure/tools/trace/reference_kernel_image.h"
 
@@ -17,17 +18,15 @@ namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 
-// The device's kernels, or why there are none; lives as long as the program.
+// Returns the device's kernels, or the reason why there are none. They live as long as the program.
 absl::StatusOr<DeviceKernels*> Kernels() {
   static absl::StatusOr<std::unique_ptr<DeviceKernels>>* const made = [] {
     const auto make = []() -> absl::StatusOr<std::unique_ptr<DeviceKernels>> {
-      absl::StatusOr<const cuda::Driver*> driver = cuda::Driver::Default();
-      if (!driver.ok()) return driver.status();
-      absl::StatusOr<std::shared_ptr<cuda::Device>> device = cuda::Device::Open(**driver, 0);
-      if (!device.ok()) return device.status();
-      benchmark::AddCustomContext("gpu", (*device)->info().name);
-      benchmark::AddCustomContext("driver", std::to_string((*driver)->version()));
-      return DeviceKernels::Make(*device, ReferenceKernelImage());
+      TENURE_ASSIGN_OR_RETURN(const cuda::Driver* driver, cuda::Driver::Default());
+      TENURE_ASSIGN_OR_RETURN(std::shared_ptr<cuda::Device> device, cuda::Device::Open(*driver, 0));
+      benchmark::AddCustomContext("gpu", device->info().name);
+      benchmark::AddCustomContext("driver", std::to_string(driver->version()));
+      return DeviceKernels::Make(device, ReferenceKernelImage());
     };
     return new absl::StatusOr<std::unique_ptr<DeviceKernels>>(make());
   }();
@@ -48,7 +47,7 @@ absl::Status Queue(Work work, DeviceKernels& device, uint64_t at, uint64_t size)
       return k.Fill(device.stream(), at, size, {0, 1});
     case Work::kFillUnaligned:
       return k.Fill(device.stream(), at + 3, size, {0, 1});
-    case Work::kFillHeads:  // heads of attention, 2 bytes an element
+    case Work::kFillHeads:  // attention heads, 2 bytes an element
       return k.FillStrided(device.stream(), at, size, {0, 1}, {12, size / 2 / 12 / 64, 64},
                            {64, 768, 1}, 2);
     case Work::kMemset:

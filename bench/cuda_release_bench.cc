@@ -1,5 +1,6 @@
-// Release: microseconds to drop the last handle of a buffer behind 65 ms of kernels, and cuMemFree
-// for comparison; what growing and trimming the pool costs meanwhile; the calls that ours are made of.
+// Release: microseconds to drop the last handle of a buffer behind 65 ms of kernels, with cuMemFree
+// for comparison; the cost of growing and trimming the pool during that time; and the driver's
+// calls that ours consist of.
 
 #include <cstdint>
 #include <memory>
@@ -76,7 +77,7 @@ void BM_Release(benchmark::State& state) {
 }
 BENCHMARK(BM_Release)->Name("Release_behind_65ms")->Iterations(9)->UseManualTime();
 
-// What the pool asks of the driver while kernels are queued that have nothing to do with it.
+// The pool's calls of the driver while unrelated kernels are queued.
 void BM_GrowAndTrim(benchmark::State& state) {
   Device::Scope scope(*Gpu());
   std::shared_ptr<DeviceStream> stream = Must(DeviceStream::Create(Gpu()));
@@ -109,7 +110,7 @@ void BM_Fence(benchmark::State& state) {
 }
 BENCHMARK(BM_Fence);
 
-// The parts that our calls are made of.
+// The driver's calls that our calls consist of.
 void BM_Scope(benchmark::State& state, bool current) {
   std::unique_ptr<Device::Scope> outer;
   if (current) outer = std::make_unique<Device::Scope>(*Gpu());

@@ -1,8 +1,8 @@
-// Mapped files: windows, zero-copy reads and copies out, beside mmap and read(2) by hand.
+// Measures mapped files: windows, zero-copy reads and copies out, beside mmap and read(2) by hand.
 //
 //   bazel run -c opt //bench:file_bench        # needs 1 GiB in TMPDIR, and as much page cache
 //
-// The file is in the page cache: this measures us, not the disk. Rows as in pair.h.
+// The file is in the page cache, so this measures our code and not the disk. Rows are as in pair.h.
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -31,7 +31,7 @@ using bench::MeasurePair;
 
 constexpr uint64_t kFileBytes = uint64_t{1} << 30;
 
-// A file of numbers, removed with the program.
+// A file of numbers that is removed at the end of the program.
 class TestFile {
  public:
   TestFile() : path_(std::filesystem::temp_directory_path() / "tenure_file_bench.XXXXXX") {
@@ -73,7 +73,7 @@ Buffer WindowOf(Allocator& disk, uint64_t offset, uint64_t bytes) {
   return *std::move(window);
 }
 
-// What one does by hand.
+// The same by hand.
 class Mapped {
  public:
   explicit Mapped(uint64_t bytes) : bytes_(bytes) {
@@ -104,7 +104,7 @@ uint64_t Sum(const uint64_t* numbers, uint64_t bytes) {
   return sum;
 }
 
-// Opening a file, a window of 1 MiB in it, and closing; the rival maps that 1 MiB alone.
+// Opens a file and a window of 1 MiB in it, and closes both. The rival maps that 1 MiB alone.
 void BM_OpenWindowClose(benchmark::State& state) {
   MeasurePair(
       state, 0,
@@ -120,7 +120,7 @@ void BM_OpenWindowClose(benchmark::State& state) {
 }
 BENCHMARK(BM_OpenWindowClose)->UseManualTime();
 
-// One more window of an open file.
+// Makes one more window of an open file.
 void BM_Window(benchmark::State& state) {
   const std::unique_ptr<MmapAllocator> disk = Open();
   for (auto _ : state) {
@@ -130,7 +130,7 @@ void BM_Window(benchmark::State& state) {
 }
 BENCHMARK(BM_Window);
 
-// The sum of the numbers in a window, in place.
+// Sums the numbers in a window, in place.
 void BM_ZeroCopySum(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   const std::unique_ptr<MmapAllocator> disk = Open();
@@ -151,7 +151,7 @@ void BM_ZeroCopySum(benchmark::State& state) {
   if (ours != theirs) state.SkipWithError("the sums differ");
 }
 
-// The same from opening to closing, page faults and all.
+// The same from opening to closing, page faults included.
 void BM_OpenZeroCopySumClose(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   uint64_t ours = 0, theirs = 0;
@@ -195,7 +195,7 @@ void ReadAll(int file, std::byte* to, uint64_t bytes) {
   }
 }
 
-// CopyOut (which preads, so that a file that shrank is an error) beside read(2) in one go.
+// CopyOut (which uses pread, so that a file that shrank is an error) beside a single read(2).
 void BM_CopyOutBesideRead(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   const std::unique_ptr<MmapAllocator> disk = Open();
@@ -209,7 +209,7 @@ void BM_CopyOutBesideRead(benchmark::State& state) {
       [&] { ReadAll(mapped.file(), to.data, bytes); });
 }
 
-// The same beside memcpy from a mapping that lasts: its pages are mapped after the first round.
+// The same beside memcpy from a mapping that stays: its pages are mapped after the first round.
 void BM_CopyOutBesideMappedMemcpy(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   const std::unique_ptr<MmapAllocator> disk = Open();
@@ -223,7 +223,7 @@ void BM_CopyOutBesideMappedMemcpy(benchmark::State& state) {
       [&] { std::memcpy(to.data, mapped.data(), bytes); });
 }
 
-// Loading once: open, window, copy to a buffer and close, beside open, mmap, memcpy and munmap.
+// Loads once: open, window, copy to a buffer and close, beside open, mmap, memcpy and munmap.
 void BM_LoadBesideMmap(benchmark::State& state) {
   const auto bytes = static_cast<uint64_t>(state.range(0));
   const Target to(bytes);

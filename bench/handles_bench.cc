@@ -1,10 +1,10 @@
-// What handles cost: ids, lazy creation, views, copies, the allocated check, typed access; with the
-// floors beside them.
+// Measures the cost of handles: ids, lazy creation, views, copies, the allocated check and typed
+// access, with lower limits beside them.
 //
 //   bazel run -c opt //bench:handles_bench
 //
-// Floors: a bare atomic increment and decrement on a line of one's own (what any shared handle must
-// pay), and malloc+free of a storage's size.
+// The lower limits are a bare atomic increment and decrement on a cache line of its own, which
+// every shared handle must pay, and malloc and free of a storage's size.
 
 #include <algorithm>
 #include <atomic>
@@ -23,7 +23,7 @@
 namespace tenure {
 namespace {
 
-// One thread up to the machine's CPUs (at least two), each on storages of its own.
+// From one thread up to the machine's CPUs (at least two), each with storages of its own.
 void AllThreads(benchmark::internal::Benchmark* b) {
   b->ThreadRange(1, std::max(2, host::UsableCpus()));
 }
@@ -39,7 +39,8 @@ Buffer MakeBuffer(bool immediate = false) {
 }
 
 void BM_FloorAtomicIncrementDecrement(benchmark::State& state) {
-  // As a reference count is: allocated, so that nothing is folded away, and of this thread alone.
+  // The counter is allocated, as a reference count is, so that the compiler removes nothing. Only
+  // this thread uses it.
   const auto count = std::make_unique<std::atomic<uint64_t>[]>(16);
   for (auto _ : state) {
     count[8].fetch_add(1, std::memory_order_relaxed);
@@ -90,7 +91,7 @@ void BM_ViewAndDrop(benchmark::State& state) {
 }
 BENCHMARK(BM_ViewAndDrop)->Apply(AllThreads);
 
-// Taken out of its StatusOr, as callers do who keep it.
+// The result is moved out of its StatusOr, as in callers that keep it.
 void BM_ViewTakenOutAndDrop(benchmark::State& state) {
   const Buffer buffer = MakeBuffer();
   for (auto _ : state) {
@@ -109,7 +110,8 @@ void BM_CopyHandleAndDrop(benchmark::State& state) {
 }
 BENCHMARK(BM_CopyHandleAndDrop)->Apply(AllThreads);
 
-// All threads on one storage: the count's cache line goes to and fro, here as in the floor.
+// All threads use one storage. The count's cache line moves between them, here as in the lower
+// limit.
 void BM_FloorSharedAtomicIncrementDecrement(benchmark::State& state) {
   alignas(64) static std::atomic<uint64_t> count{1};
   for (auto _ : state) {

@@ -1,11 +1,12 @@
-// Packing: every instance under every effort, rivals and generated problems, with the ratio to the
-// lower bound.
+// Measures packing: every instance with every effort, rivals and generated problems, with the ratio
+// to the lower bound.
 //
 //   bazel run -c opt //bench:packing_bench -- --instances=DIR [--benchmark_filter=...]
 //
 // Instances are the .csv and .json files of the folder (by default $TENURE_PACKING, else
-// $TENURE_TRACES/packing, else ../shared/traces/packing beside the workspace); without any only
-// generated problems run. A name like A.1048576.csv also asks whether A fits into that many bytes.
+// $TENURE_TRACES/packing, else ../shared/traces/packing beside the workspace). If there are none,
+// only generated problems run. A name like A.1048576.csv also asks whether A fits into that many
+// bytes.
 //
 //   fast, balanced, optimal/<instance>   how low it gets; optimal ends after two million nodes
 //   capacity/<instance>                  whether it fits into the capacity in its name, optimal
@@ -13,10 +14,10 @@
 //   fast/random-<lives>/<n>              random lives: short, up to a tenth of the schedule, any
 //   read-csv/1000000                     the reader alone
 //
-// Counters: `ratio` is height / lower bound (of the live bytes), `height` and `bound` themselves,
-// `items` their number, `proven` 1 if the height is proven minimal (0 also where there is no
-// packing), `peak_bytes` of a random problem the memory that it and its packing take at most.
-// Validation is part of what is timed; rivals are validated once, outside.
+// Counters: `ratio` is height / lower bound (of the live bytes); `height` and `bound` are these
+// two; `items` is the number of items; `proven` is 1 if the height is proven minimal (0 also if
+// there is no packing); `peak_bytes` is the most memory that a random problem and its packing take.
+// The timed part includes validation. Rivals are validated once, outside of it.
 
 #include <malloc.h>
 
@@ -42,6 +43,7 @@
 #include "absl/strings/str_cat.h"
 #include "benchmark/benchmark.h"
 #include "tenure/base/files.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/io/csv.h"
 #include "tenure/planner/packing/io/json.h"
@@ -52,7 +54,7 @@
 namespace tenure::packing {
 namespace {
 
-// What cannot be proven within this is reported as it is.
+// A result that is not proven within this limit is reported as it is.
 constexpr uint64_t kMostNodes = 2'000'000;
 // Greedy by size is quadratic.
 constexpr size_t kMostForGreedyBySize = 50'000;
@@ -81,7 +83,7 @@ void BM_Solve(benchmark::State& state, const Shared& problem, const SolveOptions
 
 enum class Rival { kTlsf, kGreedyBySize };
 
-// What the rivals are given is prepared outside the loop: they know no alignment beyond the grain.
+// The rivals' input is prepared outside the loop. They support no alignment beyond the grain.
 void BM_Rival(benchmark::State& state, const Shared& problem, Rival rival) {
   const PlainInstance plain = MakePlain(*problem);
   std::vector<uint64_t> offsets;
@@ -106,7 +108,7 @@ void BM_Rival(benchmark::State& state, const Shared& problem, Rival rival) {
   Report(state, *problem, packing);
 }
 
-// A number of kB that the system keeps about this process; nothing if it does not.
+// Returns a number of kB that the system keeps about this process; nothing if it does not.
 std::optional<uint64_t> StatusBytes(std::string_view key) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -144,10 +146,10 @@ Problem Generated(size_t n, Lives lives) {
   return problem;
 }
 
-// Made when it runs, and gone afterwards: the memory that is counted is this problem's.
+// The problem is made when the case runs and freed afterwards, so that only its memory is counted.
 void BM_Random(benchmark::State& state, size_t n, Lives lives) {
   malloc_trim(0);
-  // Asks the system to forget the highest resident size so far.
+  // Asks the system to reset the highest resident size.
   const bool forgets =
       static_cast<bool>(std::ofstream("/proc/self/clear_refs") << "5" << std::flush);
   const std::optional<uint64_t> before = StatusBytes("VmRSS:");
@@ -196,16 +198,14 @@ void RegisterRivals(const std::string& name, const Shared& problem) {
 
 absl::StatusOr<Problem> ReadProblem(const std::string& path) {
   if (absl::EndsWith(path, ".csv")) {
-    absl::StatusOr<CsvTable> table = ReadCsv(path);
-    if (!table.ok()) return table.status();
-    return std::move(table->problem);
+    TENURE_ASSIGN_OR_RETURN(CsvTable table, ReadCsv(path));
+    return std::move(table.problem);
   }
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return text.status();
-  return ParseProblemJson(*text, path);
+  TENURE_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  return ParseProblemJson(text, path);
 }
 
-// False, after a message, if a file is no problem.
+// Returns false, after a message, if a file is not a problem.
 bool RegisterInstances(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
   std::error_code error;

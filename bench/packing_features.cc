@@ -1,14 +1,14 @@
-// Packing: what each feature costs, and how late a deadline is kept, feature by feature.
+// Measures packing feature by feature: the cost of each, and how late a deadline is met.
 //
 //   bazel run -c opt //bench:packing_features -- [--mode=time|overrun|heights] [--feature=NAME]
 //       [--effort=fast] [--deadline_ms=10] [--items=1000,10000,30000] [--runs=5]
 //
 //   time      a table of seconds, without a deadline, and of height / lower bound
-//   overrun   a table of how long after the deadline Solve came back: median and worst of the runs
+//   overrun   a table of how long after the deadline Solve returned: median and worst of the runs
 //   heights   a few hundred small problems with every feature: the height of each, to compare
 //
-// Every problem has short lives, at most a hundred moments; "one" uses the feature once, "all" for
-// every item where that makes sense. What comes back is validated by Solve itself.
+// Every problem has short lives of at most a hundred moments. "one" uses the feature once, "all"
+// uses it for every item if that makes sense. Solve itself validates the results.
 
 #include <algorithm>
 #include <cstdint>
@@ -59,8 +59,8 @@ void Hint(Problem& problem, const SolveOptions& options) {
   for (uint32_t i = 0; i < Size(problem); ++i) problem.items[i].hint = packing->offsets[i];
 }
 
-// `width` chains of steps with an edge from one to another now and then; each item is used by some
-// steps of one neighbourhood.
+// Makes `width` chains of steps, with an edge from one to another now and then. Each item is used
+// by some steps of one neighbourhood.
 void Order(Problem& problem, std::mt19937_64& random, uint32_t width) {
   const uint32_t n = Size(problem);
   problem.order.steps = n;

@@ -1,10 +1,11 @@
-// What each rule of exact search brings: every instance with all rules, and with each one off.
+// Measures the effect of each rule of exact search: every instance runs with all rules, and with
+// each rule switched off.
 //
 //   bazel run -c opt //bench:packing_rules -- --capacity=1048576 $PWD/A.csv $PWD/B.csv ...
 //
-// Prints a Markdown table: nodes (and milliseconds of the same run) until a packing within the
-// capacity was found, or "-" where the node limit came first. Without --capacity the lower bound of
-// each instance is its capacity.
+// Prints a Markdown table of the nodes (and milliseconds of the same run) until a packing within
+// the capacity was found, or "-" if the node limit came first. Without --capacity, the lower bound
+// of each instance is its capacity.
 
 #include <chrono>
 #include <cstdint>

@@ -1,8 +1,8 @@
-// MeasurePair: what is ours and a rival, measured in turn on the same bytes.
+// MeasurePair: measures our code and a rival in turn on the same bytes.
 //
-// Why: one after the other, as separate benchmarks, they meet different states of a machine that
-// others use too, and their ratio says little. Here each iteration does both, in an order that
-// alternates; medians are reported, which a few interruptions do not move.
+// Why: as separate benchmarks, the two would meet different states of a shared machine, and their
+// ratio would mean little. Here each iteration runs both, in an alternating order. Medians are
+// reported, because a few interruptions do not change them.
 //
 // A row's time and bytes_per_second are ours, and the counters
 //   rival      bytes (or items) per second of the rival
@@ -45,7 +45,7 @@ struct Clocks {
   static Clocks Now() { return {Read(CLOCK_MONOTONIC), Read(CLOCK_THREAD_CPUTIME_ID)}; }
 };
 
-// Times of `times` calls of work.
+// Returns the times of `times` calls of work.
 template <typename Work>
 Clocks TimeOf(uint64_t times, const Work& work) {
   const Clocks before = Clocks::Now();
@@ -65,7 +65,8 @@ inline double Median(std::vector<double>& values) {
   return *middle;
 }
 
-// `units`: bytes or items that one call moves. `prepare_*` runs before each call, outside the time.
+// `units` are the bytes or items that one call moves. `prepare_*` runs before each call, outside
+// the timed part.
 template <typename Ours, typename Rival, typename PrepareOurs, typename PrepareRival>
 void MeasurePair(benchmark::State& state, uint64_t units, const Ours& ours, const Rival& rival,
                  const PrepareOurs& prepare_ours, const PrepareRival& prepare_rival,
@@ -97,17 +98,17 @@ void MeasurePair(benchmark::State& state, uint64_t units, const Ours& ours, cons
   state.counters["cpu"] = Median(cpu_ratio);
 }
 
-// Small work is done often enough that reading the clocks does not show.
+// Small work is repeated, so that reading the clocks does not affect the result.
 template <typename Ours, typename Rival>
 void MeasurePair(benchmark::State& state, uint64_t bytes, const Ours& ours, const Rival& rival) {
   const uint64_t times = std::max<uint64_t>(1, (uint64_t{1} << 20) / (bytes + 1024));
-  ours();  // allocates what is lazy, brings pages in
+  ours();  // allocates lazy buffers and brings pages in
   rival();
   auto nothing = [] {};
   MeasurePair(state, bytes, ours, rival, nothing, nothing, times);
 }
 
-// Ends the program: a benchmark of what fails means nothing.
+// Ends the program, because a benchmark of a failing call means nothing.
 inline void Check(const absl::Status& status) {
   if (!status.ok()) [[unlikely]] {
     std::fprintf(stderr, "%s\n", status.ToString().c_str());

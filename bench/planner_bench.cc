@@ -1,18 +1,19 @@
-// Planning of every trace, beside what other runtimes do with the same items.
+// Measures the planning of every trace, beside the planners of other runtimes on the same items.
 //
 //   TENURE_TRACES=folder bazel run -c opt //bench:planner_bench
 //
-// Folder: recorded schedules (*.json.gz). Without the variable the repository's own are used.
+// The folder holds recorded schedules (*.json.gz). Without the variable, those of the repository
+// are used.
 //
 //   MakePlan/<trace>/<way>     all of planning: liveness, packing, reuse edges, validation
 //   Place/<trace>/<plan>       placing a plan and taking it out again: one just made, or one that
 //                              must be checked again because it comes from elsewhere
 //   Packing/<trace>/<way>      packing alone: fast, balanced, and beside them TLSF in event
 //                              order and greedy by size
-//   Scale/<shape>/<mode>       schedules made up, of 100,000 steps
+//   Scale/<shape>/<mode>       generated schedules of 100,000 steps
 //
-// `ratio` is the arenas' bytes to the lower bound, which for packing alone is the peak of the live
-// bytes; every result is checked against the validator, outside the timed loop.
+// `ratio` is the arenas' bytes divided by the lower bound; for packing alone that is the peak of
+// the live bytes. The validator checks every result, outside the timed loop.
 
 #include <algorithm>
 #include <cstdlib>
@@ -52,7 +53,7 @@ struct Input {
   Schedule with_dependencies;
 };
 
-// Where a plan placed what, as a packing problem: lives and sizes of the placed storages.
+// Returns a plan's placements as a packing problem: lives and sizes of the placed storages.
 packing::Problem ProblemOf(const Plan& plan) {
   packing::Problem problem;
   for (const Placement& p : plan.placements) {
@@ -78,7 +79,7 @@ void BenchPlan(benchmark::State& state, const Schedule& schedule, const PlanOpti
       static_cast<double>(plan->lower_bound_bytes == 0 ? 1 : plan->lower_bound_bytes);
 }
 
-// Where a plan comes from: MakePlan, whose check is remembered, or elsewhere.
+// The source of a plan: MakePlan, whose check is remembered, or elsewhere.
 enum class PlanFrom { kMakePlan, kElsewhere };
 
 void BenchPlace(benchmark::State& state, const Schedule& schedule, PlanFrom from) {
@@ -93,7 +94,7 @@ void BenchPlace(benchmark::State& state, const Schedule& schedule, PlanFrom from
   state.counters["storages"] = static_cast<double>(plan->placements.size());
 }
 
-// The input's own schedule is of no use: its handles are held by a second schedule too.
+// The input's own schedule can't be used, because a second schedule also holds its handles.
 void BenchPlaceTrace(benchmark::State& state, const Trace& trace, PlanFrom from) {
   absl::StatusOr<cli::TraceJob> job = cli::MakeTraceJob(trace, Device());
   if (!job.ok()) return state.SkipWithError(job.status().ToString().c_str());
@@ -102,7 +103,7 @@ void BenchPlaceTrace(benchmark::State& state, const Trace& trace, PlanFrom from)
 
 using Packer = std::vector<uint64_t> (*)(const packing::PlainInstance&);
 
-// A rival: from blocks to offsets.
+// A rival: it maps rectangles to offsets.
 void BenchPacker(benchmark::State& state, const packing::Problem& problem, Packer packer) {
   const packing::PlainInstance plain = packing::MakePlain(problem);
   std::vector<uint64_t> offsets;
@@ -145,7 +146,7 @@ std::vector<uint64_t> BySize(const packing::PlainInstance& plain) {
   return packing::GreedyBySize(plain.rectangles);
 }
 
-// The same steps, ordered by nothing but what they do to each other's bytes.
+// The same steps, ordered only by their accesses to the same bytes.
 Schedule WithDependencies(const Schedule& total) {
   Schedule schedule(total.name(), OrderKind::kDependencies);
   std::vector<Step> steps = total.steps();
@@ -227,12 +228,12 @@ void RegisterTrace(Input& input) {
   }
 }
 
-// --- made up
+// --- generated schedules
 
 enum class Shape100k {
-  kChain,     // each step reads what the one before wrote
+  kChain,     // each step reads the output of the one before
   kBranches,  // eight chains side by side, joined now and then
-  kWide,      // one step feeds 100,000 that know nothing of each other
+  kWide,      // one step feeds 100,000 independent ones
   kOne,       // one storage that every step touches, and a short-lived one at each
 };
 

@@ -1,20 +1,21 @@
-// PooledAllocator: what a cached block costs, and how much is reserved for a mixed pattern, beside
-// what PyTorch's caching allocator would reserve for the same.
+// Measures PooledAllocator: the cost of a cached block, and the reserved memory for a mixed
+// pattern, beside the memory that PyTorch's caching allocator would reserve for the same.
 //
 //   bazel run -c opt //bench:pool_bench
 //
-// The source of slabs costs nothing here and its bytes are never touched: what is measured is the
-// bookkeeping, through the virtual interface. `joins`: slabs continue each other, as in CUDA's
-// virtual memory with its 2 MiB pages; `alone`: they don't, as with cuMemAlloc and Vulkan.
+// The source of slabs costs nothing here and its bytes are never touched, so only the bookkeeping
+// is measured, through the virtual interface. `joins`: slabs are contiguous, as in CUDA's virtual
+// memory with its 2 MiB pages. `alone`: they aren't, as with cuMemAlloc and Vulkan.
 //
-// Mixed: sizes from 512 B to 16 MiB, each doubling as likely as the others, 500 alive; a step frees
-// one of them at random and allocates another. Reported of each: bytes reserved, those of the rival
-// for the same steps, and over_live, reserved bytes over the most that was alive. The rival is a
-// model of CUDACachingAllocator's documented policy at its defaults: sizes rounded to 512 B; up to
-// 1 MiB from segments of 2 MiB; below 10 MiB from segments of 20 MiB; larger ones of a segment of
-// their own, rounded to 2 MiB; best fit by size, then address; what is left over is split off where
-// it is at least 512 B (small) or more than 1 MiB (large); free neighbours merge; nothing goes back
-// before memory is exhausted.
+// Mixed: sizes from 512 B to 16 MiB, with each doubling equally likely, and 500 alive; a step frees
+// one of them at random and allocates another. For each, the bytes reserved are reported, those of
+// the rival for the same steps, and over_live: the reserved bytes divided by the most that was
+// alive. The rival is a model of CUDACachingAllocator's documented policy with default settings.
+// Sizes are rounded to 512 B. Blocks up to 1 MiB come from segments of 2 MiB, blocks below 10 MiB
+// from segments of 20 MiB, and larger ones get a segment of their own, rounded to 2 MiB. It takes
+// the best fit by size, then by address. The remainder is split off if it is at least 512 B (small)
+// or more than 1 MiB (large). Free neighbours merge. Nothing is given back before memory is
+// exhausted.
 
 #include <algorithm>
 #include <cmath>
@@ -184,7 +185,7 @@ class Pattern {
   std::mt19937_64 random_;
 };
 
-// Steps drawn beforehand, so that drawing them is not measured.
+// The steps are drawn beforehand, so that drawing them is not measured.
 struct Steps {
   explicit Steps(uint64_t seed) {
     Pattern pattern(seed);
@@ -235,8 +236,8 @@ void BM_MixedRival(benchmark::State& state) {
   for (RivalModel::Block* block : live) rival.Free(block);
 }
 
-// The bytes that so many steps end up with, each time of another seed: means, and how often ours
-// was not below the rival's.
+// The reserved bytes after so many steps, with several seeds: means, and how often ours was not
+// below the rival's.
 void BM_Reserved(benchmark::State& state, bool joins) {
   double ours = 0, theirs = 0, most_live = 0, not_below = 0, gives = 0;
   uint64_t seed = 0;
@@ -278,7 +279,7 @@ void BM_Reserved(benchmark::State& state, bool joins) {
 // ------------------------------------------------------------------------------------------------
 // one block
 
-// Among 500 others, as in a program.
+// Measures one block among 500 others, as in a program.
 std::vector<Allocation> Others(Allocator& pool) {
   Pattern pattern(3);
   std::vector<Allocation> others;
@@ -310,7 +311,7 @@ void BM_AllocateFree(benchmark::State& state, bool joins, bool waiting) {
   for (const Allocation& made : others) pool.Deallocate(made);
 }
 
-// Halves of the above: times of 64 at once, each way.
+// The two halves of the above: times of 64 allocations at once, and of 64 frees.
 void BM_Half(benchmark::State& state, bool frees) {
   constexpr int kBatch = 64;
   NumberPool numbers(/*joins=*/true);
@@ -358,7 +359,7 @@ void BM_HeapMixed(benchmark::State& state) {
   }
 }
 
-// Threads that share a pool.
+// Several threads share a pool.
 void BM_Threads(benchmark::State& state) {
   static NumberPool* numbers = nullptr;
   if (state.thread_index() == 0) numbers = new NumberPool(/*joins=*/true);

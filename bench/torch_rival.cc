@@ -1,5 +1,5 @@
-// PyTorch's caching allocator as a library that cuda_bench can open: built on the machine where
-// PyTorch is, against it (tools/dev/cuda_bundle's runner does this):
+// PyTorch's caching allocator as a library that cuda_bench can open. It is built on a machine that
+// has PyTorch, against it (tools/dev/cuda_bundle's runner does this):
 //
 //   root=$(python3 -c 'import torch, os; print(os.path.dirname(torch.__file__))')
 //   abi=$(python3 -c 'import torch; print(int(torch._C._GLIBCXX_USE_CXX11_ABI))')

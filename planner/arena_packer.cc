@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/order_packer.h"
 #include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/solver.h"
@@ -120,12 +121,11 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
     if (result.arenas.empty()) result.arenas.assign(members.size(), 0);
   };
   if (order_.total()) {
-    absl::StatusOr<packing::Packing> solved = SolveWithin(problem, capacity_bytes);
-    if (!solved.ok()) return solved.status();
-    result.lower_bound_bytes = solved->lower_bound;
-    result.deadline_hit = solved->deadline_hit;
-    if (solved->has_offsets() && solved->height <= limit_bytes) {
-      take(*solved);
+    TENURE_ASSIGN_OR_RETURN(packing::Packing solved, SolveWithin(problem, capacity_bytes));
+    result.lower_bound_bytes = solved.lower_bound;
+    result.deadline_hit = solved.deadline_hit;
+    if (solved.has_offsets() && solved.height <= limit_bytes) {
+      take(solved);
       return result;
     }
   } else {
@@ -152,13 +152,12 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
   const uint64_t fewest = std::max<uint64_t>(1, bound / limit_bytes + (bound % limit_bytes != 0));
   for (uint64_t arenas = fewest; arenas <= most && !result.deadline_hit; ++arenas) {
     problem.arenas.assign(arenas, packing::Arena{.limit = limit_bytes});
-    absl::StatusOr<packing::Packing> solved = SolveWithin(problem, capacity_bytes);
-    if (!solved.ok()) return solved.status();
-    result.deadline_hit = solved->deadline_hit;
+    TENURE_ASSIGN_OR_RETURN(packing::Packing solved, SolveWithin(problem, capacity_bytes));
+    result.deadline_hit = solved.deadline_hit;
     result.lower_bound_bytes =
-        std::max(result.lower_bound_bytes, std::min(solved->lower_bound, best_height));
-    if (!solved->has_offsets()) continue;
-    if (solved->height < best_height || (keep && solved->height <= capacity_bytes)) take(*solved);
+        std::max(result.lower_bound_bytes, std::min(solved.lower_bound, best_height));
+    if (!solved.has_offsets()) continue;
+    if (solved.height < best_height || (keep && solved.height <= capacity_bytes)) take(solved);
     break;
   }
   return result;

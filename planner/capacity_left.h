@@ -23,9 +23,9 @@ class CapacityLeft {
  public:
   CapacityLeft(const PlanningContext& context, uint64_t capacity_bytes);
 
-  // The bytes that entry `index` may use. Ask for the entries in their order, once each.
+  // Returns the bytes that entry `index` may use. Ask for the entries in their order, once each.
   uint64_t Of(size_t index);
-  // Says how many bytes entry `index` uses.
+  // Records how many bytes entry `index` uses.
   void Spend(size_t index, uint64_t bytes);
 
  private:

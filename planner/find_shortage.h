@@ -15,11 +15,12 @@
 
 namespace tenure::internal {
 
-// Of entry `arena` of the context, with its peak.
+// Describes the shortage of entry `arena` of the context, with its peak.
 Shortage FindShortage(const PlanningContext& context, size_t arena, uint64_t capacity_bytes,
                       uint64_t lower_bound_bytes);
 
-// The shortage in one line: ResourceExhausted if it is proven, else DeadlineExceeded.
+// Returns the shortage as an error in one line: ResourceExhausted if it is proven, else
+// DeadlineExceeded.
 absl::Status ShortageStatus(const Shortage& shortage, const Schedule& schedule);
 
 }  // namespace tenure::internal

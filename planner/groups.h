@@ -43,12 +43,12 @@ struct Grouping {
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
                        uint64_t alignment_bytes, bool use_in_place);
 
-// The ends of the set of all steps that touch one of these storages.
+// Returns the ends of the set of all steps that touch one of these storages.
 StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
                 absl::Span<const uint32_t> storages);
 
-// Whether the schedule permits this in-place write; the error says what forbids it. The planner and
-// the validator share this rule.
+// Checks that the schedule permits this in-place write. The error says what forbids it. The planner
+// and the validator share this rule.
 absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
                           const Liveness& liveness, const InPlaceWrite& write);
 

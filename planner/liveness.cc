@@ -8,6 +8,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/byte_ranges.h"
 #include "tenure/planner/work_counts.h"
 
@@ -240,12 +241,12 @@ absl::StatusOr<Liveness> AnalyzeLiveness(const Schedule& schedule, const StepOrd
                                          const LivenessOptions& options) {
   internal::work_counts.liveness_analyses.fetch_add(1, std::memory_order_relaxed);
   Liveness result;
-  if (absl::Status status = CollectTouches(schedule, result); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(CollectTouches(schedule, result));
   GroupTouches(result);
   for (StorageLife& life : result.storages) {
     Judge(schedule, order, options, life);
     if (schedule.order() == OrderKind::kDependencies) {
-      if (absl::Status status = CheckOrdered(schedule, order, life); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(CheckOrdered(schedule, order, life));
     }
   }
   return result;

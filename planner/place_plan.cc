@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/liveness.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
@@ -43,10 +44,8 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
     placed.storages.emplace_back(storages[p.storage]);
     Buffer& arena = placed.arenas[p.arena];
     if (!arena.is_null()) continue;
-    absl::StatusOr<Buffer> made =
-        MakeArena(plan, p.arena, storages[p.storage]->allocator(), options);
-    if (!made.ok()) return made.status();
-    arena = *std::move(made);
+    TENURE_ASSIGN_OR_RETURN(arena,
+                            MakeArena(plan, p.arena, storages[p.storage]->allocator(), options));
   }
   for (const PlanFill& fill : plan.fills) {
     if (fill.storage >= storages.size()) return no_such("storage ", fill.storage);
@@ -63,7 +62,7 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
                         .offset_bytes = p.offset_bytes,
                         .exclusive = p.exclusive});
   }
-  if (absl::Status status = Storage::PlaceAll(requests); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(Storage::PlaceAll(requests));
   return placed;
 }
 
@@ -88,16 +87,15 @@ absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
   if (const internal::PlanCheck* check = internal::FindCheck(plan, schedule); check != nullptr) {
     return PlaceAll(plan, StoragesOf(*check), options);
   }
-  absl::StatusOr<Liveness> liveness = internal::ValidateFromScratch(plan, schedule);
-  if (!liveness.ok()) return liveness.status();
-  return PlaceAll(plan, StoragesOf(*liveness), options);
+  TENURE_ASSIGN_OR_RETURN(Liveness liveness, internal::ValidateFromScratch(plan, schedule));
+  return PlaceAll(plan, StoragesOf(liveness), options);
 }
 
 absl::StatusOr<PlacedPlan> internal::PlaceUnchecked(const Plan& plan, const Schedule& schedule) {
   const StepOrder order(schedule);
-  absl::StatusOr<Liveness> liveness = AnalyzeLiveness(schedule, order, {.fill_zeroed = true});
-  if (!liveness.ok()) return liveness.status();
-  return PlaceAll(plan, StoragesOf(*liveness), {});
+  TENURE_ASSIGN_OR_RETURN(Liveness liveness,
+                          AnalyzeLiveness(schedule, order, {.fill_zeroed = true}));
+  return PlaceAll(plan, StoragesOf(liveness), {});
 }
 
 absl::Status UnplacePlan(PlacedPlan placed) {

@@ -47,7 +47,7 @@ struct PlacedPlan {
 };
 
 struct PlaceOptions {
-  // How other processes can open the arenas, and so the storages in them, at the offsets of
+  // Returns how other processes can open the arenas, and so the storages in them, at the offsets of
   // Plan::placements. The space must support sharing (ShareCapability).
   Sharing sharing = Sharing::kNone;
 };

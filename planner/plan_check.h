@@ -1,8 +1,8 @@
 // PlanCheck: a plan's memory of the check that it has passed, so that PlacePlan does not repeat the
 // check right after MakePlan or LoadPlan. Internal to the planner.
 //
-// Plans, schedules and storages can change after the check. So all that it rests on is compared
-// before it is believed:
+// Plans, schedules and storages can change after the check. So everything that it depends on is
+// compared before the check is trusted:
 //
 //   the schedule                Schedule::state(): the same object, unchanged
 //   the plan                    a hash of everything that the validator looks at
@@ -41,7 +41,8 @@ struct PlanCheck {
 // Call it right after `plan` has been validated for the schedule.
 void RememberCheck(const Schedule& schedule, const Liveness& liveness, Plan& plan);
 
-// The check that the plan has passed, if it still holds for this plan and this schedule; else null.
+// Returns the check that the plan has passed, if it still holds for this plan and this schedule;
+// else null.
 const PlanCheck* FindCheck(const Plan& plan, const Schedule& schedule);
 
 }  // namespace tenure::internal

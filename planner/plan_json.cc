@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 
@@ -247,11 +248,9 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
 }
 
 absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule) {
-  absl::StatusOr<Plan> plan = PlanFromJson(json);
-  if (!plan.ok()) return plan;
-  absl::StatusOr<Liveness> liveness = internal::ValidateFromScratch(*plan, schedule);
-  if (!liveness.ok()) return liveness.status();
-  internal::RememberCheck(schedule, *liveness, *plan);
+  TENURE_ASSIGN_OR_RETURN(Plan plan, PlanFromJson(json));
+  TENURE_ASSIGN_OR_RETURN(Liveness liveness, internal::ValidateFromScratch(plan, schedule));
+  internal::RememberCheck(schedule, liveness, plan);
   return plan;
 }
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/byte_ranges.h"
 #include "tenure/planner/fingerprint.h"
 #include "tenure/planner/groups.h"
@@ -96,7 +97,7 @@ class Validator {
   absl::Status CheckPlacements() {
     uint64_t bytes = 0;
     for (const Placement& p : plan_.placements) {
-      if (absl::Status status = CheckPlacement(p); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(CheckPlacement(p));
       if (std::exchange(placement_of_[p.storage], &p) != nullptr)
         return Wrong(Named(p.storage), " is placed twice");
       if (!CheckedAdd(bytes, p.size_bytes, &bytes)) return Wrong("the storages' sizes wrap");
@@ -266,18 +267,17 @@ absl::StatusOr<Liveness> ValidateFromScratch(const Plan& plan, const Schedule& s
   const StepOrder order(schedule);
   // Zeroed storages may be planned here even if the options of the planner forbade it: a plan that
   // leaves one out is right too.
-  absl::StatusOr<Liveness> liveness = AnalyzeLiveness(schedule, order, {.fill_zeroed = true});
-  if (!liveness.ok()) return liveness.status();
-  if (plan.fingerprint != Fingerprint(schedule, liveness->owners)) {
+  TENURE_ASSIGN_OR_RETURN(Liveness liveness,
+                          AnalyzeLiveness(schedule, order, {.fill_zeroed = true}));
+  if (plan.fingerprint != Fingerprint(schedule, liveness.owners)) {
     return absl::FailedPreconditionError(
         absl::StrCat("the plan '", plan.name, "' was made for another schedule than '",
                      schedule.name(), "' (fingerprints differ); plan again"));
   }
-  absl::Status status = ValidateMadePlan(plan, schedule, order, *liveness);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(ValidateMadePlan(plan, schedule, order, liveness));
   if (schedule.order() == OrderKind::kDependencies) {
     if (!plan.reuse_edges.empty()) return Wrong("with dependencies there are no reuse edges");
-  } else if (ReuseEdges(plan, *liveness) != plan.reuse_edges) {
+  } else if (ReuseEdges(plan, liveness) != plan.reuse_edges) {
     return Wrong("its reuse edges are not those of its placements");
   }
   return liveness;

@@ -16,12 +16,12 @@
 
 namespace tenure::internal {
 
-// For MakePlan, which has the lives already. Believes them, their reasons included. Leaves out what
-// MakePlan has just computed by the same functions: the fingerprint and the reuse edges.
+// For MakePlan, which has the lives already. It trusts them, with their reasons. It skips the parts
+// that MakePlan has just computed by the same functions: the fingerprint and the reuse edges.
 absl::Status ValidateMadePlan(const Plan& plan, const Schedule& schedule, const StepOrder& order,
                               const Liveness& liveness);
 
-// For plans that come from elsewhere. Computes the lives, checks everything, and returns the lives.
+// For plans from other sources. It computes the lives, checks everything, and returns the lives.
 absl::StatusOr<Liveness> ValidateFromScratch(const Plan& plan, const Schedule& schedule);
 
 }  // namespace tenure::internal

@@ -8,6 +8,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/fingerprint.h"
 
 namespace tenure {
@@ -80,8 +81,8 @@ absl::Status CheckOptions(const PlanOptions& options) {
                                                    " is not a power of two of at most 2^32"));
   }
   if (options.max_threads < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_threads is ", options.max_threads, "; the calling thread is one"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_threads is ", options.max_threads, "; it must be at least 1, for the calling thread"));
   }
   return absl::OkStatus();
 }
@@ -93,15 +94,14 @@ PlanningContext::PlanningContext(const Schedule& schedule, const PlanOptions& op
 
 absl::StatusOr<std::unique_ptr<PlanningContext>> PlanningContext::Make(const Schedule& schedule,
                                                                        const PlanOptions& options) {
-  if (absl::Status status = CheckOptions(options); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(CheckOptions(options));
   std::unique_ptr<PlanningContext> context =
       absl::WrapUnique(new PlanningContext(schedule, options));
-  absl::StatusOr<Liveness> liveness =
+  TENURE_ASSIGN_OR_RETURN(
+      context->liveness_,
       AnalyzeLiveness(schedule, context->order_,
                       {.fill_zeroed = options.fill_zeroed,
-                       .ignore_outside_handles = options.ignore_outside_handles});
-  if (!liveness.ok()) return liveness.status();
-  context->liveness_ = *std::move(liveness);
+                       .ignore_outside_handles = options.ignore_outside_handles}));
 
   Plan& plan = context->plan_;
   plan.name = schedule.name();

@@ -21,7 +21,7 @@ struct SlotClass {
 
 // Groups of one size, whatever their alignment: a slot of that size may serve them all.
 struct SizeClass {
-  // Of the groups that are alive.
+  // The last steps of the groups that are alive.
   std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> last_steps;
   uint64_t most_at_once = 0;
 };

@@ -94,7 +94,7 @@ class Schedule {
   std::vector<Step> TakeSteps();
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
-  // The reason given to Hold, or null.
+  // Returns the reason that was given to Hold, or null.
   const std::string* HeldBecause(StorageId id) const;
 
   // Changes with every change of the schedule. For the planner (plan_check.h).

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 absl::Status FindConflict(const packing::SolveOptions& options, Shortage& shortage) {
@@ -18,9 +19,7 @@ absl::Status FindConflict(const packing::SolveOptions& options, Shortage& shorta
   packing::SolveOptions proof = options;
   proof.effort = packing::Effort::kOptimal;
   proof.capacity = shortage.capacity_bytes;
-  absl::StatusOr<packing::Explanation> why = packing::Explain(shortage.problem, proof, true);
-  if (!why.ok()) return why.status();
-  shortage.why = *std::move(why);
+  TENURE_ASSIGN_OR_RETURN(shortage.why, packing::Explain(shortage.problem, proof, true));
   shortage.why.lower_bound = shortage.lower_bound_bytes;
   return absl::OkStatus();
 }

@@ -161,7 +161,7 @@ StepEnds StepOrder::Ends(absl::Span<const uint32_t> steps) const {
     ends.latest.push_back(steps.back());
     return ends;
   }
-  // Of each chain the first and the last.
+  // The first and the last step of each chain.
   std::vector<std::pair<uint32_t, uint32_t>> by_chain;  // chain, step
   by_chain.reserve(steps.size());
   for (uint32_t step : steps) by_chain.emplace_back(chain_[step], step);

@@ -1,5 +1,5 @@
-// How an access to the bytes of a buffer begins: the window is checked, the storage is allocated,
-// and the uses in conflict are waited for. Not for users of the library.
+// The start of every access to the bytes of a buffer: it checks the window, allocates the storage,
+// and waits for the uses in conflict. Not for users of the library.
 //
 // Every way to the bytes goes through here: spans and mappings (elements.h), single elements, and
 // copies (transfer.h). The functions do more from top to bottom; each includes the one before it.
@@ -33,14 +33,14 @@ inline absl::Time DeadlineAfter(absl::Duration timeout) {
   return timeout == absl::InfiniteDuration() ? absl::InfiniteFuture() : absl::Now() + timeout;
 }
 
-// Whether an access inside the window needs no check and no wait, which is the usual case.
+// Returns whether an access inside the window needs no check and no wait, which is the usual case.
 inline bool IsFree(const Buffer& buffer, Access access) {
   Storage* storage = buffer.storage();
   return storage != nullptr && storage->is_allocated() && !storage->has_uses() &&
          (access == Access::kRead || (!storage->sealed() && !storage->root().read_only));
 }
 
-// Bytes [offset, offset + size) of the window. The buffer must be allocated.
+// Returns the region of bytes [offset, offset + size) of the window. The buffer must be allocated.
 inline SubRegion RegionOf(const Buffer& buffer, uint64_t offset_bytes, uint64_t size_bytes) {
   const Storage& storage = *buffer.storage();
   return {&storage.root(), storage.root_offset() + buffer.offset() + offset_bytes, size_bytes};
@@ -58,7 +58,8 @@ absl::Status BeginAccess(const Buffer& buffer, Access access, uint64_t offset_by
                          uint64_t size_bytes, absl::Time deadline);
 absl::StatusOr<std::byte*> HostAccessSlowly(const Buffer& buffer, Access access,
                                             absl::Time deadline);
-// Of the whole window; null if it has no bytes. The usual case is inline, for typed spans.
+// Returns the host address of the whole window, null if it has no bytes. The usual case is inline,
+// for typed spans.
 inline absl::StatusOr<std::byte*> HostAccess(const Buffer& buffer, Access access,
                                              absl::Time deadline) {
   if (ABSL_PREDICT_TRUE(IsFree(buffer, access) && buffer.size() > 0)) {

@@ -7,6 +7,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/runtime/buffer_errors.h"
 
 namespace tenure {
@@ -16,8 +17,8 @@ using internal::Describe;
 
 absl::Status NullBuffer() { return internal::NullBufferError(); }
 
-// Whether a window of this dtype and shape at a byte offset would end within a byte that holds a
-// further element of `buffer`. Both would then overwrite the other's bits.
+// Returns whether a window of this dtype and shape at a byte offset would end within a byte that
+// holds a further element of `buffer`. Both would then overwrite the other's bits.
 bool SplitsAByte(const Buffer& buffer, uint64_t offset_bytes, DType dtype, const Shape& shape) {
   if (ABSL_PREDICT_TRUE(IsByteSized(dtype) || IsByteSized(buffer.dtype()))) return false;
   const uint64_t elements = shape.elements();
@@ -47,9 +48,7 @@ absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, con
   uint64_t size;
   if (ABSL_PREDICT_FALSE(!IsByteSized(dtype) ||
                          !CheckedMul(shape.elements(), ItemSize(dtype), &size))) {
-    absl::StatusOr<uint64_t> checked = ByteSize(dtype, shape.elements());
-    if (!checked.ok()) return checked.status();
-    size = *checked;
+    TENURE_ASSIGN_OR_RETURN(size, ByteSize(dtype, shape.elements()));
   }
   if (ABSL_PREDICT_FALSE(options.alignment_bytes != 0 && !IsPowerOfTwo(options.alignment_bytes))) {
     return absl::InvalidArgumentError(
@@ -110,7 +109,7 @@ absl::StatusOr<Buffer> Buffer::FromBytes(Allocator& allocator, DType dtype, cons
   written.zeroed = false;
   absl::StatusOr<Buffer> buffer = CreateLazy(allocator, dtype, shape, written);
   if (!buffer.ok()) return buffer;
-  if (absl::Status status = buffer->CopyIn(data, size_bytes); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(buffer->CopyIn(data, size_bytes));
   return buffer;
 }
 
@@ -143,8 +142,7 @@ absl::StatusOr<Buffer> Buffer::FromFile(Allocator& allocator, DType dtype, const
   if (!buffer.ok()) return buffer;
   AllocationRequest request;
   request.file = FileWindow{file_offset_bytes};
-  absl::Status status = buffer->storage_->Import(std::move(request));
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(buffer->storage_->Import(std::move(request)));
   return buffer;
 }
 
@@ -254,12 +252,13 @@ absl::StatusOr<std::vector<Buffer>> Buffer::ForkViews(absl::Span<const Buffer> b
                                .zeroed = old.zeroed(),
                                .hints = old.hints(),
                                .name = old.name()});
-      // What has no bytes yet has no contents: the fork starts as the original does.
+      // A storage without bytes has no contents, so the fork starts in the same way as the
+      // original.
       if (contents == Contents::kCopied && old.is_allocated()) {
         const Shape whole = Shape::Vector(old.size_bytes());
         const Buffer from(Tag(), buffer.storage_, 0, old.size_bytes(), DType::kUInt8, whole);
         const Buffer to(Tag(), storage, 0, old.size_bytes(), DType::kUInt8, whole);
-        if (absl::Status status = to.CopyFrom(from, options); !status.ok()) return status;
+        TENURE_RETURN_IF_ERROR(to.CopyFrom(from, options));
       }
     }
     forks.push_back(

@@ -1,4 +1,4 @@
-// Buffer's addresses: what kernels and host code are given.
+// Buffer's addresses, for kernels and host code.
 
 #include "absl/strings/str_cat.h"
 #include "tenure/runtime/access.h"

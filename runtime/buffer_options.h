@@ -33,7 +33,7 @@ struct BufferSpec {
   BufferOptions options = {};
 };
 
-// Of transfers with host memory and between buffers.
+// Options for transfers with host memory and between buffers.
 struct TransferOptions {
   absl::Duration timeout = absl::InfiniteDuration();  // for uses by devices that it has to wait for
   int max_threads = 0;  // of a large copy, the caller's included; 0: as many as pay off

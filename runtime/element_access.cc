@@ -1,5 +1,6 @@
 #include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/runtime/access.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/buffer_errors.h"
@@ -37,7 +38,7 @@ absl::Status ReadAt(const Buffer& buffer, uint64_t position, std::byte* to) {
   }
   const PackedPlace place(buffer.dtype(), position);
   std::byte byte;
-  if (absl::Status s = CopyOutAt(buffer, place.byte, &byte, 1); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CopyOutAt(buffer, place.byte, &byte, 1));
   *to = std::byte(
       static_cast<uint8_t>((std::to_integer<unsigned>(byte) >> place.shift) & place.mask));
   return absl::OkStatus();
@@ -57,7 +58,7 @@ absl::StatusOr<HostView> ViewElements(const Buffer& buffer, Access access, DType
 }
 
 absl::Status ReadItem(const Buffer& buffer, DType wanted, std::byte* to) {
-  if (absl::Status s = CheckDType(buffer, wanted); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckDType(buffer, wanted));
   if (buffer.shape().elements() != 1) {
     return absl::InvalidArgumentError(absl::StrCat(
         "Item is the value of a tensor of one element; ", Describe(buffer), " of shape ",
@@ -68,21 +69,20 @@ absl::Status ReadItem(const Buffer& buffer, DType wanted, std::byte* to) {
 
 absl::Status ReadElement(const Buffer& buffer, DType wanted, absl::Span<const int64_t> index,
                          std::byte* to) {
-  if (absl::Status s = CheckDType(buffer, wanted); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckDType(buffer, wanted));
   absl::StatusOr<uint64_t> position = FlatIndex(buffer.shape(), index);
   return position.ok() ? ReadAt(buffer, *position, to) : position.status();
 }
 
 absl::Status WriteElement(const Buffer& buffer, DType wanted, absl::Span<const int64_t> index,
                           const std::byte* from) {
-  if (absl::Status s = CheckDType(buffer, wanted); !s.ok()) return s;
-  absl::StatusOr<uint64_t> position = FlatIndex(buffer.shape(), index);
-  if (!position.ok()) return position.status();
+  TENURE_RETURN_IF_ERROR(CheckDType(buffer, wanted));
+  TENURE_ASSIGN_OR_RETURN(uint64_t position, FlatIndex(buffer.shape(), index));
   if (const uint64_t item = ItemSize(buffer.dtype()); IsByteSized(buffer.dtype())) {
-    return CopyInAt(buffer, *position * item, from, item);
+    return CopyInAt(buffer, position * item, from, item);
   }
   // A refused write must neither allocate nor read.
-  const PackedPlace place(buffer.dtype(), *position);
+  const PackedPlace place(buffer.dtype(), position);
   absl::Status status = BeginAccess(buffer, Access::kWrite, place.byte, 1, absl::InfiniteFuture());
   if (!status.ok()) return status;
   std::byte byte;
@@ -95,7 +95,7 @@ absl::Status WriteElement(const Buffer& buffer, DType wanted, absl::Span<const i
 
 absl::Status FillElements(const Buffer& buffer, DType wanted, absl::Span<const std::byte> element,
                           const TransferOptions& options) {
-  if (absl::Status s = CheckDType(buffer, wanted); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckDType(buffer, wanted));
   if (IsByteSized(wanted)) return Fill(buffer, element, options);
   const auto bits = static_cast<unsigned>(BitWidth(wanted));
   const unsigned value = std::to_integer<unsigned>(element[0]) & ((1u << bits) - 1);
@@ -107,13 +107,13 @@ absl::Status FillElements(const Buffer& buffer, DType wanted, absl::Span<const s
 
 absl::Status CopyElementsIn(const Buffer& to, DType wanted, const void* from, uint64_t size_bytes,
                             const TransferOptions& options) {
-  if (absl::Status s = CheckDType(to, wanted); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckDType(to, wanted));
   return CopyIn(to, from, size_bytes, options);
 }
 
 absl::Status CopyElementsOut(const Buffer& from, DType wanted, void* to, uint64_t size_bytes,
                              const TransferOptions& options) {
-  if (absl::Status s = CheckDType(from, wanted); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckDType(from, wanted));
   absl::Status status = CopyOut(from, to, size_bytes, options);
   if (status.ok() && wanted == DType::kBool) {
     // No C++ bool holds anything but 0 and 1, and a tensor's byte may.

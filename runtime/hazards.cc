@@ -18,7 +18,7 @@ UseList::Range RangeOf(const Buffer& buffer, Access access) {
   return {begin, begin + buffer.size(), access};
 }
 
-// Keeps of each timeline the latest fence only.
+// Keeps only the latest fence of each timeline.
 void Add(std::vector<Fence>& fences, const Fence& fence) {
   for (Fence& known : fences) {
     if (known.timeline() != fence.timeline()) continue;
@@ -80,7 +80,7 @@ absl::Status RecordUses(absl::Span<const Use> uses, const Fence& fence) {
     buffer.storage()->root_uses().Record({&range, 1}, fence);
     return absl::OkStatus();
   }
-  // Those of one allocation go together.
+  // Uses of one allocation are recorded together.
   std::vector<std::pair<UseList*, UseList::Range>> sorted;
   sorted.reserve(uses.size());
   for (const Use& use : uses) {

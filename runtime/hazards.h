@@ -1,11 +1,11 @@
-// Hazards: which accesses to the same bytes must not overtake each other, and the record of what
-// devices still do with them.
+// Hazards: tells which accesses to the same bytes must stay in order, and records the uses of these
+// bytes by devices.
 //
 // Bytes are compared where they physically are (root allocation and range), because a plan may give
 // the same bytes to several storages.
 //
-// The library records the uses of its own copies. Whoever launches kernels records theirs, after
-// the launch and before the host touches the bytes again. For a whole step at once:
+// The library records the uses of its own copies. A program that launches kernels records the uses
+// of these, after the launch and before the host touches the bytes again. For a whole step at once:
 //
 //   std::vector<Use> uses = {{&x, Access::kRead}, {&y, Access::kWrite}};
 //   for (const Fence& fence : PendingUses(uses)) TENURE_RETURN_IF_ERROR(stream->WaitFor(fence));
@@ -37,7 +37,7 @@ enum class Hazard : uint8_t { kNone, kReadAfterWrite, kWriteAfterRead, kWriteAft
 // Whether the two windows have a byte in common.
 bool Overlaps(const Buffer& a, const Buffer& b);
 
-// What goes wrong if `second`, which comes later, does not wait for `first`.
+// Returns the hazard if `second`, which comes later, does not wait for `first`.
 Hazard HazardBetween(const Buffer& first, Access first_access, const Buffer& second,
                      Access second_access);
 

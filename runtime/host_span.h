@@ -1,6 +1,6 @@
 // NdSpan: host memory seen as a dense n-d array, row-major.
 //
-// Why: As<T>() gives the elements in a row. With an NdSpan nobody has to multiply dimensions to
+// Why: As<T>() gives the elements in a row. With an NdSpan, callers need not multiply dimensions to
 // find an element by its coordinates.
 //
 // Example:
@@ -32,7 +32,7 @@
 
 namespace tenure {
 
-// The position in row-major order of the element at `index`, checked.
+// Returns the position in row-major order of the element at `index`, after checking it.
 absl::StatusOr<uint64_t> FlatIndex(const Shape& shape, absl::Span<const int64_t> index);
 
 template <typename T>

@@ -39,7 +39,7 @@ class Move {
 
   // Tells the observer too, once it has started.
   absl::StatusOr<Fence> Start(const CopyOptions& options) const;
-  // Whether it can be started while this fence is not reached, and still run after it.
+  // Returns whether it can be started while this fence is not reached, and still run after it.
   bool CanWaitFor(const Fence& fence, const Queue* queue) const;
 
  private:

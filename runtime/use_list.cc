@@ -5,8 +5,9 @@
 namespace tenure {
 namespace {
 
-// Asks a timeline once for all fences of it that come in a row. Asking a device costs a call of its
-// driver, and a scheduler that runs ahead leaves thousands of uses of one stream.
+// Asks a timeline once for all of its fences that come in a row. Asking a device costs a driver
+// call, and a scheduler that runs ahead leaves thousands of uses of one stream.
+//
 class ReachedFences {
  public:
   bool Has(const Fence& fence) {

@@ -1,4 +1,4 @@
-// UseList: which bytes of one allocation are still in use, and until when.
+// UseList: the uses of one allocation: which bytes are in use, and until when.
 //
 // It is kept per root allocation and by byte range, because storages that a plan has placed share
 // an arena. A host read of one of them must wait for the kernel that writes those bytes, under
@@ -23,7 +23,7 @@
 
 namespace tenure {
 
-// What is done with bytes. kWrite allows reading too.
+// How bytes are used. kWrite allows reading too.
 enum class Access : uint8_t { kRead, kWrite };
 
 class UseList {
@@ -66,7 +66,7 @@ class UseList {
     return begin < end && use.begin < end && begin < use.end &&
            (use.access == Access::kWrite || access == Access::kWrite);
   }
-  // Drops the uses that are over, but for those with an error to tell.
+  // Drops the uses that are over, except those with an error to report.
   void DropReached() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const Fence& fence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

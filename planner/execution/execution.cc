@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
@@ -22,7 +23,7 @@ std::string NameOf(uint32_t number, const Step& step) {
                            : absl::StrCat("step ", number, " ('", step.name, "')");
 }
 
-// What is given to the queue from now on comes after `fence`.
+// Makes all later work of the queue come after `fence`.
 absl::Status Follow(Queue& queue, const Fence& fence) {
   return queue.CanWaitFor(fence) ? queue.WaitFor(fence) : fence.Wait();
 }
@@ -79,12 +80,12 @@ absl::StatusOr<Execution> Execution::Create(Schedule schedule, const PlacedPlan&
                                             std::vector<std::shared_ptr<Queue>> queues,
                                             const ExecutionOptions& options) {
   std::vector<Step> steps = schedule.TakeSteps();
-  if (absl::Status status = CheckPlaced(placed, steps.size()); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(CheckPlaced(placed, steps.size()));
   std::vector<std::shared_ptr<Queue>> distinct;
-  absl::StatusOr<std::vector<uint32_t>> queue_of_step = QueuesOfSteps(steps, queues, distinct);
-  if (!queue_of_step.ok()) return queue_of_step.status();
+  TENURE_ASSIGN_OR_RETURN(std::vector<uint32_t> queue_of_step,
+                          QueuesOfSteps(steps, queues, distinct));
   return Execution(std::move(steps), schedule.order(), placed, std::move(distinct),
-                   *std::move(queue_of_step), options);
+                   std::move(queue_of_step), options);
 }
 
 Execution::Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan& placed,
@@ -105,12 +106,12 @@ Execution::Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan&
 }
 
 absl::Status Execution::Run(Launch launch) {
-  if (absl::Status status = BeginRun(); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(BeginRun());
   for (uint32_t number = 0; number < steps_.size(); ++number) {
     if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) {
       return AtStep(number, absl::CancelledError("cancelled before it was launched"));
     }
-    if (absl::Status status = RunStep(number, launch); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(RunStep(number, launch));
   }
   return absl::OkStatus();
 }
@@ -144,7 +145,7 @@ absl::Status Execution::RunStep(uint32_t number, Launch launch) {
   if (status.ok()) status = FollowOthers(step, queue_number);
   if (!status.ok()) return AtStep(number, status);
   status = launch({.number = number, .step = step, .queue = queue});
-  // After an error too: part of the step may be under way.
+  // The uses are recorded after an error too, because part of the step may be running.
   status.Update(RecordUses(number, queue));
   if (!status.ok()) return AtStep(number, status);
   if (options_.release_steps) {
@@ -164,7 +165,7 @@ absl::Status Execution::Allocate(const Step& step) {
     for (size_t i = 0; i < buffers->size(); ++i) {
       const Buffer& buffer = (*buffers)[i];
       absl::Status status = buffer.EnsureAllocated();
-      // What launched steps have released comes back when they are over.
+      // Memory that launched steps have released comes back when they are over.
       while (absl::IsResourceExhausted(status) && !launched_.empty()) {
         if (absl::Status s = WaitForOldest(absl::InfiniteFuture()); !s.ok()) {
           return Annotate(s, "waiting for memory that earlier steps use");
@@ -215,7 +216,7 @@ absl::Status Execution::FollowOthers(Storage& storage, uint32_t queue) {
   const Access access = written_.contains(storage.id()) ? Access::kWrite : Access::kRead;
   for (const Fence& fence : storage.ConflictingUses(0, storage.size_bytes(), access)) {
     if (queues_[queue]->HasRecorded(fence) || IsOfThisRun(fence)) continue;
-    if (absl::Status status = Follow(*queues_[queue], fence); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(Follow(*queues_[queue], fence));
   }
   return absl::OkStatus();
 }
@@ -230,7 +231,7 @@ absl::Status Execution::RecordUses(uint32_t number, Queue& queue) {
   const Step& step = steps_[number];
   absl::StatusOr<Fence> done = queue.Record();
   if (!done.ok()) {
-    // Nothing guards what the queue holds, so it has to be over before anything is freed.
+    // No fence guards the work of the queue, so it has to be over before anything is freed.
     queue.Synchronize().IgnoreError();
     return done.status();
   }

@@ -1,9 +1,9 @@
 // Execution: runs the steps of a schedule on queues, in the order that its plan relies on.
 //
 // Why: a plan gives the same bytes to several storages, one after the other. On several queues only
-// waits keep those apart, and the bytes of a step must not be freed or read while its queue still
-// has the work. Execution makes the waits, zeroes what the plan says, and records the uses. The
-// caller says how one step is launched.
+// waits keep these uses apart, and the bytes of a step must not be freed or read while its queue
+// still has the work. Execution makes the waits, zeroes the storages that the plan lists, and
+// records the uses. The caller launches each step.
 //
 //   queue 0   | 0: write a | fence |            | 2: write b, in the bytes of a | fence |
 //                             \ dependency     / reuse edge
@@ -19,23 +19,21 @@
 //   }));
 //   TENURE_RETURN_IF_ERROR(execution.Wait());  // or read an output: that waits too
 //
-// What is ordered: in total order, steps that touch the same bytes of one storage, and the plan's
-// reuse edges; with dependencies, Step::after. What was recorded of a storage before the run (a
-// copy into an input, an earlier run) comes before the first step of each queue that touches the
-// storage. Queues wait for each other on the device, and the host waits only where
-// Queue::CanWaitFor says no.
+// Order: in total order, steps are ordered if they touch the same bytes of one storage, and by the
+// plan's reuse edges; with dependencies, they are ordered by Step::after. Uses of a storage that
+// were recorded before the run (a copy into an input, an earlier run) come before the first step of
+// each queue that touches the storage. Queues wait for each other on the device. The host waits
+// only where Queue::CanWaitFor says no.
 //
 // Cost: a fence for each step, with which all uses of the step are recorded, and a wait for each
-// order that crosses queues and that no other wait implies. Create is linear in what the steps
-// touch.
-// Thread safety: thread-compatible. While Run is under way nobody else may use the storages of the
-// schedule; afterwards everybody may, as uses are recorded.
-// Ownership: owns the steps and so their handles; shares the queues and the arenas. Destroying it
-// waits for nothing: what is under way is guarded by fences.
-// Errors: InvalidArgument where queue numbers, fills or edges do not fit the schedule or the queues. Run
-// and Wait give the first error, which names the step, as "step 3 ('matmul'): ...". After an error
-// nothing more is launched; what is under way goes on, guarded by its fences, and Wait waits for
-// it.
+// order that crosses queues and that no other wait implies. Create is linear in the buffers that
+// the steps touch. Thread safety: thread-compatible. During Run no other thread may use the
+// storages of the schedule. Afterwards all may, since uses are recorded. Ownership: owns the steps
+// and so their handles; shares the queues and the arenas. The destructor waits for nothing, because
+// fences guard the work that is still queued. Errors: InvalidArgument if queue numbers, fills or
+// edges do not fit the schedule or the queues. Run and Wait give the first error, which names the
+// step, as in "step 3 ('matmul'): ...". After an error nothing more is launched. Work that is
+// already queued goes on, guarded by its fences, and Wait waits for it.
 
 #ifndef TENURE_PLANNER_EXECUTION_EXECUTION_H_
 #define TENURE_PLANNER_EXECUTION_EXECUTION_H_
@@ -59,19 +57,19 @@
 namespace tenure {
 
 struct ExecutionOptions {
-  // How many steps may be launched and not over. More let the host run further ahead of the
-  // queues; fewer let memory that steps have released come back sooner. 0: each step is over before
-  // the next is launched.
+  // How many steps may be launched and not yet over. A larger number lets the host run further
+  // ahead of the queues. A smaller one lets memory that steps have released come back sooner. 0:
+  // each step is over before the next is launched.
   uint32_t max_steps_ahead = 128;
   // Drop the handles of each step once it is launched, so that a storage that is not placed is
-  // freed after its last step. There can be one run then.
+  // freed after its last step. Then there can be only one run.
   bool release_steps = false;
-  // Run ends with Cancelled before the next step when this is true. Borrowed; may be null.
+  // When this is true, Run ends with Cancelled before the next step. Borrowed; may be null.
   const std::atomic<bool>* cancel = nullptr;
 };
 
-// What a launch is given. The buffers of the step are allocated, and the queue is behind all that
-// the step has to come after.
+// The arguments of a launch. The buffers of the step are allocated, and the queue is behind all
+// work that the step has to come after.
 struct StepContext {
   uint32_t number;
   const Step& step;
@@ -80,13 +78,13 @@ struct StepContext {
 
 class Execution {
  public:
-  // Gives the step's work to its queue and returns. Work that is given to something else must be
-  // made part of the queue by Queue::WaitFor, as the uses of the step are recorded until what the
-  // queue holds then is over.
+  // Gives the step's work to its queue and returns. Work that is given to anything else must be
+  // made part of the queue by Queue::WaitFor, because the uses of the step are recorded until the
+  // current work of the queue is over.
   using Launch = absl::FunctionRef<absl::Status(const StepContext&)>;
 
-  // Steps of queue i (Step::queue) run on queues[i]; one Queue may stand for several numbers. `placed`: of the same
-  // schedule; an empty one if the schedule is not planned.
+  // Steps of queue i (Step::queue) run on queues[i]. One Queue may stand for several numbers.
+  // `placed` must be of the same schedule; it is empty if the schedule is not planned.
   static absl::StatusOr<Execution> Create(Schedule schedule, const PlacedPlan& placed,
                                           std::vector<std::shared_ptr<Queue>> queues,
                                           const ExecutionOptions& options = {});
@@ -110,18 +108,19 @@ class Execution {
             const ExecutionOptions& options);
   absl::Status BeginRun();
   absl::Status RunStep(uint32_t number, Launch launch);
-  // Allocates the step's buffers. Waits for launched steps where memory is missing.
+  // Allocates the step's buffers. If memory is missing, waits for launched steps.
   absl::Status Allocate(const Step& step);
   // Makes the queue wait for steps on other queues.
   absl::Status FollowSteps(uint32_t number, Queue& queue);
-  // Zeroes what the plan says.
+  // Zeroes the storages that the plan lists for this step.
   absl::Status FillFor(uint32_t number);
   // Makes the queue wait for uses from before the run, and for fills.
   absl::Status FollowOthers(const Step& step, uint32_t queue);
   absl::Status FollowOthers(Storage& storage, uint32_t queue);
-  // Recorded by one of the queues since the run began: waits_ has its order.
+  // Returns whether one of the queues has recorded the fence since the run began. waits_ orders
+  // these.
   bool IsOfThisRun(const Fence& fence) const;
-  // Records the step's uses, until what its queue holds now is over.
+  // Records the step's uses until the current work of its queue is over.
   absl::Status RecordUses(uint32_t number, Queue& queue);
   absl::Status WaitForOldest(absl::Time deadline);
   absl::Status AtStep(uint32_t number, const absl::Status& status) const;
@@ -134,9 +133,9 @@ class Execution {
   std::vector<uint32_t> queue_of_step_;
   StepWaits waits_;
   absl::flat_hash_set<StorageId> written_;
-  std::deque<Launched> launched_;  // and maybe not over, of all runs
+  std::deque<Launched> launched_;  // steps of all runs that may not be over yet
 
-  // Of the current run.
+  // The state of the current run.
   bool released_ = false;
   std::vector<Fence> starts_;                             // of each queue
   std::vector<Fence> ends_;                               // of each step that others wait for

@@ -60,7 +60,7 @@ StepWaits::StepWaits(absl::Span<const Step> steps, OrderKind order,
             [](const ReuseEdge& a, const ReuseEdge& b) { return a.after < b.after; });
   auto edge = edges.begin();
   Hazards hazards;
-  // What each queue is known to be behind, and what it was behind when it came to each step.
+  // The steps that each queue is known to be behind, now and when it came to each step.
   std::vector<Clock> now(queue_count, Clock(queue_count, 0));
   std::vector<Clock> at(steps.size());
   std::vector<uint32_t> before;
@@ -72,7 +72,7 @@ StepWaits::StepWaits(absl::Span<const Step> steps, OrderKind order,
       for (const Buffer& b : steps[s].writes) hazards.Touch(s, queue, b, Access::kWrite, before);
     }
     for (; edge != edges.end() && edge->after == s; ++edge) before.push_back(edge->before);
-    // The latest first: it may have waited for others.
+    // The latest comes first, because it may have waited for others.
     std::sort(before.begin(), before.end(), std::greater<>());
     Clock& clock = now[queue];
     begin_[s] = waits_.size();

@@ -1,9 +1,10 @@
 // StepWaits: the earlier steps that each step must wait for because they run on other queues.
 //
 // Why: a queue keeps its own steps in order, so waits are needed only where an order crosses from
-// one queue to another. There it comes from three sources: in total order, two steps touch the same
-// bytes of one storage and one of them writes (a hazard), or the plan gave the same bytes to two
-// storages (a reuse edge); with dependencies, Step::after. Waits that others imply are left out.
+// one queue to another. There are three sources of such orders. In total order, they are hazards
+// (two steps touch the same bytes of one storage and one of them writes) and reuse edges (the plan
+// gave the same bytes to two storages). With dependencies, they are Step::after. Waits that others
+// imply are left out.
 //
 //   queue 0   | 0: write a |               | 2: write b, in the bytes of a |
 //                     \ hazard            / reuse edge
@@ -13,10 +14,9 @@
 //   const StepWaits waits(steps, OrderKind::kTotal, placed.reuse_edges, {0, 1, 0});
 //   for (uint32_t before : waits.Of(2)) std::cout << "step 2 waits for step " << before << "\n";
 //
-// Cost: to build, the touches of each storage times the windows of it that differ, and for each
-// step 4 bytes per queue. With one queue nothing is computed.
-// Thread safety: thread-compatible. Ownership: a value. Errors: none; steps, edges and queues must
-// have been checked.
+// Cost: building takes the touches of each storage times its distinct windows, and 4 bytes per
+// queue for each step. With one queue nothing is computed. Thread safety: thread-compatible.
+// Ownership: a value. Errors: none; steps, edges and queues must have been checked.
 
 #ifndef TENURE_PLANNER_EXECUTION_STEP_WAITS_H_
 #define TENURE_PLANNER_EXECUTION_STEP_WAITS_H_

@@ -16,7 +16,7 @@ constexpr uint32_t kNil = ~uint32_t{0};
 constexpr int kSecondLevelBits = 5;
 constexpr uint32_t kSecondLevel = 1u << kSecondLevelBits;
 
-// Two-level segregated fit over an address space without end.
+// A two-level segregated fit over an unlimited address space.
 class Tlsf {
  public:
   explicit Tlsf(uint64_t base) {
@@ -25,7 +25,7 @@ class Tlsf {
     Link(0);
   }
 
-  // Returns the span; its offset is aligned.
+  // Returns the span. Its offset is aligned.
   uint32_t Allocate(uint64_t size, uint64_t alignment) {
     const uint64_t wanted = size + (alignment - 1);
     uint32_t s = kNil;
@@ -74,7 +74,7 @@ class Tlsf {
   struct Span {
     uint64_t offset, size;
     uint32_t left, right;     // neighbours by address
-    uint32_t previous, next;  // of the same bin
+    uint32_t previous, next;  // in the same bin
     bool used;
   };
 
@@ -84,7 +84,7 @@ class Tlsf {
     return (static_cast<uint32_t>(log - kSecondLevelBits + 1) << kSecondLevelBits) +
            static_cast<uint32_t>((size >> (log - kSecondLevelBits)) & (kSecondLevel - 1));
   }
-  // The first bin whose every span is large enough.
+  // Returns the first bin in which every span is large enough.
   static uint32_t RoundedBin(uint64_t size) {
     const int log = std::bit_width(size) - 1;
     if (log > kSecondLevelBits) size += (uint64_t{1} << (log - kSecondLevelBits)) - 1;
@@ -93,7 +93,7 @@ class Tlsf {
   uint32_t NextUsed(uint32_t bin) const {
     size_t word = bin / 64;
     uint64_t bits = used_bins_[word] & (~uint64_t{0} << (bin % 64));
-    while (bits == 0) bits = used_bins_[++word];  // the last span is never used up
+    while (bits == 0) bits = used_bins_[++word];  // stops, since the last span is never used up
     return static_cast<uint32_t>(word * 64) + static_cast<uint32_t>(std::countr_zero(bits));
   }
   void Link(uint32_t s) {
@@ -150,12 +150,13 @@ class Tlsf {
 void TlsfInEventOrder(const std::vector<Rectangle>& rectangles, uint64_t base,
                       std::vector<uint64_t>& offsets) {
   offsets.resize(rectangles.size(), kNoOffset);
-  // Rectangles by begin and by end: sections are small numbers, so they are counted.
+  // Sorts rectangles by begin and by end. Sections are small numbers, so counting is enough.
   uint32_t sections = 0;
   for (const Rectangle& rectangle : rectangles) {
     sections = std::max(sections, rectangle.range.end);
   }
-  // With what is asked for later: rectangles are far apart in this order.
+  // The fields that are needed later are copied, because in this order the rectangles are far apart
+  // in memory.
   struct Event {
     uint32_t section, rectangle;
     uint64_t size, alignment;

@@ -1,12 +1,16 @@
-// What others do, to be printed beside: the planners of other runtimes, as small as they are there.
+// The planners of other runtimes, reimplemented in their simplest form, so that their results can
+// be printed beside ours.
 //
-//   TlsfInEventOrder   allocations and frees replayed through a two-level segregated fit (tinygrad,
-//   svod) GreedyBySize       largest first, into the smallest gap that fits (TFLite, ExecuTorch)
+//   TlsfInEventOrder   replays allocations and frees through a two-level segregated fit
+//                      (tinygrad, svod)
+//   GreedyBySize       places the largest rectangle first, in the smallest gap that fits
+//                      (TFLite, ExecuTorch)
 //
-// The first is fast enough to be the net under a deadline: it finishes what the greedy could not.
+// TlsfInEventOrder is fast enough to be the fallback when a deadline comes: it places the
+// rectangles that the greedy construction didn't get to.
 //
-// Cost: n log n for the sort, then constant time an event; GreedyBySize is quadratic. Thread
-// safety: safe to call from any thread. Ownership: by value. Errors: none.
+// Cost: TlsfInEventOrder takes n log n for a sort, then constant time for each event. GreedyBySize
+// is quadratic. Thread safety: safe to call from any thread. Ownership: by value. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_BASELINES_H_
 #define TENURE_PLANNER_PACKING_BASELINES_H_
@@ -18,8 +22,8 @@
 
 namespace tenure::packing {
 
-// Offsets of the rectangles; those of `offsets` that are not kNoOffset already are left alone, and
-// what is placed lies at or above `base`.
+// Fills in the entries of `offsets` that are kNoOffset and leaves the others alone. All rectangles
+// that it places lie at or above `base`.
 void TlsfInEventOrder(const std::vector<Rectangle>& rectangles, uint64_t base,
                       std::vector<uint64_t>& offsets);
 

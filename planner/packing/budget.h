@@ -1,11 +1,12 @@
-// How long a stage may still work: a deadline, a cancel flag, and a count of steps.
+// Limits the work of a stage: by a deadline, a cancel flag and a count of steps.
 //
-// Why: looking at the clock costs more than a placement, so loops count down and look now and then.
+// Why: reading the clock costs more than placing an item. Loops therefore count steps down and read
+// the clock only now and then.
 //
 //   if (!budget.Spend(1)) return false;   // out of steps, out of time, or cancelled
 //
-// Cost: a decrement; the clock is read every 256 steps. Thread safety: single-threaded; one budget
-// a thread. Ownership: borrows the cancel flag and the stop function. Errors: none.
+// Cost: a decrement. The clock is read every 256 steps. Thread safety: single-threaded; each thread
+// has a budget of its own. Ownership: borrows the cancel flag and the stop function. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_BUDGET_H_
 #define TENURE_PLANNER_PACKING_BUDGET_H_
@@ -22,28 +23,29 @@ namespace tenure::packing {
 
 class Budget {
  public:
-  // `cancel` and `stop` may be null. The work ends when *cancel is true or stop() returns true.
+  // `cancel` and `stop` may be null. The work should end when *cancel is true or stop() returns
+  // true.
   explicit Budget(absl::Time deadline, const std::atomic<bool>* cancel = nullptr,
                   const std::function<bool()>* stop = nullptr)
       : deadline_nanos_(deadline == absl::InfiniteFuture() ? kNever : absl::ToUnixNanos(deadline)),
         cancel_(cancel),
         stop_(stop != nullptr && *stop ? stop : nullptr) {}
 
-  // The same deadline and flag, and `steps` steps of its own.
+  // Returns a budget with the same deadline and flags, and with `steps` steps of its own.
   Budget WithSteps(uint64_t steps) const {
     Budget b = *this;
     b.steps_left_ = steps;
     return b;
   }
 
-  // The same flag, and a deadline that comes so much earlier.
+  // Returns a budget with the same flags and a deadline that is earlier by `time`.
   Budget Earlier(absl::Duration time) const {
     Budget b = *this;
     if (b.has_deadline()) b.deadline_nanos_ -= absl::ToInt64Nanoseconds(time);
     return b;
   }
 
-  // False when the work should end.
+  // Takes steps from the budget. Returns false when the work should end.
   bool Spend(uint64_t steps) {
     if (steps_left_ != kUnlimited) {
       if (steps_left_ < steps) {
@@ -58,13 +60,13 @@ class Budget {
     return !Interrupted();
   }
 
-  // Time that no step stands for: the clock is looked at earlier.
+  // Accounts for time that no step stands for: the clock is read earlier by so many steps.
   void Hasten(uint64_t steps) { until_look_ -= static_cast<int64_t>(steps); }
 
-  // The deadline comes too soon for what is next.
+  // Ends the budget, because the deadline comes too soon for the next piece of work.
   void Stop() { interrupted_ = true; }
 
-  // Looks at the clock and the flag now.
+  // Reads the clock and the flags now.
   bool Interrupted() {
     if (interrupted_) return true;
     if (cancel_ != nullptr && cancel_->load(std::memory_order_relaxed)) interrupted_ = true;
@@ -75,7 +77,7 @@ class Budget {
     return interrupted_;
   }
 
-  // Whether the deadline leaves this much time. Looks at the clock.
+  // Returns whether at least this much time is left before the deadline. Reads the clock.
   bool Leaves(absl::Duration time) const {
     return deadline_nanos_ == kNever ||
            deadline_nanos_ >= absl::GetCurrentTimeNanos() + absl::ToInt64Nanoseconds(time);

@@ -12,16 +12,16 @@
 namespace tenure::packing {
 namespace {
 
-// The bytes that items hold, piece by piece of their lives. Pieces without bytes are left out.
+// The bytes that items hold during each part of their lives. Parts without bytes are left out.
 struct Demand {
   std::vector<Life> lives;
   std::vector<uint64_t> sizes;   // rounded up to the grain
-  std::vector<uint64_t> slacks;  // what rounding added
+  std::vector<uint64_t> slacks;  // the bytes that rounding added
   std::vector<uint32_t> items;
 };
 
-// All offsets are multiples of the greatest common divisor of the alignments, so below the topmost
-// item every item takes its size rounded up to that.
+// All offsets are multiples of the greatest common divisor of the alignments. So every item but the
+// topmost takes its size rounded up to that.
 uint64_t Grain(const Problem& problem) {
   if (!problem.gaps.empty() || !problem.adjacent.empty()) return 1;
   uint64_t grain = 0;
@@ -82,7 +82,7 @@ Demand FindDemand(const Problem& problem) {
   return demand;
 }
 
-// The largest slack in each section: the topmost item there may leave its own out.
+// Returns the largest slack in each section. The topmost item of a section need not add its slack.
 std::vector<uint64_t> SectionSlacks(const Sections& sections, const std::vector<uint64_t>& slacks) {
   const uint32_t m = sections.count;
   std::vector<uint64_t> tree(2 * m);
@@ -105,7 +105,8 @@ Peak FindPeak(const Problem& problem) {
   if (demand.lives.empty()) return peak;
   const Sections sections = FindSections(demand.lives);
   std::vector<uint64_t> totals = SectionTotals(sections, demand.sizes);
-  // Each arena has a topmost item of its own; one slack each is more than enough.
+  // Each arena has a topmost item of its own. Subtracting the largest slack once for each arena is
+  // more than enough.
   if (!demand.slacks.empty()) {
     const std::vector<uint64_t> slacks = SectionSlacks(sections, demand.slacks);
     for (uint32_t s = 0; s < sections.count; ++s) {
@@ -128,23 +129,23 @@ Peak FindPeak(const Problem& problem) {
 
 std::vector<uint32_t> ItemsAt(const Problem& problem, const Peak& peak) {
   const Demand demand = FindDemand(problem);
-  std::vector<uint32_t> pieces;
+  std::vector<uint32_t> parts;
   for (size_t p = 0; p < demand.lives.size(); ++p) {
     if (demand.lives[p].first <= peak.first && demand.lives[p].last > peak.first) {
-      pieces.push_back(static_cast<uint32_t>(p));
+      parts.push_back(static_cast<uint32_t>(p));
     }
   }
-  std::sort(pieces.begin(), pieces.end(), [&](uint32_t a, uint32_t b) {
+  std::sort(parts.begin(), parts.end(), [&](uint32_t a, uint32_t b) {
     return demand.sizes[a] != demand.sizes[b] ? demand.sizes[a] > demand.sizes[b] : a < b;
   });
-  for (uint32_t& p : pieces) p = demand.items[p];
-  return pieces;
+  for (uint32_t& p : parts) p = demand.items[p];
+  return parts;
 }
 
 uint64_t LowerBound(const Problem& problem) {
   uint64_t bound = FindPeak(problem).bytes;
   for (const Item& item : problem.items) {
-    // An item lies in its arena whole, gaps or not.
+    // An item lies in its arena as a whole, with gaps or without.
     bound = std::max(bound, item.size);
     if (item.fixed != kNoOffset && item.size > 0) bound = std::max(bound, item.fixed + item.size);
   }

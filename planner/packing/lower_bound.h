@@ -5,16 +5,16 @@
 //   Peak peak = FindPeak(problem);   // peak.bytes during [peak.first, peak.last)
 //
 // Three bounds are combined:
-//   the peak       the largest sum of sizes, each rounded up to what alignment costs it for
-//                  certain, of the items that live (and do not gap) at one moment;
-//   each item      its size: it lies in its arena whole, gaps or not;
+//   the peak       the largest sum of sizes of the items that live (and have no gap) at one
+//                  moment; each size is rounded up by the padding that alignment surely costs;
+//   each item      its size, since it lies in its arena as a whole, with gaps or without;
 //   fixed items    the end of the highest fixed item.
-// With a partial order the peak is taken over moments of one legal order of the steps: items that
-// live at once in some legal order conflict pairwise.
+// With a partial order, the peak is taken over the moments of one legal order of the steps. Items
+// that live at once in some legal order conflict pairwise.
 //
-// Cost: O(n log n), linear memory; linear time when times are dense.
-// Thread safety: safe to call from any thread. Ownership: borrows the problem for the call. Errors:
-// none; the problem must have passed CheckProblem.
+// Cost: O(n log n), or linear time when times are dense; linear memory. Thread safety: safe to call
+// from any thread. Ownership: borrows the problem for the call. Errors: none; the problem must have
+// passed CheckProblem.
 
 #ifndef TENURE_PLANNER_PACKING_LOWER_BOUND_H_
 #define TENURE_PLANNER_PACKING_LOWER_BOUND_H_
@@ -29,16 +29,17 @@ namespace tenure::packing {
 // The moment at which most bytes are needed.
 struct Peak {
   uint64_t bytes = 0;
-  Time first = 0;  // it lasts [first, last); with a partial order: positions in a legal order
+  Time first = 0;  // it lasts [first, last); positions in a legal order if the order is partial
   Time last = 0;
 };
 
 Peak FindPeak(const Problem& problem);
 
-// The items that hold bytes at the peak, largest first.
+// Returns the items that hold bytes at the peak, largest first.
 std::vector<uint32_t> ItemsAt(const Problem& problem, const Peak& peak);
 
-// The best bound known without search: never above the height of any packing (the sum over arenas).
+// Returns the best bound that is known without search. No packing has a lower height (the sum over
+// all arenas).
 uint64_t LowerBound(const Problem& problem);
 
 }  // namespace tenure::packing

@@ -1,10 +1,10 @@
-// What a caller of the solver decides: how much work the answer is worth, and what ends the work.
+// The options of the solver: how much work an answer is worth, and when to stop.
 //
-// Why apart from solver.h: the parts of the solver read these options and know nothing of the
-// function that calls them.
+// Why not in solver.h: the parts of the solver read these options and don't depend on the function
+// that calls them.
 //
-// Thread safety: thread-compatible. Ownership: borrows the cancel flag (must outlive the call).
-// Errors: none.
+// Thread safety: thread-compatible. Ownership: borrows the cancel flag, which must outlive the
+// call. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_OPTIONS_H_
 #define TENURE_PLANNER_PACKING_OPTIONS_H_
@@ -27,47 +27,49 @@ enum class Effort { kFast, kBalanced, kOptimal };
 std::string_view EffortName(Effort effort);
 std::optional<Effort> ParseEffort(std::string_view name);
 
-// What Item::hint means.
+// How Item::hint is used.
 enum class HintPolicy {
   kIgnore,
-  kPrefer,  // an item lies at its hint where that costs no height
+  kPrefer,  // an item is placed at its hint where that doesn't make the packing higher
   kKeep,  // re-planning: hints are kept wherever they agree with each other and with the capacity,
           // even at the cost of height; items without a hint are packed around them
 };
 
-// Rules of exact search, each a switch so that a table can show what it brings. All on by default.
+// The rules of exact search. Each can be switched off, so that a table can show its effect. All are
+// on by default.
 using SearchRules = exact::Rules;
 
 struct SolveOptions {
   Effort effort = Effort::kBalanced;
 
-  // Work ends soon after this time, counted from the entry of Solve, validation included.
+  // Work ends soon after this time. Validating the problem and the packing is part of the work.
   absl::Time deadline = absl::InfiniteFuture();
 
-  // Work ends soon after *cancel becomes true. May be null. Borrowed: must outlive the call.
+  // Work ends soon after *cancel becomes true. May be null. The flag is borrowed and must outlive
+  // the call.
   const std::atomic<bool>* cancel = nullptr;
 
-  // A second way to cancel, for callers that have no flag to set. Work asks this function now and
-  // then and ends soon after it has returned true; from then on it must always return true. It is
-  // called from all threads of the search, at the same time. May be empty.
+  // A second way to cancel, for callers that have no flag. The solver calls this function now and
+  // then, and ends soon after it has returned true; from then on it must always return true. All
+  // threads of the search call it, at the same time. May be empty.
   std::function<bool()> stop = nullptr;
 
-  // Threads that exact search may use, the calling one included; at least 1.
+  // How many threads exact search may use, the calling thread included; at least 1.
   int max_threads = 1;
 
-  // With a capacity (here or in the problem, the smaller counts) the question is whether the items
-  // fit into it; without one, how low they get.
+  // With a capacity, the solver looks for any packing that fits into it; without one, for the
+  // lowest packing. A problem may have a capacity as well: the smaller one applies.
   uint64_t capacity = kUnlimited;
 
   HintPolicy hints = HintPolicy::kPrefer;
 
-  // optimal only: ends with what has been found after this many nodes of search. Counted, so
-  // deterministic.
+  // For effort optimal only: after this many nodes of search, the best result so far is returned.
+  // Nodes are counted, so the result is deterministic.
   uint64_t max_nodes = kUnlimited;
 
   SearchRules rules = {};
 
-  // Called now and then from the calling thread with the best height and bound so far; may be
+  // Called now and then, on the calling thread, with the best height and bound so far. May be
   // empty.
   std::function<void(uint64_t best_height, uint64_t lower_bound)> progress = nullptr;
 };

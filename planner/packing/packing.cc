@@ -26,8 +26,8 @@ void UpdateHeights(const Problem& problem, Packing& packing) {
   for (size_t i = 0; i < n; ++i) {
     const uint64_t size = problem.items[i].size, offset = packing.offsets[i];
     if (size == 0) continue;  // occupies nothing, wherever it lies
-    // A packing from elsewhere may name arenas and offsets that do not exist; the validator says
-    // so.
+    // A packing from a file may name arenas and offsets that do not exist; the validator reports
+    // that.
     const size_t arena = packing.arena_of.empty()      ? 0
                          : i < packing.arena_of.size() ? packing.arena_of[i]
                                                        : ~size_t{0};

@@ -1,13 +1,13 @@
 // A packing: the answer to a Problem, as a pure value.
 //
-// Why apart from the solver: plans are stored, sent and loaded again, and the validator must be
-// able to judge an answer without trusting who made it.
+// Why it is independent of the solver: plans are stored, sent and loaded again, and the validator
+// must judge an answer without trusting its source.
 //
 //   if (packing.outcome == Outcome::kOptimal) ...      // packing.height == packing.lower_bound
 //   uint64_t where = packing.offsets[i];               // of problem.items[i]
 //
-// Cost: 8 bytes an item, 12 with several arenas.
-// Thread safety: thread-compatible. Ownership: owned by value. Errors: none; see validator.h.
+// Cost: 8 bytes an item, 12 with several arenas. Thread safety: thread-compatible. Ownership: owned
+// by value. Errors: none; see validator.h.
 
 #ifndef TENURE_PLANNER_PACKING_PACKING_H_
 #define TENURE_PLANNER_PACKING_PACKING_H_
@@ -21,8 +21,8 @@
 
 namespace tenure::packing {
 
-// What is known about the answer. A time-out is never taken for infeasibility: it leaves kFeasible
-// or kNone.
+// The state of the answer. A time-out never counts as infeasible: the outcome is then kFeasible or
+// kNone.
 enum class Outcome {
   kNone,        // no packing found, nothing proven
   kFeasible,    // a valid packing
@@ -34,10 +34,10 @@ enum class Outcome {
 // "none", "feasible", "optimal", "infeasible".
 std::string_view OutcomeName(Outcome outcome);
 
-// How the answer came about; for tables and for tuning, not for decisions.
+// How the answer was found. This is for tables and for tuning, not for decisions.
 struct PackingStatistics {
-  uint64_t constructions = 0;  // greedy packings built
-  uint64_t improvements = 0;   // times a better packing replaced the best so far
+  uint64_t constructions = 0;  // greedy constructions made
+  uint64_t improvements = 0;   // how often a better packing replaced the best one
   uint64_t nodes = 0;          // nodes of exact search
   uint64_t backtracks = 0;
   uint64_t rounds = 0;  // restarts of exact search
@@ -60,7 +60,7 @@ struct Packing {
   // Empty unless outcome is kFeasible or kOptimal.
   std::vector<uint64_t> offsets;   // of each item, within its arena
   std::vector<uint32_t> arena_of;  // of each item; empty if there is one arena
-  std::vector<uint64_t> heights;   // of each arena: the largest offset + size in it, 0 if unused
+  std::vector<uint64_t> heights;   // of each arena: its largest offset + size, 0 if unused
 
   uint64_t height = 0;       // the sum of heights
   uint64_t lower_bound = 0;  // proven: no packing of this problem is lower
@@ -70,8 +70,8 @@ struct Packing {
   uint32_t arena(size_t item) const { return arena_of.empty() ? 0 : arena_of[item]; }
 };
 
-// Recomputes heights and height from offsets and arena_of. What they say of arenas or addresses
-// that do not exist is left out.
+// Recomputes heights and height from offsets and arena_of. Items with an arena or an offset that
+// does not exist are left out.
 void UpdateHeights(const Problem& problem, Packing& packing);
 
 }  // namespace tenure::packing

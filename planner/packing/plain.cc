@@ -36,7 +36,7 @@ PlainInstance MakePlain(const Problem& problem) {
     lives.push_back({item.first, item.last});
   }
   const Sections sections = FindSections(lives);
-  // Differences wrap around on purpose: the prefix sums are right again.
+  // The differences may wrap around; the prefix sums are correct again.
   plain.totals.assign(sections.count + 1, 0);
   for (size_t b = 0; b < plain.rectangles.size(); ++b) {
     plain.rectangles[b].range = sections.ranges[b];

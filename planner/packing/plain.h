@@ -1,10 +1,10 @@
 // A plain problem in the form that the algorithms work on: rectangles over sections.
 //
-// Why: items without bytes are gone, sizes are rounded up to the grain of all offsets, time is
-// sections. Every algorithm for plain problems starts from this and gives offsets of rectangles;
-// one place turns them into a Packing.
+// Why: items without bytes are left out, sizes are rounded up to a multiple of the grain that all
+// offsets share, and times are reduced to sections. Every algorithm for plain problems starts from
+// this form and gives offsets of rectangles. Only one function turns these into a Packing.
 //
-// Cost: linear; about 60 bytes an item. Thread safety: thread-compatible. Ownership: by value.
+// Cost: linear time; about 60 bytes an item. Thread safety: thread-compatible. Ownership: by value.
 // Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_PLAIN_H_
@@ -21,10 +21,10 @@
 namespace tenure::packing {
 
 struct PlainInstance {
-  // Alignment 1 stands for the grain, which every offset is a multiple of.
+  // Alignment 1 means the grain: every offset is a multiple of it.
   std::vector<Rectangle> rectangles;
   std::vector<uint32_t> item_of;  // of each rectangle
-  std::vector<uint64_t> width;    // length of each rectangle's life, in the problem's own time
+  std::vector<uint64_t> width;    // length of each rectangle's life, in the problem's time
   std::vector<uint64_t> totals;   // of each section
   uint64_t grain = 1;
   uint64_t peak = 0;  // the largest total: no packing of the (rounded) rectangles is lower
@@ -32,11 +32,11 @@ struct PlainInstance {
   bool rounded = false;  // some sizes were not multiples of the grain
 };
 
-// Of a problem for which IsPlain holds. Of others it is what the plain part asks for: gaps, groups,
-// orders and arenas are passed over, and fixed items left out.
+// Makes the instance of a problem for which IsPlain holds. Of other problems it takes only the
+// plain part: it ignores gaps, groups, orders and arenas, and leaves out fixed items.
 PlainInstance MakePlain(const Problem& problem);
 
-// The largest offset + size.
+// Returns the largest offset + size.
 uint64_t TopOf(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& offsets);
 
 }  // namespace tenure::packing

@@ -8,12 +8,13 @@ namespace tenure::packing {
 namespace {
 
 constexpr uint32_t kNever = ~uint32_t{0};
-// From so many last uses on an item has a row of its own.
+// An item with at least this many last uses has a row of its own.
 constexpr size_t kManyUses = 4;
 
 struct Graph {
   std::vector<uint32_t> start, to;  // successors of each step
-  // A legal order of the steps; the earliest possible step of lowest number.
+  // A legal order of the steps. Of the steps that are possible next, it takes the one with the
+  // lowest number.
   std::vector<uint32_t> order;
 };
 
@@ -49,8 +50,8 @@ Graph MakeGraph(const PartialOrder& order) {
   return g;
 }
 
-// Each step continues its own chain with the first of its successors that has none yet. Returns the
-// number of chains.
+// Each step continues its chain with the first of its successors that is in no chain yet. Returns
+// the number of chains.
 uint32_t CutIntoChains(const Graph& g, std::vector<uint32_t>& chain,
                        std::vector<uint32_t>& position) {
   uint32_t chains = 0;
@@ -68,7 +69,7 @@ uint32_t CutIntoChains(const Graph& g, std::vector<uint32_t>& chain,
   return chains;
 }
 
-// Uses grouped by item.
+// The uses, grouped by item.
 void GroupUses(const Problem& problem, std::vector<uint32_t>& start, std::vector<uint32_t>& steps) {
   start.assign(problem.items.size() + 1, 0);
   for (const PartialOrder::Use& u : problem.order.uses) ++start[u.item + 1];
@@ -175,7 +176,7 @@ uint32_t CountChains(const PartialOrder& order) {
 std::vector<Life> Precedence::LivesApart(Budget* budget) const {
   const size_t steps = chain_.size();
   const size_t items = last_start_.size() - 1;
-  // When the steps of each chain run, chain by chain.
+  // The times at which the steps of each chain run, chain by chain.
   std::vector<uint32_t> start(chains_ + 1, 0), runs(steps);
   for (uint32_t c : chain_) ++start[c + 1];
   for (uint32_t c = 0; c < chains_; ++c) start[c + 1] += start[c];
@@ -194,7 +195,7 @@ std::vector<Life> Precedence::LivesApart(Budget* budget) const {
     for (uint32_t k = last_start_[i]; k < last_start_[i + 1]; ++k) {
       const uint32_t* after = &after_[size_t{last_uses_[k]} * chains_];
       for (uint32_t c = 0; c < chains_; ++c) {
-        // The last step of the chain that does not come after this one.
+        // Finds the last step of the chain that does not come after this one.
         const uint32_t end = std::min(start[c + 1] - start[c], after[c]);
         if (end > 0) life.last = std::max<Time>(life.last, runs[start[c] + end - 1] + 1);
       }

@@ -7,15 +7,17 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/alignment.h"
 
 namespace tenure::packing {
 namespace {
 
-// Offsets stay below 2^63 and sums of two of them do not wrap, whatever a solver does with them.
+// With this limit, offsets stay below 2^63, and sums of two of them do not wrap in any solver.
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 constexpr size_t kMostItems = (size_t{1} << 31) - 1;
-// Memory is taken for every step, so a short text must not ask for any number of them.
+// Memory is allocated for every step, so a short text must not be able to ask for any number of
+// them.
 constexpr uint32_t kMostSteps = uint32_t{1} << 24;
 
 absl::Status CheckItems(const Problem& problem) {
@@ -165,7 +167,7 @@ absl::Status CheckOrder(const Problem& problem) {
           order.uses[u].step, "; there are ", problem.items.size(), " and ", order.steps));
     }
   }
-  // Kahn's algorithm: what is never released lies on a cycle or behind one.
+  // Kahn's algorithm: a step that is never released is on a cycle or behind one.
   std::vector<uint32_t> incoming(order.steps), start(size_t{order.steps} + 1),
       to(order.edges.size());
   for (size_t e = 0; e < order.edges.size(); ++e) {
@@ -221,9 +223,9 @@ absl::Status CheckProblem(const Problem& problem) {
   if (problem.arenas.size() > kMostItems) {
     return absl::InvalidArgumentError("more than 2^31 - 1 arenas");
   }
-  if (absl::Status s = CheckItems(problem); !s.ok()) return s;
-  if (absl::Status s = CheckGaps(problem); !s.ok()) return s;
-  if (absl::Status s = CheckArenas(problem); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckItems(problem));
+  TENURE_RETURN_IF_ERROR(CheckGaps(problem));
+  TENURE_RETURN_IF_ERROR(CheckArenas(problem));
   return CheckOrder(problem);
 }
 

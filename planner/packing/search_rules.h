@@ -1,10 +1,11 @@
-// What exact search knows, rule by rule, and what may end it.
+// The rules by which exact search prunes, and the conditions that end it.
 //
-// Why switches: a rule that cannot be turned off cannot be shown to matter
-// (bench/packing_rules.cc prints what each brings). Every combination is sound and complete.
+// Why each rule is a switch: a rule that can't be turned off can't be shown to matter
+// (bench/packing_rules.cc prints the effect of each). The search is sound and complete with every
+// combination of rules.
 //
-// Thread safety: thread-compatible. Ownership: borrows the flags (must outlive the search). Errors:
-// none.
+// Thread safety: thread-compatible. Ownership: borrows the flags, which must outlive the search.
+// Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_SEARCH_RULES_H_
 #define TENURE_PLANNER_PACKING_SEARCH_RULES_H_
@@ -19,30 +20,32 @@
 namespace tenure::packing::exact {
 
 struct Rules {
-  // A section whose lowest feasible offset plus what it still has to take exceeds the capacity ends
-  // the branch.
+  // A branch ends if the lowest feasible offset of a section plus the bytes that the section still
+  // has to take exceeds the capacity.
   bool section_floors = true;
-  // The same from every offset up: the items that can only lie above x must fit above x.
+  // The same test from every offset x up: the items that can only be placed above x must fit above
+  // x.
   bool stacks = true;
-  // An item that nothing can get below any more lies at its lowest offset: it is placed without
-  // branching, and the branch ends if it was said not to lie there.
+  // If no other item can get below an item any more, that item is placed at its lowest offset
+  // without branching. If an earlier choice excluded that offset, the branch ends.
   bool dominance = true;
-  // An item that does not lie at its lowest offset lies on one that is still to come; otherwise it
-  // is only known to lie higher.
+  // An item that is not placed at its lowest offset must rest on an item that is placed later.
+  // Without this rule it is only known to be placed higher.
   bool support = true;
-  // Of items with equal life, size and alignment the first in the order is lowest.
+  // Of items with equal life, size and alignment, the first in the order is placed lowest.
   bool siblings = true;
-  // Items with equal life that lie on each other do so in the order.
+  // Items with equal life that are stacked directly on each other are stacked in the order.
   bool stack_order = true;
-  // Parts of time that no open item crosses are searched apart.
+  // Parts of time that no open item crosses are searched separately.
   bool decomposition = true;
-  // Sections that leave one way are taken at once, before the choice of the strategy.
+  // A section that leaves only one way to go on is filled at once, before the strategy chooses a
+  // section.
   bool forced_first = true;
-  // Several orders race with growing limits; otherwise the first runs to the end.
+  // Several orders race with growing limits. Without this rule, the first order runs to the end.
   bool restarts = true;
-  // Items that were in the way in earlier runs of an order come earlier in it, in every other
-  // round; later, most runs are of the order that has come furthest, and most of those know which
-  // sections failed.
+  // Items that blocked earlier runs of an order come earlier in it, in every other round. Later,
+  // most runs use the order that has come furthest, and most of those start with the sections'
+  // failure counts of earlier runs.
   bool learning = true;
 };
 
@@ -51,7 +54,7 @@ struct NamedRule {
   bool Rules::*on;
 };
 
-// Every rule.
+// All rules, with their names.
 inline constexpr NamedRule kNamedRules[] = {
     {"section-floors", &Rules::section_floors},
     {"stacks", &Rules::stacks},
@@ -65,13 +68,13 @@ inline constexpr NamedRule kNamedRules[] = {
     {"learning", &Rules::learning},
 };
 
-// Ends a search from outside.
+// The outside conditions that end a search.
 struct Stop {
   std::optional<std::chrono::steady_clock::time_point> deadline;
   const std::atomic<bool>* cancel = nullptr;
   const std::function<bool()>* asked = nullptr;  // null or not empty; called from every thread
 
-  // The same with a deadline that comes earlier.
+  // Returns the same conditions with a deadline that is earlier by `time`.
   Stop Before(std::chrono::nanoseconds time) const {
     Stop stop = *this;
     if (deadline.has_value()) stop.deadline = *deadline - time;

@@ -12,11 +12,11 @@ namespace {
 constexpr uint8_t kStart = 1;
 constexpr uint8_t kEnd = 2;
 
-// A section is closed by the first end after a start; between ends there is nothing new to see.
+// The first end after a start closes a section. Further ends before the next start add no section.
 class Counter {
  public:
   explicit Counter(Sections& sections) : sections_(sections) {}
-  // Returns the number of sections closed up to this moment, its ends included.
+  // Returns the number of sections that are closed by this moment, its own ends included.
   uint32_t Moment(Time t, uint8_t what) {
     if ((what & kEnd) != 0 && open_) {
       ++sections_.count;
@@ -65,7 +65,8 @@ Sections FindSections(const std::vector<Life>& lives) {
     }
     return sections;
   }
-  // A life's index times 2, plus 1 for its end: fits, as there are below 2^31 lives.
+  // An event is a life's index times 2, plus 1 for its end. This fits, because there are fewer than
+  // 2^31 lives.
   std::vector<Keyed> events(2 * lives.size());
   for (size_t i = 0; i < lives.size(); ++i) {
     const auto id = static_cast<uint32_t>(2 * i);
@@ -89,7 +90,7 @@ Sections FindSections(const std::vector<Life>& lives) {
 }
 
 std::vector<uint64_t> SectionTotals(const Sections& sections, const std::vector<uint64_t>& sizes) {
-  // Differences wrap around on purpose: the prefix sums are right again.
+  // The differences may wrap around; the prefix sums are correct again.
   std::vector<uint64_t> totals(sections.count + 1);
   for (size_t i = 0; i < sizes.size(); ++i) {
     totals[sections.ranges[i].begin] += sizes[i];

@@ -39,7 +39,7 @@ void SkylineGreedy::Split(uint32_t node, uint32_t begin, uint32_t end, bool by_b
   }
   const uint32_t middle = begin + (end - begin) / 2;
   const auto at = points_.begin();
-  // Ties are broken by the rectangle, so that the tree is a function of the input alone.
+  // Ties are broken by the rectangle, so that the tree depends on the input alone.
   if (by_begin) {
     std::nth_element(at + begin, at + middle, at + end, [](const Point& a, const Point& b) {
       return a.begin != b.begin ? a.begin < b.begin : a.rectangle < b.rectangle;
@@ -104,7 +104,7 @@ SkylineGreedy::Found SkylineGreedy::Best(uint32_t l, uint32_t r) const {
       }
       continue;
     }
-    // The child with the better best is looked at first: it is pushed last.
+    // The child with the better best point is pushed last, so that it is visited first.
     const uint32_t left = 2 * i, right = 2 * i + 1;
     const bool left_first = nodes_[left].best < nodes_[right].best;
     push(left_first ? right : left);
@@ -117,7 +117,7 @@ void SkylineGreedy::Remove(Found found) {
   points_[found.point].rank = kNone;
   uint32_t i = leaves_ + found.leaf;
   nodes_[i] = LeafNode(found.leaf);
-  // What is above a node that stays as it is stays, too.
+  // If a node does not change, the nodes above it don't change either.
   for (i /= 2; i >= 1; i /= 2) {
     const Node node = Join(nodes_[2 * i], nodes_[2 * i + 1]);
     if (node == nodes_[i]) break;
@@ -139,7 +139,7 @@ bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budg
   if (n == 0) return true;
   for (uint32_t k = 0; k < n; ++k) points_[point_of_[order[k]]].rank = k;
   Rebuild();
-  // kNone as `previous` of the first segment; section_count_ as the end of the last.
+  // The first segment has kNone as `previous`; the last one ends at section_count_.
   segments_[0] = {0, section_count_, kNone};
   uint32_t at = 0;
   while (placed_.size() < n) {
@@ -158,7 +158,8 @@ bool SkylineGreedy::Run(const std::vector<uint32_t>& order, uint64_t limit, Budg
     const uint32_t l = at, r = valley.end;
     const Found found = Best(l, r);
     if (found.point == kNone) {
-      // Raise to the lower neighbour and become one with it (and with both if they are equal).
+      // Raises the valley to its lower neighbour and merges the two (or all three, if both
+      // neighbours are equal).
       const uint64_t left =
           valley.previous == kNone ? kUnlimited : segments_[valley.previous].height;
       const uint64_t right = r == section_count_ ? kUnlimited : segments_[r].height;

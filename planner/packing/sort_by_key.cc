@@ -24,7 +24,7 @@ void SortByKey(std::vector<Keyed>& keyed) {
   for (const Keyed& k : keyed) differ |= k.key ^ keyed[0].key;
   std::vector<Keyed> other(keyed.size());
   for (int shift = 0; shift < 64; shift += kBits) {
-    // A digit begins at a bit that differs: offsets are multiples of their alignment.
+    // A digit begins at a bit that differs, because the low bits of aligned offsets are all zero.
     while (shift < 64 && ((differ >> shift) & 1) == 0) ++shift;
     if (shift == 64) break;
     std::array<uint32_t, kMask + 1> next{};

@@ -14,16 +14,17 @@
 namespace tenure::packing {
 namespace {
 
-// The highest byte so far at each moment. Offsets below 2^63 only.
+// The floor: the highest byte so far at each moment. It supports offsets below 2^63 only.
 class FlatFloor {
  public:
   explicit FlatFloor(size_t moments) : value_(moments) {}
   void Clear() { std::fill(value_.begin(), value_.end(), 0); }
 
-  // Lays [begin, end) on the floor over the moments [l, r). False if the floor
-  // is above `begin` somewhere.
+  // Lays [begin, end) on the floor over the moments [l, r). Returns false if the floor is above
+  // `begin` somewhere.
   bool Lay(size_t l, size_t r, uint64_t begin, uint64_t end) {
-    // Without branches, four at a time: a difference is negative where the floor is above.
+    // The loop has no branches and handles four moments at a time: a difference is negative where
+    // the floor is above `begin`.
     uint64_t* at = value_.data() + l;
     uint64_t* const stop = value_.data() + r;
     std::array<uint64_t, 4> signs{};
@@ -42,13 +43,13 @@ class FlatFloor {
   std::vector<uint64_t> value_;
 };
 
-// Up to so many moments a piece, looking at each is cheaper than finding the steps among them.
+// Up to this many moments per rectangle, visiting each moment is cheaper than finding the steps
+// among them.
 constexpr uint64_t kFewMoments = 100;
 
-// The same for long lives, as a step function: a set of the
-// moments at which it changes (bits, with summaries for finding the next one)
-// and a value for each. A piece that is laid on top replaces the steps beneath
-// it, so every step is looked at once.
+// The same floor for long lives, as a step function: a set of the moments at which it changes (as
+// bits, with summaries for finding the next one) and a value for each. A rectangle that is laid on
+// top replaces the steps beneath it, so every step is visited once.
 class StepFloor {
  public:
   explicit StepFloor(size_t moments) : count_(moments), value_(moments) {
@@ -97,7 +98,7 @@ class StepFloor {
       x /= 64;
     }
   }
-  // Zero is always there.
+  // Step 0 always exists.
   size_t AtOrBefore(size_t x) const {
     for (size_t k = 0; k < words_.size(); ++k) {
       const uint64_t bits = words_[k][x / 64] << (63 - x % 64);
@@ -113,7 +114,7 @@ class StepFloor {
     }
     return 0;
   }
-  // count_ if there is none.
+  // Returns count_ if there is none.
   size_t After(size_t x) const {
     ++x;
     for (size_t k = 0; k < words_.size(); ++k) {
@@ -133,37 +134,37 @@ class StepFloor {
 
   size_t count_;
   std::vector<uint64_t> value_;               // of each step
-  std::vector<std::vector<uint64_t>> words_;  // the steps; above: words in use
+  std::vector<std::vector<uint64_t>> words_;  // level 0: the steps; higher levels: words in use
 };
 
-// A piece as it is laid: over moments instead of times.
+// A rectangle over moments instead of times.
 struct Layer {
   uint64_t begin, end;
   uint32_t first, last;  // moments
-  uint32_t piece, arena;
+  uint32_t rectangle, arena;
 };
 
-// Sets the moments of all layers, which are in the order of the pieces, and returns how many there
-// are. Dense times are used as they are.
-size_t SetMoments(const std::vector<PlacedPiece>& pieces, std::vector<Layer>& layers) {
+// Sets the moments of all layers, which are in the order of the rectangles. Returns the number of
+// moments. Dense times are used directly as moments.
+size_t SetMoments(const std::vector<PlacedRectangle>& rectangles, std::vector<Layer>& layers) {
   Time low = std::numeric_limits<Time>::max(), high = std::numeric_limits<Time>::min();
-  for (const PlacedPiece& p : pieces) {
+  for (const PlacedRectangle& p : rectangles) {
     low = std::min(low, p.first);
     high = std::max(high, p.last);
   }
   const uint64_t span = static_cast<uint64_t>(high) - static_cast<uint64_t>(low);
-  if (span <= std::min<uint64_t>(8 * pieces.size(), std::numeric_limits<uint32_t>::max())) {
-    for (size_t p = 0; p < pieces.size(); ++p) {
-      layers[p].first = static_cast<uint32_t>(pieces[p].first - low);
-      layers[p].last = static_cast<uint32_t>(pieces[p].last - low);
+  if (span <= std::min<uint64_t>(8 * rectangles.size(), std::numeric_limits<uint32_t>::max())) {
+    for (size_t p = 0; p < rectangles.size(); ++p) {
+      layers[p].first = static_cast<uint32_t>(rectangles[p].first - low);
+      layers[p].last = static_cast<uint32_t>(rectangles[p].last - low);
     }
     return span;
   }
   std::vector<Keyed> times;
-  times.reserve(2 * pieces.size());
-  for (uint32_t p = 0; p < pieces.size(); ++p) {
-    times.push_back({KeyOf(pieces[p].first), 2 * p});
-    times.push_back({KeyOf(pieces[p].last), 2 * p + 1});
+  times.reserve(2 * rectangles.size());
+  for (uint32_t p = 0; p < rectangles.size(); ++p) {
+    times.push_back({KeyOf(rectangles[p].first), 2 * p});
+    times.push_back({KeyOf(rectangles[p].last), 2 * p + 1});
   }
   SortByKey(times);
   uint32_t moment = 0;
@@ -175,7 +176,7 @@ size_t SetMoments(const std::vector<PlacedPiece>& pieces, std::vector<Layer>& la
   return moment + 1;
 }
 
-// Layers by arena and begin.
+// Sorts the layers by arena and begin.
 std::vector<Layer> SortedByPlace(const std::vector<Layer>& layers) {
   std::vector<Keyed> places;
   places.reserve(layers.size());
@@ -185,7 +186,7 @@ std::vector<Layer> SortedByPlace(const std::vector<Layer>& layers) {
     several |= layers[k].arena != layers[0].arena;
   }
   SortByKey(places);
-  if (several) {  // the order by begin is kept within each
+  if (several) {  // the sort is stable, so each arena stays sorted by begin
     for (Keyed& place : places) place.key = layers[place.index].arena;
     SortByKey(places);
   }
@@ -195,50 +196,50 @@ std::vector<Layer> SortedByPlace(const std::vector<Layer>& layers) {
   return sorted;
 }
 
-// The culprit for a layer that starts below the floor.
-absl::Status Overlap(const std::vector<PlacedPiece>& pieces, const std::vector<Layer>& layers,
-                     size_t at) {
-  const PlacedPiece& piece = pieces[layers[at].piece];
+// Finds the rectangle that overlaps a layer which starts below the floor, and returns the error.
+absl::Status Overlap(const std::vector<PlacedRectangle>& rectangles,
+                     const std::vector<Layer>& layers, size_t at) {
+  const PlacedRectangle& rectangle = rectangles[layers[at].rectangle];
   for (size_t k = 0; k < at; ++k) {
-    const PlacedPiece& below = pieces[layers[k].piece];
-    if (below.arena != piece.arena || below.end <= piece.begin || below.first >= piece.last ||
-        below.last <= piece.first) {
+    const PlacedRectangle& below = rectangles[layers[k].rectangle];
+    if (below.arena != rectangle.arena || below.end <= rectangle.begin ||
+        below.first >= rectangle.last || below.last <= rectangle.first) {
       continue;
     }
-    return Wrong(absl::StrCat("items ", below.item, " and ", piece.item,
-                              " overlap: ", Describe(below), " and ", Describe(piece), " of arena ",
-                              piece.arena, " both hold byte ", piece.begin, " at time ",
-                              std::max(below.first, piece.first)));
+    return Wrong(absl::StrCat("items ", below.item, " and ", rectangle.item,
+                              " overlap: ", Describe(below), " and ", Describe(rectangle),
+                              " of arena ", rectangle.arena, " both hold byte ", rectangle.begin,
+                              " at time ", std::max(below.first, rectangle.first)));
   }
-  return Wrong(absl::StrCat(Describe(piece), " overlaps what lies beneath"));
+  return Wrong(absl::StrCat(Describe(rectangle), " overlaps a rectangle beneath it"));
 }
 
 template <typename AnyFloor>
-absl::Status LayAll(AnyFloor floor, const std::vector<PlacedPiece>& pieces,
+absl::Status LayAll(AnyFloor floor, const std::vector<PlacedRectangle>& rectangles,
                     const std::vector<Layer>& layers) {
   for (size_t k = 0; k < layers.size(); ++k) {
     const Layer& layer = layers[k];
     if (k > 0 && layer.arena != layers[k - 1].arena) {
       floor.Clear();
     } else if (k > 0 && layer.begin < layers[k - 1].begin) {
-      return Wrong("its pieces were not sorted");  // or nothing that follows would mean anything
+      return Wrong("its rectangles were not sorted");  // the check below relies on it
     }
     if (!floor.Lay(layer.first, layer.last, layer.begin, layer.end))
-      return Overlap(pieces, layers, k);
+      return Overlap(rectangles, layers, k);
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::Status ValidateIntervals(const std::vector<PlacedPiece>& pieces) {
-  if (pieces.empty()) return absl::OkStatus();
+absl::Status ValidateIntervals(const std::vector<PlacedRectangle>& rectangles) {
+  if (rectangles.empty()) return absl::OkStatus();
   std::vector<Layer> layers;
-  layers.reserve(pieces.size());
-  for (uint32_t p = 0; p < pieces.size(); ++p) {
-    layers.push_back({pieces[p].begin, pieces[p].end, 0, 0, p, pieces[p].arena});
+  layers.reserve(rectangles.size());
+  for (uint32_t p = 0; p < rectangles.size(); ++p) {
+    layers.push_back({rectangles[p].begin, rectangles[p].end, 0, 0, p, rectangles[p].arena});
   }
-  const size_t moments = SetMoments(pieces, layers);
+  const size_t moments = SetMoments(rectangles, layers);
   layers = SortedByPlace(layers);
   uint64_t total = 0, top = 0;
   for (const Layer& layer : layers) {
@@ -246,8 +247,8 @@ absl::Status ValidateIntervals(const std::vector<PlacedPiece>& pieces) {
     top = std::max(top, layer.end);
   }
   if (total <= kFewMoments * layers.size() && top >> 63 == 0)
-    return LayAll(FlatFloor(moments), pieces, layers);
-  return LayAll(StepFloor(moments), pieces, layers);
+    return LayAll(FlatFloor(moments), rectangles, layers);
+  return LayAll(StepFloor(moments), rectangles, layers);
 }
 
 }  // namespace tenure::packing

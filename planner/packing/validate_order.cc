@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::packing {
 namespace {
@@ -35,8 +36,8 @@ class Neighbours {
   std::vector<uint32_t> steps_;
 };
 
-// For every step and chain of steps, how many steps of the chain come before: a clock as in
-// distributed systems.
+// A vector clock: for every step and chain of steps, how many steps of the chain come before the
+// step.
 class VectorClock {
  public:
   explicit VectorClock(const PartialOrder& order) {
@@ -82,12 +83,12 @@ class VectorClock {
     }
   }
 
-  // Of a step in a legal order.
+  // The position of a step in a legal order.
   uint32_t Place(uint32_t step) const { return place_[step]; }
   size_t chains() const { return chains_; }
   uint32_t Chain(uint32_t step) const { return chain_[step]; }
   uint32_t Number(uint32_t step) const { return number_[step]; }  // within its chain, from 1
-  // How many steps of each chain come before.
+  // How many steps of each chain come before the step.
   std::span<const uint32_t> Seen(uint32_t step) const {
     return {seen_.data() + step * chains_, chains_};
   }
@@ -97,8 +98,9 @@ class VectorClock {
   std::vector<uint32_t> chain_, number_, place_, seen_;
 };
 
-// Which items may share bytes: those of which one is done with before the other begins. Of the uses
-// in a chain, the last one is what others wait for, and the first one is where the item begins.
+// Tells which items may share bytes: one of them must be done before the other begins. Of the uses
+// in a chain, only two matter: later items wait for the last one, and the item begins with the
+// first one.
 class Sharing {
  public:
   explicit Sharing(const Problem& problem)
@@ -129,7 +131,7 @@ class Sharing {
     return true;
   }
 
-  // When the item is used first in a legal order.
+  // The position of the item's first use in a legal order.
   uint32_t Begin(uint32_t item) const {
     uint32_t begin = ~uint32_t{0};
     for (size_t k = start_[item]; k < start_[item + 1]; ++k) {
@@ -141,7 +143,7 @@ class Sharing {
  private:
   static constexpr size_t kFewUses = 8;
 
-  // Of its chain, among the uses of the item.
+  // Returns whether use k is the item's first use in its chain.
   bool IsFirst(uint32_t item, size_t k) const {
     return k == start_[item] || clock_.Chain(uses_[k]) != clock_.Chain(uses_[k - 1]);
   }
@@ -172,42 +174,46 @@ class Sharing {
   std::vector<std::vector<uint32_t>> rows_;  // made when first asked for
 };
 
-// Going up the addresses: what holds the byte, in the order of first use. As what precedes what
-// precedes something precedes that, too, it is enough that neighbours do so.
-absl::Status CheckShared(const Problem& problem, const std::vector<PlacedPiece>& pieces) {
+// Walks up the addresses and keeps the rectangles that hold the current byte, in the order of first
+// use. Precedence is transitive, so it is enough that neighbours precede each other.
+absl::Status CheckShared(const Problem& problem, const std::vector<PlacedRectangle>& rectangles) {
   Sharing sharing(problem);
-  using Holder = std::pair<uint32_t, uint32_t>;  // first use, piece
+  using Holder = std::pair<uint32_t, uint32_t>;  // first use, rectangle
   std::set<Holder> holders;
-  std::vector<std::set<Holder>::iterator> place(pieces.size());
+  std::vector<std::set<Holder>::iterator> place(rectangles.size());
   auto check = [&](const Holder& before, const Holder& after) {
-    const PlacedPiece &a = pieces[before.second], &b = pieces[after.second];
+    const PlacedRectangle &a = rectangles[before.second], &b = rectangles[after.second];
     if (sharing.Precedes(a.item, b.item)) return absl::OkStatus();
     return Wrong(absl::StrCat("items ", a.item, " and ", b.item, " overlap: ", Describe(a), " and ",
                               Describe(b), " of arena ", a.arena,
                               " share bytes, but steps that use them are not ordered"));
   };
-  // By arena and address; what ends at an address goes before anything begins there.
-  std::vector<uint32_t> ends(pieces.size());
+  // Sorted by arena and end address: rectangles that end at an address are removed before others
+  // that begin there are added.
+  std::vector<uint32_t> ends(rectangles.size());
   std::iota(ends.begin(), ends.end(), 0u);
-  std::sort(ends.begin(), ends.end(), [&pieces](uint32_t a, uint32_t b) {
-    if (pieces[a].arena != pieces[b].arena) return pieces[a].arena < pieces[b].arena;
-    return pieces[a].end < pieces[b].end;
+  std::sort(ends.begin(), ends.end(), [&rectangles](uint32_t a, uint32_t b) {
+    if (rectangles[a].arena != rectangles[b].arena)
+      return rectangles[a].arena < rectangles[b].arena;
+    return rectangles[a].end < rectangles[b].end;
   });
   size_t e = 0;
-  for (uint32_t p = 0; p < pieces.size(); ++p) {
-    const PlacedPiece& piece = pieces[p];
+  for (uint32_t p = 0; p < rectangles.size(); ++p) {
+    const PlacedRectangle& rectangle = rectangles[p];
     for (;; ++e) {
-      const PlacedPiece& gone = pieces[ends[e]];
-      if (gone.arena > piece.arena || (gone.arena == piece.arena && gone.end > piece.begin)) break;
-      holders.erase(place[ends[e]]);  // its neighbours are in order by way of it
+      const PlacedRectangle& gone = rectangles[ends[e]];
+      if (gone.arena > rectangle.arena ||
+          (gone.arena == rectangle.arena && gone.end > rectangle.begin))
+        break;
+      holders.erase(place[ends[e]]);  // its neighbours are ordered, because it was between them
     }
-    const auto at = holders.insert({sharing.Begin(piece.item), p}).first;
+    const auto at = holders.insert({sharing.Begin(rectangle.item), p}).first;
     place[p] = at;
     if (at != holders.begin()) {
-      if (absl::Status s = check(*std::prev(at), *at); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(check(*std::prev(at), *at));
     }
     if (std::next(at) != holders.end()) {
-      if (absl::Status s = check(*at, *std::next(at)); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(check(*at, *std::next(at)));
     }
   }
   return absl::OkStatus();
@@ -215,16 +221,17 @@ absl::Status CheckShared(const Problem& problem, const std::vector<PlacedPiece>&
 
 }  // namespace
 
-absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedPiece> pieces) {
-  std::sort(pieces.begin(), pieces.end(), [](const PlacedPiece& a, const PlacedPiece& b) {
-    return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
-  });
-  // Where no byte is shared, the order does not matter.
+absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedRectangle> rectangles) {
+  std::sort(rectangles.begin(), rectangles.end(),
+            [](const PlacedRectangle& a, const PlacedRectangle& b) {
+              return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
+            });
+  // If no byte is shared, the order does not matter.
   uint64_t top = 0;
-  for (size_t p = 0; p < pieces.size(); ++p) {
-    if (p > 0 && pieces[p].arena != pieces[p - 1].arena) top = 0;
-    if (pieces[p].begin < top) return CheckShared(problem, pieces);
-    top = std::max(top, pieces[p].end);
+  for (size_t p = 0; p < rectangles.size(); ++p) {
+    if (p > 0 && rectangles[p].arena != rectangles[p - 1].arena) top = 0;
+    if (rectangles[p].begin < top) return CheckShared(problem, rectangles);
+    top = std::max(top, rectangles[p].end);
   }
   return absl::OkStatus();
 }

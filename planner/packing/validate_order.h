@@ -1,9 +1,9 @@
-// The part of the validator for a partial order: items may share bytes only where every step that
+// The part of the validator for a partial order: two items may share bytes only if every step that
 // uses one of them precedes every step that uses the other.
 //
-// Cost: time for each pair whose addresses overlap; memory for items times chains of steps. Thread
-// safety: safe to call from any thread. Ownership: borrows for the call. Errors: Internal names two
-// items that overlap.
+// Cost: time is proportional to the pairs whose addresses overlap; memory is items times chains of
+// steps. Thread safety: safe to call from any thread. Ownership: borrows for the call. Errors:
+// Internal names two items that overlap.
 
 #ifndef TENURE_PLANNER_PACKING_VALIDATE_ORDER_H_
 #define TENURE_PLANNER_PACKING_VALIDATE_ORDER_H_
@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "tenure/planner/packing/placed_piece.h"
+#include "tenure/planner/packing/placed_rectangle.h"
 #include "tenure/planner/packing/problem.h"
 
 namespace tenure::packing {
 
-absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedPiece> pieces);
+absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedRectangle> rectangles);
 
 }  // namespace tenure::packing
 

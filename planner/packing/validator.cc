@@ -6,19 +6,21 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/alignment.h"
-#include "tenure/planner/packing/placed_piece.h"
+#include "tenure/planner/packing/placed_rectangle.h"
 #include "tenure/planner/packing/validate_intervals.h"
 #include "tenure/planner/packing/validate_order.h"
 
 namespace tenure::packing {
 namespace {
 
-// Items that bring no bytes are left out; so are the parts of lives that gaps free.
-std::vector<PlacedPiece> MakePieces(const Problem& problem, const Packing& packing,
-                                    std::vector<Gap> gaps) {
-  std::vector<PlacedPiece> pieces;
-  pieces.reserve(problem.items.size() + 2 * gaps.size());
+// Returns the rectangles of all items. Items without bytes are left out, and so are the parts of
+// lives that gaps free.
+std::vector<PlacedRectangle> MakeRectangles(const Problem& problem, const Packing& packing,
+                                            std::vector<Gap> gaps) {
+  std::vector<PlacedRectangle> rectangles;
+  rectangles.reserve(problem.items.size() + 2 * gaps.size());
   auto before = [](const Gap& a, const Gap& b) {
     return a.item != b.item ? a.item < b.item : a.first < b.first;
   };
@@ -30,22 +32,22 @@ std::vector<PlacedPiece> MakePieces(const Problem& problem, const Packing& packi
     const Item& item = problem.items[i];
     if (item.size == 0) continue;
     const uint64_t at = packing.offsets[i];
-    const PlacedPiece whole{at, at + item.size, item.first, item.last, i, packing.arena(i)};
-    PlacedPiece part = whole;
+    const PlacedRectangle whole{at, at + item.size, item.first, item.last, i, packing.arena(i)};
+    PlacedRectangle part = whole;
     while (gap != gaps.end() && gap->item < i) ++gap;
     for (; gap != gaps.end() && gap->item == i; ++gap) {
       part.last = gap->first;
-      if (part.first < part.last) pieces.push_back(part);
+      if (part.first < part.last) rectangles.push_back(part);
       if (gap->window_begin < gap->window_end) {
-        pieces.push_back(
+        rectangles.push_back(
             {at + gap->window_begin, at + gap->window_end, gap->first, gap->last, i, whole.arena});
       }
       part.first = gap->last;
     }
     part.last = whole.last;
-    if (part.first < part.last) pieces.push_back(part);
+    if (part.first < part.last) rectangles.push_back(part);
   }
-  return pieces;
+  return rectangles;
 }
 
 absl::Status CheckPlaces(const Problem& problem, const Packing& packing) {
@@ -99,7 +101,7 @@ absl::Status CheckHeights(const Problem& problem, const Packing& packing) {
     height = std::max(height, packing.offsets[i] + problem.items[i].size);
   }
   if (heights != packing.heights)
-    return Wrong("the heights of its arenas are not what its offsets say");
+    return Wrong("the heights of its arenas do not agree with its offsets");
   uint64_t sum = 0;
   for (uint64_t height : heights) {
     if (height > kUnlimited - sum) return Wrong("the sum of its heights exceeds 2^64");
@@ -137,14 +139,15 @@ absl::Status Validate(const Problem& problem, const Packing& packing) {
                               packing.arena_of.size(), " arenas for ", problem.items.size(),
                               " items"));
   }
-  if (absl::Status s = CheckPlaces(problem, packing); !s.ok()) return s;
-  if (absl::Status s = CheckHeights(problem, packing); !s.ok()) return s;
-  if (problem.order.steps > 0) return ValidateOrder(problem, MakePieces(problem, packing, {}));
-  // Gaps only free bytes: a packing that makes no use of them is seen to be right without.
-  if (!problem.gaps.empty() && ValidateIntervals(MakePieces(problem, packing, {})).ok()) {
+  TENURE_RETURN_IF_ERROR(CheckPlaces(problem, packing));
+  TENURE_RETURN_IF_ERROR(CheckHeights(problem, packing));
+  if (problem.order.steps > 0) return ValidateOrder(problem, MakeRectangles(problem, packing, {}));
+  // Gaps only free bytes. A packing that does not use them is valid without them, which is faster
+  // to check.
+  if (!problem.gaps.empty() && ValidateIntervals(MakeRectangles(problem, packing, {})).ok()) {
     return absl::OkStatus();
   }
-  return ValidateIntervals(MakePieces(problem, packing, problem.gaps));
+  return ValidateIntervals(MakeRectangles(problem, packing, problem.gaps));
 }
 
 }  // namespace tenure::packing

@@ -1,4 +1,4 @@
-// The subcommands of `tenure`. Each takes what stands behind its name and returns the exit status.
+// The subcommands of `tenure`. Each takes the arguments after its name and returns the exit status.
 
 #ifndef TENURE_TOOLS_CLI_COMMANDS_H_
 #define TENURE_TOOLS_CLI_COMMANDS_H_

@@ -1,4 +1,4 @@
-// tenure devices: the memory spaces of this machine.
+// tenure devices: lists the memory spaces of this machine.
 
 #include <unistd.h>
 
@@ -22,8 +22,8 @@ namespace {
 
 bool IsCuda(SpaceKind kind) { return kind.driver() == cuda::kDriverName; }
 
-// A space of every kind and device. Where there is no device of a kind, device 0 stands for it.
-// Each file is a space of its own, and one that is always readable stands for all of them.
+// Returns a space of every kind and device. If there is no device of a kind, device 0 stands for
+// it. Each file is a space of its own, and one that is always readable stands for all of them.
 std::vector<MemorySpace> Spaces() {
   std::vector<MemorySpace> spaces;
   for (const SpaceKind kind : SpaceKind::Declared()) {

@@ -14,7 +14,8 @@ namespace {
 
 using Json = JsonValue;
 
-// Nodes of search for each question whether some of the items can be packed: some ten milliseconds.
+// The nodes of search for each question whether some of the items can be packed: about ten
+// milliseconds.
 constexpr uint64_t kNodesEach = 50000;
 
 Json ListOf(const std::vector<uint32_t>& items, const std::function<Json(uint32_t)>& item) {

@@ -1,5 +1,5 @@
-// Why something does not fit, as an object of --json; the text is planner/packing/explain.h's and
-// planner/shortage.h's.
+// Explains why something does not fit, as an object in the output of --json. The text is that of
+// planner/packing/explain.h and planner/shortage.h.
 //
 //   {"capacity": 11, "lower_bound": 12, "proven": true,
 //    "peak": {"bytes": 12, "first": 0, "last": 3, "items": [{"id": "b1", "size": 4, ...}, ...]},
@@ -22,11 +22,11 @@
 
 namespace tenure::cli {
 
-// How long a conflict is looked for, unless --explain says otherwise.
+// How long a conflict is searched for, unless --explain gives another time.
 inline constexpr absl::Duration kExplainTime = absl::Seconds(2);
 
-// What bounds the search for a conflict that begins now: `time`, and the deadline and the cancel
-// flag of the command.
+// The limits of a search for a conflict that begins now: `time`, and the command's deadline and
+// cancel flag.
 packing::SolveOptions ExplainOptions(absl::Duration time, absl::Time deadline,
                                      const std::atomic<bool>* cancel);
 

@@ -11,6 +11,7 @@
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/cli/output.h"
 
 namespace tenure::cli {
@@ -20,8 +21,8 @@ constexpr size_t kWidth = 90;
 constexpr size_t kFlagColumn = 28;
 constexpr size_t kKeyColumn = 26;
 
-// Breaks text at spaces into lines that end before column kWidth; those after the first begin at
-// column `indent`, where the first one stands already.
+// Breaks text at spaces into lines that end before column kWidth. The first line begins at the
+// current column, which is `indent`; the others are indented to it.
 std::string Wrapped(std::string_view text, size_t indent) {
   std::string out;
   size_t column = indent;
@@ -39,7 +40,7 @@ std::string Wrapped(std::string_view text, size_t indent) {
   return out;
 }
 
-// A row of two columns; the second goes to the next line where the first is too long.
+// Prints a row of two columns. If the first is too long, the second goes to the next line.
 std::string Row(std::string_view left, std::string_view right, size_t column) {
   const bool fits = left.size() + 2 <= column;
   return absl::StrCat(left, fits ? "" : "\n",
@@ -63,7 +64,7 @@ std::string DefaultText(const FlagSet::Target& target) {
   return std::visit(visitor, target);
 }
 
-// How values are read: an error is a sentence without the flag's name.
+// The functions that read values. Their errors are sentences without the flag's name.
 absl::Status Read(const std::string& text, std::string* out) {
   if (text.empty()) return absl::InvalidArgumentError("a value is missing");
   *out = text;
@@ -76,15 +77,14 @@ absl::Status Read(const std::string& text, bool* out) {
 absl::Status Read(const std::string& text, int* out) {
   return absl::SimpleAtoi(text, out) && *out >= 1
              ? absl::OkStatus()
-             : absl::InvalidArgumentError("this is no whole number of 1 or more");
+             : absl::InvalidArgumentError("this is not a whole number of 1 or more");
 }
 absl::Status Read(const std::string& text, Bytes* out) {
-  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
-  if (!bytes.ok()) return bytes.status();
-  if (*bytes == ~uint64_t{0}) {
+  TENURE_ASSIGN_OR_RETURN(uint64_t bytes, ParseBytes(text));
+  if (bytes == ~uint64_t{0}) {
     return absl::InvalidArgumentError("2^64 - 1 stands for no limit; leave the flag out for none");
   }
-  out->value = *bytes;
+  out->value = bytes;
   return absl::OkStatus();
 }
 absl::Status Read(const std::string& text, Count* out) {
@@ -93,26 +93,25 @@ absl::Status Read(const std::string& text, Count* out) {
              : absl::InvalidArgumentError("this is no whole number below 2^64");
 }
 absl::Status Read(const std::string& text, PowerOfTwo* out) {
-  absl::StatusOr<uint64_t> bytes = ParseBytes(text);
-  if (!bytes.ok()) return bytes.status();
-  out->value = *bytes;
-  return IsPowerOfTwo(*bytes) ? absl::OkStatus()
-                              : absl::InvalidArgumentError("this is no power of two");
+  TENURE_ASSIGN_OR_RETURN(uint64_t bytes, ParseBytes(text));
+  out->value = bytes;
+  return IsPowerOfTwo(bytes) ? absl::OkStatus()
+                             : absl::InvalidArgumentError("this is no power of two");
 }
 absl::Status Read(const std::string& text, absl::Duration* out) {
   return absl::ParseDuration(text, out) && *out >= absl::ZeroDuration()
              ? absl::OkStatus()
-             : absl::InvalidArgumentError("this is no length of time; write 10s, 250ms, 1m30s");
+             : absl::InvalidArgumentError(
+                   "this is no length of time; write for example 10s, 250ms or 1m30s");
 }
-// A space of CUDA's whose device is told by its UUID or name, as in cuda:GPU-3f2a or
-// cuda-pinned:H200; `otherwise` if it is none.
+// Finds a CUDA space whose device is named by its UUID or name, as in cuda:GPU-3f2a or
+// cuda-pinned:H200. Returns `otherwise` if the text is no such name.
 absl::StatusOr<MemorySpace> DeviceByName(std::string_view text, const absl::Status& otherwise) {
   const size_t colon = text.find(':');
   for (const SpaceKind kind : {cuda::kDeviceSpace, cuda::kUnifiedSpace, cuda::kPinnedSpace}) {
     if (colon == std::string_view::npos || text.substr(0, colon) != kind.name()) continue;
-    absl::StatusOr<uint32_t> ordinal = cuda::FindDevice(text.substr(colon + 1));
-    if (!ordinal.ok()) return ordinal.status();
-    return MemorySpace::Device(kind, *ordinal);
+    TENURE_ASSIGN_OR_RETURN(uint32_t ordinal, cuda::FindDevice(text.substr(colon + 1)));
+    return MemorySpace::Device(kind, ordinal);
   }
   return otherwise;
 }
@@ -139,7 +138,7 @@ absl::StatusOr<uint64_t> ParseBytes(std::string_view text) {
   uint64_t value = 0;
   if (digits.empty() || unit.size() > 1 || (!unit.empty() && power == 0)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("'", text, "' is no number of bytes; write 4096, 64K, 16MiB, 2G"));
+        absl::StrCat("'", text, "' is no number of bytes; write 4096, 64K, 16MiB or 2G"));
   }
   if (!absl::SimpleAtoi(digits, &value) ||
       !CheckedMul(value, uint64_t{1} << (10 * power), &value)) {
@@ -191,8 +190,8 @@ absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
     const std::string name = arg.substr(2, equals == arg.npos ? arg.npos : equals - 2);
     Flag* flag = Find(name);
     if (flag == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("there is no --", name, "; 'tenure ", command_,
-                                                     " --help' lists what there is"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("there is no --", name, "; 'tenure ", command_, " --help' lists all flags"));
     }
     if (flag->given) return absl::InvalidArgumentError(absl::StrCat("--", name, " is given twice"));
     std::string value;
@@ -203,7 +202,7 @@ absl::Status FlagSet::ParseAll(absl::Span<const std::string> args) {
     } else if (i + 1 < args.size() && args[i + 1].rfind("--", 0) != 0) {
       value = args[++i];
     }
-    if (absl::Status status = Set(*flag, value); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(Set(*flag, value));
   }
   for (const Flag& flag : flags_) {
     if (flag.need == kRequired && !flag.given) {

@@ -1,4 +1,5 @@
-// Flags of one subcommand: declared once, from which parsing, messages and --help are made.
+// The flags of one subcommand. They are declared once; parsing, messages and --help are made from
+// the declarations.
 //
 // Example:
 //   std::string input;
@@ -6,10 +7,10 @@
 //   flags.Add("input", "FILE", "the problem", &input, FlagSet::kRequired);
 //   if (std::optional<int> code = flags.Parse(args)) return *code;  // help, or an error
 //
-// Values: --name=value or --name value; booleans: --name or --name=true|false. Bytes may carry K,
-// M, G or T (1024-based, "64MiB" and "64M" are the same).
+// Values are given as --name=value or --name value, booleans as --name or --name=true|false. Bytes
+// may have a suffix K, M, G or T (powers of 1024; "64MiB" and "64M" are the same).
 //
-// Thread safety: thread-compatible. Ownership: borrows the variables (must outlive the set).
+// Thread safety: thread-compatible. Ownership: borrows the variables, which must outlive the set.
 
 #ifndef TENURE_TOOLS_CLI_FLAGS_H_
 #define TENURE_TOOLS_CLI_FLAGS_H_
@@ -33,7 +34,7 @@ namespace tenure::cli {
 struct Bytes {
   uint64_t value = 0;
 };
-// A number of things, 0 among them.
+// A number of things. It may be 0.
 struct Count {
   uint64_t value = 0;
 };
@@ -52,23 +53,25 @@ class FlagSet {
                               std::optional<Count>*, absl::Duration*,
                               std::optional<absl::Duration>*, MemorySpace*>;
 
-  // `purpose` is a sentence or more, for --help.
+  // `purpose` is at least one sentence, for --help.
   FlagSet(std::string command, std::string purpose)
       : command_(std::move(command)), purpose_(std::move(purpose)) {}
 
-  // `choices`, if any, are all the values there are. Defaults are what the variables hold now.
+  // `choices`, if there are any, lists all allowed values. The defaults are the current values of
+  // the variables.
   void Add(std::string name, std::string value_name, std::string help, Target target,
            Need need = kOptional, std::vector<std::string> choices = {});
-  // More for --help, in this order: a paragraph, the keys that --json prints, examples.
+  // More text for --help, in this order: a paragraph, the keys that --json prints, and examples.
   void AddParagraph(std::string text) { paragraphs_.push_back(std::move(text)); }
   void AddJsonKey(std::string key, std::string meaning) {
     json_keys_.emplace_back(std::move(key), std::move(meaning));
   }
   void AddExample(std::string line) { examples_.push_back(std::move(line)); }
 
-  // Sets the variables. An exit code: --help was printed on stdout, or a usage error on stderr.
+  // Sets the variables. Returns an exit code if --help was printed on stdout, or a usage error on
+  // stderr.
   std::optional<int> Parse(absl::Span<const std::string> args);
-  // After Parse: whether the command line has the flag.
+  // After Parse: returns whether the command line has the flag.
   bool Given(std::string_view name) const;
 
   std::string Help() const;

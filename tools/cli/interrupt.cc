@@ -5,7 +5,7 @@
 namespace tenure::cli {
 namespace {
 
-// A signal handler needs them lock-free.
+// A signal handler needs lock-free atomics.
 std::atomic<bool> happened_flag{false};
 std::atomic<int64_t> first_at{0};
 std::atomic<int64_t (*)()> clock_now{nullptr};
@@ -18,7 +18,7 @@ void OnSignal(int) {
     first_at.store(now);
   } else if (now - first_at.load() > Interrupt::kTogether) {
     std::signal(SIGINT, SIG_DFL);
-    std::raise(SIGINT);  // when this returns
+    std::raise(SIGINT);  // delivered when this handler returns
   }
 }
 

@@ -1,16 +1,18 @@
-// Ctrl-C ends long work, not the answer: the first SIGINT sets a flag for SolveOptions::cancel, the
-// next ends the process at once, as without this. Those that come within kTogether are one:
-// timeout(1) sends two, to the process and to its group.
+// Lets Ctrl-C end long work without losing the answer. The first SIGINT sets a flag for
+// SolveOptions::cancel. The next one ends the process at once, as it would without this class.
+// Signals within kTogether of each other count as one, because timeout(1) sends two: one to the
+// process and one to its group.
 //
 //   Interrupt interrupt;
 //   options.cancel = interrupt.flag();
 //   ... Solve ...
 //   if (interrupt.happened()) ...
 //
-// Why in the command only: a library leaves the handlers of its process alone.
+// Why only the command does this: a library must not change the signal handlers of its process.
 //
-// Thread safety: one at a time; flag and happened from any thread. Ownership: the flag is static.
-// Errors: none; a SIGINT that the parent has us ignore stays ignored.
+// Thread safety: there may be one Interrupt at a time; flag and happened may be called from any
+// thread. Ownership: the flag is static. Errors: none. If the parent process made us ignore SIGINT,
+// it stays ignored.
 
 #ifndef TENURE_TOOLS_CLI_INTERRUPT_H_
 #define TENURE_TOOLS_CLI_INTERRUPT_H_
@@ -24,7 +26,8 @@ namespace tenure::cli {
 class Interrupt {
  public:
   static constexpr int64_t kTogether = 200;  // ms
-  // `clock`: ms from anywhere, async-signal-safe. Another one is for tests.
+  // `clock` returns milliseconds from any starting point and is async-signal-safe. Tests pass
+  // another one.
   explicit Interrupt(int64_t (*clock)() = Clock);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;

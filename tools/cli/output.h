@@ -1,12 +1,12 @@
-// What every subcommand of `tenure` says and how it ends: results on stdout, one line of message on
-// stderr, an exit status.
+// The output of the subcommands of `tenure`: results on stdout, messages of one line on stderr, and
+// an exit status.
 //
 // Example:
 //   absl::StatusOr<Trace> trace = ReadTrace(path);
 //   if (!trace.ok()) return Fail("plan", trace.status());     // "tenure plan: x.json: is empty"
 //   return Print("plan", text);
 //
-// Thread safety: single-threaded, but for Progress (thread-compatible) and Ticker (thread-safe).
+// Thread safety: single-threaded, except for Progress (thread-compatible) and Ticker (thread-safe).
 
 #ifndef TENURE_TOOLS_CLI_OUTPUT_H_
 #define TENURE_TOOLS_CLI_OUTPUT_H_
@@ -24,37 +24,37 @@
 
 namespace tenure::cli {
 
-// What the process ends with.
+// The exit status of the process.
 enum ExitCode : int {
   kDone = 0,
   kFailed = 1,
   kUsage = 2,
   kInfeasible = 3,  // proven
-  kNoAnswer = 4,    // a deadline or budget ended first
+  kNoAnswer = 4,    // a deadline or budget ended the work first
 };
 inline constexpr std::string_view kExitStatusHelp =
     "Exit status: 0 done, 1 failed, 2 wrong usage, 3 proven infeasible, 4 a deadline or budget\n"
     "ended without an answer.\n";
 
-// Says on stderr, in one line, what went wrong, and returns the exit status for it.
+// Prints the error on stderr, in one line, and returns the exit status for it.
 int Fail(std::string_view command, const absl::Status& status);
 int FailUsage(std::string_view command, std::string_view message);
-// Says on stderr, in one line, what is probably not meant; the work goes on.
+// Prints a warning on stderr, in one line. The work goes on.
 void Warn(std::string_view command, std::string_view message);
 
-// What made work end before it was done, for text.
+// Describes, for text output, why the work ended before it was done.
 inline std::string_view CutShortBy(bool interrupted) {
   return interrupted ? "cut short by SIGINT" : "cut short by the deadline";
 }
 
-// Writes to stdout and returns `code`, or kFailed when that fails (a full disk, a closed pipe).
+// Writes to stdout and returns `code`, or kFailed if writing fails (a full disk, a closed pipe).
 int Print(std::string_view command, std::string_view text, int code = kDone);
 
-// One line of JSON, valid whatever bytes the strings hold.
+// Returns one line of JSON. It is valid for any bytes in the strings.
 std::string JsonLine(const JsonValue& json);
 
-// A line on stderr that is rewritten while long work goes on, when stderr is a terminal; nothing
-// otherwise. Shows itself after half a second, and wipes itself at the end.
+// A line on stderr that is rewritten while long work goes on. It is shown only if stderr is a
+// terminal. It appears after half a second and is erased at the end.
 class Progress {
  public:
   explicit Progress(std::string what);
@@ -75,9 +75,9 @@ class Progress {
   bool any_ = false;
 };
 
-// The same for work that says seldom how far it is: a thread of its own shows the time that has
-// passed, and what was said last. With `always` it says so where stderr is no terminal too, in a
-// line every second and one at the end.
+// The same for work that seldom reports its progress: a separate thread shows the elapsed time and
+// the last report. With `always`, it also prints if stderr is not a terminal: a line every second
+// and one at the end.
 class Ticker {
  public:
   Ticker(std::string command, std::string what, bool always);
@@ -97,7 +97,7 @@ class Ticker {
   absl::Mutex mutex_;
   std::string text_ ABSL_GUARDED_BY(mutex_);
   bool over_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;  // only if there is anybody to tell
+  std::thread thread_;  // runs only if the output is shown
 };
 
 }  // namespace tenure::cli

@@ -1,4 +1,4 @@
-// tenure pack: the packing problem alone.
+// tenure pack: solves a packing problem on its own.
 
 #include <algorithm>
 #include <cstdint>
@@ -28,7 +28,7 @@
 namespace tenure::cli {
 namespace {
 
-// As text; JSON has all.
+// How many entries the text shows; JSON has all of them.
 constexpr size_t kMostHeights = 16;
 
 struct PackFlags {
@@ -51,16 +51,17 @@ struct PackFlags {
 
 void PackFlags::AddTo(FlagSet& set) {
   set.Add("input", "FILE", "the problem, .csv or .json", &input, FlagSet::kRequired);
-  set.Add("capacity", "BYTES", "ask whether it fits into this; without it: how low it gets",
-          &capacity);
+  set.Add("capacity", "BYTES",
+          "find a packing within this many bytes; without it, find the lowest packing", &capacity);
   set.Add("effort", "",
           "fast: greedy, near-linear; balanced: a fixed amount of search; optimal: until proven or "
           "the deadline",
           &effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
-  set.Add("deadline", "TIME", "end by then with the best so far, for example 10s or 250ms",
-          &deadline);
+  set.Add("deadline", "TIME",
+          "end after this time with the best packing so far, for example 10s or 250ms", &deadline);
   set.Add("max-nodes", "N",
-          "end with the best so far after so many nodes of search; unlike a deadline it gives the "
+          "end after so many nodes of search with the best packing so far; unlike a deadline, this "
+          "gives the "
           "same answer every time",
           &max_nodes);
   set.Add("threads", "N", "the most threads to use; the answer is the same for any number",
@@ -70,20 +71,22 @@ void PackFlags::AddTo(FlagSet& set) {
           "(re-planning)",
           &hints, FlagSet::kOptional, {"ignore", "prefer", "keep"});
   set.Add("rules", "LIST",
-          absl::StrCat("rules of exact search to leave out, to see what they bring: "
+          absl::StrCat("rules of exact search to leave out, to measure their effect: "
                        "-dominance,-stacks; there are ",
                        RuleNames()),
           &rules);
-  set.Add("explain", "TIME",
-          "where it does not fit: how long to look for buffers that cannot be packed together, a "
-          "set from which none can be left out, within the deadline; 0s: the peak only",
-          &explain);
-  set.Add("compare", "", "say what the planners of other runtimes would need, too", &compare);
+  set.Add(
+      "explain", "TIME",
+      "if the buffers do not fit: how long to search for buffers that cannot be packed together, a "
+      "set as small as possible, within the deadline; 0s: show only the peak",
+      &explain);
+  set.Add("compare", "", "also print how many bytes the planners of other runtimes would need",
+          &compare);
   set.Add("output", "FILE",
           "write the input with an 'offset' column, or the packing as JSON if it ends in .json",
           &output);
   set.Add("progress", "",
-          "say on stderr how far it is, even if that is no terminal: the time, and without "
+          "print progress on stderr even if it is not a terminal: the time, and without "
           "--capacity the best height and the bound so far",
           &progress);
   set.Add("json", "", "print one JSON object instead of text", &json);
@@ -96,22 +99,24 @@ void AddKeysTo(FlagSet& set) {
        "optimal: proven; feasible: a packing, perhaps not the lowest; infeasible: proven not to "
        "fit; none: neither found nor refuted"},
       {"deadline_hit", "whether the deadline or SIGINT cut it short"},
-      {"interrupted", "true, and only there, if it was SIGINT"},
+      {"interrupted", "true if SIGINT ended it, otherwise absent"},
       {"height, heights",
-       "bytes that the packing takes, and those of each arena; null, [] if none"},
+       "bytes that the packing takes, and the bytes of each arena; null and [] if there is none"},
       {"lower_bound", "proven: no packing takes less"},
-      {"gap_percent", "how far the height is above that; null if there is none"},
+      {"gap_percent", "how far the height is above the lower bound; null if there is no packing"},
       {"items", "how many buffers there are"},
       {"seconds", "time of the solver, without reading and writing files"},
-      {"constructions, improvements", "greedy packings built; times something lower was found"},
+      {"constructions, improvements", "greedy packings built; how often a lower packing was found"},
       {"nodes, backtracks, rounds", "work done by exact search"},
-      {"winner", "what found the packing"},
-      {"hints_given, hints_honoured", "buffers with a hint, and those that lie there"},
+      {"winner", "the stage that found the packing"},
+      {"hints_given, hints_honoured",
+       "the number of buffers with a hint, and of those placed at it"},
       {"tlsf_height, greedy_by_size_height",
-       "with --compare: what allocators called in the order of time, and what placing the largest "
-       "first would take; null where they cannot do what the problem asks for"},
+       "with --compare: the bytes of an allocator called in the order of time, and of placing the "
+       "largest "
+       "first; null if they lack a feature that the problem needs"},
       {"explanation",
-       "where it does not fit: capacity, lower_bound, proven; peak: bytes, first, last, and the "
+       "if it does not fit: capacity, lower_bound, proven; peak: bytes, first, last, and the "
        "items that live then, largest first; conflict: items that cannot be packed together; "
        "irreducible: without any one of them the others can"},
   };
@@ -131,7 +136,8 @@ HintCount CountHints(const packing::Problem& problem, const packing::Packing& pa
   return count;
 }
 
-// What other runtimes' planners make of the same buffers; nothing where they lack what is asked.
+// The results of other runtimes' planners for the same buffers. They are empty if the planners lack
+// a feature that the problem needs.
 struct Others {
   std::optional<uint64_t> tlsf, greedy_by_size;
 };
@@ -150,7 +156,7 @@ Others PackAsOthersDo(const packing::Problem& problem) {
   return others;
 }
 
-// The answer, and how it came about.
+// The answer, and how it was found.
 struct Packed {
   packing::Packing packing;
   double seconds = 0;
@@ -158,7 +164,7 @@ struct Packed {
   std::optional<packing::Explanation> why;
 };
 
-// Where the answer is no packing: why not. `solve` is what it was looked for with.
+// Explains why there is no packing. `solve` are the options of the search.
 std::optional<packing::Explanation> WhyNot(const PackFlags& flags, const packing::Problem& problem,
                                            const packing::Packing& packing,
                                            const packing::SolveOptions& solve) {
@@ -276,10 +282,11 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file, const Pa
 
 int PackCommand(Args args) {
   PackFlags flags;
-  FlagSet set("pack",
-              "Packs buffers with known lifetimes into as little memory as possible or, with "
-              "--capacity, says whether they fit, and if not, why. Two buffers may share bytes if "
-              "their lifetimes do not overlap.");
+  FlagSet set(
+      "pack",
+      "Packs buffers with known lifetimes into as little memory as possible or, with "
+      "--capacity, tells whether they fit and, if they do not, why. Two buffers may share bytes if "
+      "their lifetimes do not overlap.");
   set.AddParagraph(
       "The input is CSV as MiniMalloc reads it: id,lower,upper,size, in any order; a buffer lives "
       "in [lower, upper). Further columns may be alignment, gaps (times when it needs no or fewer "

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/files.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/io/json.h"
 
 namespace tenure::cli {
@@ -19,16 +20,11 @@ absl::Status Named(const std::string& path, const absl::Status& status) {
 absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
   ProblemFile file;
   if (!absl::EndsWithIgnoreCase(path, ".json")) {
-    absl::StatusOr<packing::CsvTable> table = packing::ReadCsv(path);
-    if (!table.ok()) return table.status();
-    file.table_ = *std::move(table);
+    TENURE_ASSIGN_OR_RETURN(file.table_, packing::ReadCsv(path));
     return file;
   }
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return text.status();
-  absl::StatusOr<packing::Problem> problem = packing::ParseProblemJson(*text, path);
-  if (!problem.ok()) return problem.status();
-  file.problem_ = *std::move(problem);
+  TENURE_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  TENURE_ASSIGN_OR_RETURN(file.problem_, packing::ParseProblemJson(text, path));
   return file;
 }
 
@@ -55,9 +51,8 @@ absl::Status ProblemFile::Write(const packing::Packing& packing, const std::stri
   if (absl::EndsWithIgnoreCase(path, ".csv")) {
     absl::StatusOr<std::string> text = packing::FormatCsv(problem_);
     if (!text.ok()) return Named(path, text.status());
-    absl::StatusOr<packing::CsvTable> table = packing::ParseCsv(*std::move(text), path);
-    if (!table.ok()) return table.status();
-    return packing::WriteCsv(*table, packing, path);
+    TENURE_ASSIGN_OR_RETURN(packing::CsvTable table, packing::ParseCsv(*std::move(text), path));
+    return packing::WriteCsv(table, packing, path);
   }
   return WriteFile(path, packing::FormatPackingJson(packing) + "\n");
 }

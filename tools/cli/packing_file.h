@@ -1,8 +1,8 @@
-// What the subcommands that pack share: a problem as a file has it, and the exit status of an
-// answer.
+// Shared by the subcommands that pack: a problem that was read from a file, and the exit status of
+// an answer.
 //
 // Thread safety: free functions; a ProblemFile is a thread-compatible value. Errors: those of
-// planner/packing/io, in one line naming file, place and cause.
+// planner/packing/io, in one line that names file, place and cause.
 
 #ifndef TENURE_TOOLS_CLI_PACKING_FILE_H_
 #define TENURE_TOOLS_CLI_PACKING_FILE_H_
@@ -22,16 +22,16 @@ namespace tenure::cli {
 
 class ProblemFile {
  public:
-  // A name that ends in .json is JSON, any other CSV.
+  // A file whose name ends in .json is JSON; all others are CSV.
   static absl::StatusOr<ProblemFile> Read(const std::string& path);
 
   const packing::Problem& problem() const { return table_ ? table_->problem : problem_; }
-  // Columns of the CSV that mean nothing and are called nearly as one that does: a line for each.
+  // Returns a line for each unknown CSV column whose name is similar to a known one.
   std::vector<std::string> Doubts() const;
-  // What the file calls an item.
+  // Returns the item's name in the file.
   std::string Id(size_t item) const;
-  // A CSV problem as that CSV with offsets; a JSON problem as the packing's JSON. A path that ends
-  // in .json or .csv decides otherwise; CSV cannot say everything.
+  // Writes a CSV problem as the same CSV with offsets, and a JSON problem as the packing's JSON. A
+  // path that ends in .json or .csv overrides this. CSV can't express every problem.
   absl::Status Write(const packing::Packing& packing, const std::string& path) const;
 
  private:

@@ -1,4 +1,4 @@
-// tenure plan: where a schedule's buffers would go.
+// tenure plan: plans the memory of a schedule.
 
 #include <string>
 
@@ -18,7 +18,7 @@
 namespace tenure::cli {
 namespace {
 
-// Where there is no plan within the capacity.
+// Reports that there is no plan within the capacity.
 int ReportShortage(const PlanFlags& flags, const PlannedTrace& planned, bool json) {
   const Shortage& shortage = planned.shortage;
   const int code = shortage.proven ? kInfeasible : kNoAnswer;
@@ -60,7 +60,7 @@ int PlanCommand(Args args) {
               "Plans the memory of a recorded schedule: finds how long each buffer lives, packs "
               "what may share bytes into arenas, and says how much memory that takes, beside what "
               "the planners of other runtimes would need; or, with --capacity, which ops and "
-              "buffers are too much. Nothing is allocated or run, so any space can be planned on "
+              "buffers need too much. Nothing is allocated or run, so any space can be planned on "
               "any machine.");
   flags.AddTo(set);
   flags.AddMaxAllocationTo(set);
@@ -69,9 +69,10 @@ int PlanCommand(Args args) {
           "write the plan as JSON, for 'tenure run --plan' or a program that loads it", &output);
   set.Add("json", "", "print one JSON object instead of text", &json);
   AddPlanKeysTo(set);
-  set.AddJsonKey("order, capacity", "as asked for; only if they were");
-  set.AddJsonKey("kept", "with --keep: storages that lie where they lay");
-  set.AddJsonKey("status", "only where there is no plan: infeasible (proven), or none (was found)");
+  set.AddJsonKey("order, capacity", "the values of the flags, if they were given");
+  set.AddJsonKey("kept", "with --keep: the number of storages that stayed in their places");
+  set.AddJsonKey("status",
+                 "only if there is no plan: infeasible (proven), or none (none was found)");
   set.AddJsonKey(
       "explanation",
       "why there is none: capacity, lower_bound, proven; peak: bytes, the steps and ops, "

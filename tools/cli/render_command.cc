@@ -1,4 +1,4 @@
-// tenure render: address over time, as a picture.
+// tenure render: draws a picture of address over time.
 
 #include <string>
 #include <utility>
@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tenure/base/files.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/solver.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
@@ -20,10 +21,9 @@ namespace tenure::cli {
 namespace {
 
 absl::StatusOr<Picture> TracePicture(const PlanFlags& flags) {
-  absl::StatusOr<PlannedTrace> planned = PlanTrace(flags);
-  if (!planned.ok()) return planned.status();
-  const Trace& trace = *planned->trace;
-  const Plan& plan = planned->plan;
+  TENURE_ASSIGN_OR_RETURN(const PlannedTrace planned, PlanTrace(flags));
+  const Trace& trace = *planned.trace;
+  const Plan& plan = planned.plan;
   if (plan.arenas.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat(flags.trace, ": nothing of it is planned, so there is nothing to draw"));
@@ -57,45 +57,43 @@ absl::StatusOr<Picture> TracePicture(const PlanFlags& flags) {
   return PictureOfTrace(trace, std::move(arenas), placements);
 }
 
-// Sets `code` where there is no packing to draw.
+// Sets `code` if there is no packing to draw.
 absl::StatusOr<Picture> ProblemPicture(const std::string& path, const PlanFlags& flags,
                                        ExitCode& code) {
-  absl::StatusOr<ProblemFile> file = ProblemFile::Read(path);
-  if (!file.ok()) return file.status();
-  const packing::Problem& problem = file->problem();
+  TENURE_ASSIGN_OR_RETURN(ProblemFile file, ProblemFile::Read(path));
+  const packing::Problem& problem = file.problem();
   packing::SolveOptions options;
   options.effort = *packing::ParseEffort(flags.effort);
   options.max_threads = flags.threads;
   if (flags.deadline) options.deadline = absl::Now() + *flags.deadline;
-  absl::StatusOr<packing::Packing> packing = packing::Solve(problem, options);
-  if (!packing.ok()) return packing.status();
-  if (!packing->has_offsets()) {
-    code = ExitCodeOf(packing->outcome);
+  TENURE_ASSIGN_OR_RETURN(const packing::Packing packed, packing::Solve(problem, options));
+  if (!packed.has_offsets()) {
+    code = ExitCodeOf(packed.outcome);
     return absl::ResourceExhaustedError(absl::StrCat(path, ": there is no packing to draw (",
-                                                     packing::OutcomeName(packing->outcome), ")"));
+                                                     packing::OutcomeName(packed.outcome), ")"));
   }
   Picture picture;
   picture.title = path.substr(path.find_last_of('/') + 1);
   picture.subtitle =
-      absl::StrCat(problem.items.size(), " buffers, ", packing::OutcomeName(packing->outcome));
+      absl::StrCat(problem.items.size(), " buffers, ", packing::OutcomeName(packed.outcome));
   picture.time_label = "time";
-  const size_t arenas = packing->heights.size();
+  const size_t arenas = packed.heights.size();
   for (size_t i = 0; i < arenas; ++i) {
     PictureArena arena{.name = arenas == 1 ? "" : absl::StrCat("arena ", i),
-                       .height = packing->heights[i]};
-    if (arenas == 1) arena.lower_bound = packing->lower_bound;
+                       .height = packed.heights[i]};
+    if (arenas == 1) arena.lower_bound = packed.lower_bound;
     picture.arenas.push_back(std::move(arena));
   }
   for (size_t i = 0; i < problem.items.size(); ++i) {
     const packing::Item& item = problem.items[i];
-    picture.items.push_back({.name = file->Id(i),
+    picture.items.push_back({.name = file.Id(i),
                              .group = "",
                              .detail = "",
                              .first = item.first,
                              .last = item.last,
                              .size = item.size,
-                             .offset = packing->offsets[i],
-                             .arena = packing->arena(i)});
+                             .offset = packed.offsets[i],
+                             .arena = packed.arena(i)});
   }
   return picture;
 }

@@ -14,6 +14,7 @@
 #include "tenure/allocator/registry.h"
 #include "tenure/base/files.h"
 #include "tenure/base/json_value.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/baselines.h"
 #include "tenure/planner/packing/plain.h"
 #include "tenure/planner/plan_json.h"
@@ -40,7 +41,7 @@ absl::Status InFile(const std::string& file, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
 }
 
-// Storages that lie where they lay, and those that live as they lived.
+// Counts the storages that stayed in their places, and those whose lives are unchanged.
 void CountKept(const Plan& before, PlannedTrace& planned) {
   std::map<uint32_t, const Placement*> old;
   for (const Placement& p : before.placements) old[p.storage] = &p;
@@ -55,8 +56,8 @@ void CountKept(const Plan& before, PlannedTrace& planned) {
   }
 }
 
-// An allocator that planning may use for `space`: what the space can do, where it is to be had
-// here, and no bytes.
+// Returns an allocator for planning in `space`. It has the traits of the space if the space is
+// available here, and no bytes.
 absl::StatusOr<std::unique_ptr<Allocator>> PlanningAllocator(
     const MemorySpace& space, const std::optional<Bytes>& max_allocation) {
   if (space.kind() == kDiskSpace) {
@@ -94,33 +95,34 @@ void PlanFlags::AddTo(FlagSet& set, FlagSet::Need trace_need) {
           "how hard to pack. fast: greedy, enough for most models; balanced: a fixed amount of "
           "search; optimal: until proven or the deadline",
           &effort, FlagSet::kOptional, {"fast", "balanced", "optimal"});
-  set.Add("deadline", "TIME", "planning ends by then with the best so far, for example 10s",
-          &deadline);
+  set.Add("deadline", "TIME",
+          "end planning after this time with the best plan so far, for example 10s", &deadline);
   set.Add("threads", "N", "the most threads to use", &threads);
 }
 
 void PlanFlags::AddMaxAllocationTo(FlagSet& set) {
-  set.Add("max-allocation", "BYTES",
-          "the largest allocation of the space: what takes more is split into several arenas",
+  set.Add("max-allocation", "BYTES", "the largest allocation of the space: larger arenas are split",
           &max_allocation);
 }
 
 void PlanFlags::AddPlanFileTo(FlagSet& set) {
-  set.Add("plan", "FILE", "use this plan, as 'tenure plan --output' wrote it, and make none",
+  set.Add("plan", "FILE", "use this plan, written by 'tenure plan --output', instead of making one",
           &plan_file);
 }
 
 void PlanFlags::AddPlannerTo(FlagSet& set) {
   set.Add("capacity", "BYTES",
-          "the memory that is left: if the plan needs more, say why and end with status 3 (proven) "
+          "the memory that is available: if the plan needs more, explain why and end with status 3 "
+          "(proven) "
           "or 4 (none was found)",
           &capacity);
   set.Add("explain", "TIME",
-          "where it needs more: how long to look for buffers that cannot be packed together, a set "
-          "from which none can be left out, within the deadline; 0s: the peak only",
+          "if the plan needs more: how long to search for buffers that cannot be packed together, "
+          "a set "
+          "as small as possible, within the deadline; 0s: show only the peak",
           &explain);
   set.Add("max-nodes", "N",
-          "with --effort=optimal: end with the best so far after so many nodes of search",
+          "with --effort=optimal: end after so many nodes of search with the best plan so far",
           &max_nodes);
   set.Add(
       "order", "",
@@ -152,9 +154,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   options.alignment_bytes = flags.alignment.value;
   options.max_threads = flags.threads;
   if (flags.deadline) options.deadline = absl::Now() + *flags.deadline;
-  absl::StatusOr<PlanMode> mode = ParsePlanMode(flags.planner);
-  if (!mode.ok()) return mode.status();
-  options.mode = *mode;
+  TENURE_ASSIGN_OR_RETURN(options.mode, ParsePlanMode(flags.planner));
   const std::optional<packing::Effort> effort = packing::ParseEffort(flags.effort);
   if (!effort) return absl::InvalidArgumentError(absl::StrCat("no effort: ", flags.effort));
   options.effort = *effort;
@@ -162,22 +162,17 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   if (flags.max_nodes) options.max_nodes = flags.max_nodes->value;
   Plan keep;
   if (!flags.keep.empty()) {
-    absl::StatusOr<std::string> text = ReadFile(flags.keep);
-    if (!text.ok()) return text.status();
-    absl::StatusOr<Plan> read = PlanFromJson(*text);
+    TENURE_ASSIGN_OR_RETURN(std::string text, ReadFile(flags.keep));
+    absl::StatusOr<Plan> read = PlanFromJson(text);
     if (!read.ok()) return InFile(flags.keep, read.status());
     keep = *std::move(read);
     options.keep = &keep;
   }
 
-  absl::StatusOr<Trace> trace = ReadTrace(flags.trace);
-  if (!trace.ok()) return trace.status();
+  TENURE_ASSIGN_OR_RETURN(Trace trace, ReadTrace(flags.trace));
   PlannedTrace planned;
-  planned.trace = std::make_unique<const Trace>(*std::move(trace));
-  absl::StatusOr<std::unique_ptr<Allocator>> allocator =
-      PlanningAllocator(flags.space, flags.max_allocation);
-  if (!allocator.ok()) return allocator.status();
-  planned.allocator = *std::move(allocator);
+  planned.trace = std::make_unique<const Trace>(std::move(trace));
+  TENURE_ASSIGN_OR_RETURN(planned.allocator, PlanningAllocator(flags.space, flags.max_allocation));
   absl::StatusOr<TraceJob> job =
       MakeTraceJob(*planned.trace, *planned.allocator, {},
                    flags.order == "dependencies" ? OrderKind::kDependencies : OrderKind::kTotal);
@@ -186,9 +181,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
 
   std::string stored;
   if (!flags.plan_file.empty()) {
-    absl::StatusOr<std::string> text = ReadFile(flags.plan_file);
-    if (!text.ok()) return text.status();
-    stored = *std::move(text);
+    TENURE_ASSIGN_OR_RETURN(stored, ReadFile(flags.plan_file));
   }
   const absl::Time start = absl::Now();
   absl::StatusOr<Plan> plan = flags.plan_file.empty()
@@ -271,19 +264,20 @@ void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, JsonValue& o
 void AddPlanKeysTo(FlagSet& set) {
   constexpr std::pair<const char*, const char*> kKeys[] = {
       {"trace, file", "the schedule's name, and where it was read"},
-      {"space, planner, alignment", "as asked for, or as the stored plan has it"},
+      {"space, planner, alignment", "as given by the flags, or by the stored plan"},
       {"ops, storages", "how many the schedule has; aliases count with their storage"},
       {"planned", "storages that the plan places in arenas"},
-      {"not_planned", "how many it leaves alone, by reason"},
-      {"unplanned_bytes", "what the placed storages would take, each on its own"},
+      {"not_planned", "the number of storages that it does not place, by reason"},
+      {"unplanned_bytes", "the bytes that the placed storages would take, each on its own"},
       {"arenas, arena_bytes", "bytes of each arena, and their sum"},
       {"lower_bound_bytes", "proven: no plan of this mode takes less"},
-      {"gap_percent", "how far the arenas are above that"},
-      {"optimal", "whether it is that small"},
+      {"gap_percent", "how far the arenas are above the lower bound"},
+      {"optimal", "whether the arenas are as small as the lower bound"},
       {"deadline_hit", "whether the deadline or SIGINT cut it short"},
-      {"interrupted", "true, and only there, if it was SIGINT"},
-      {"tlsf_bytes", "what a TLSF allocator takes, called in the order of the ops"},
-      {"greedy_by_size_bytes", "what placing the largest first takes; 0: not tried, too many"},
+      {"interrupted", "true if SIGINT ended it, otherwise absent"},
+      {"tlsf_bytes", "the bytes of a TLSF allocator that is called in the order of the ops"},
+      {"greedy_by_size_bytes",
+       "the bytes of placing the largest first; 0: not tried, because there are too many"},
       {"reuse_edges", "edges that an executor of concurrent steps has to add"},
       {"fills", "storages to be zeroed, right before their first step"},
       {"plan_seconds", "time to make the plan, or to load and validate it"},

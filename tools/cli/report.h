@@ -1,5 +1,5 @@
-// What the subcommands that plan a recorded schedule share: their flags, the planning, and what
-// they say about a plan, as text and as JSON.
+// Shared by the subcommands that plan a recorded schedule: their flags, the planning, and the
+// description of a plan as text and as JSON.
 //
 // Example:
 //   PlanFlags flags;
@@ -9,7 +9,7 @@
 //   if (!planned.ok()) return Fail("plan", planned.status());
 //   return Print("plan", PlanText(*planned));
 //
-// Thread safety: free functions. Errors: as what they call.
+// Thread safety: free functions. Errors: those of the functions that they call.
 
 #ifndef TENURE_TOOLS_CLI_REPORT_H_
 #define TENURE_TOOLS_CLI_REPORT_H_
@@ -33,10 +33,10 @@
 
 namespace tenure::cli {
 
-// As many as there are processors; more than 16 would only get into each other's way.
+// Returns the number of processors, at most 16: more threads would only slow each other down.
 int DefaultThreads();
 
-// The flags that say how a trace is planned; the same in every subcommand that does.
+// The flags that control how a trace is planned. They are the same in every subcommand that plans.
 struct PlanFlags {
   std::string trace;
   MemorySpace space;
@@ -47,7 +47,7 @@ struct PlanFlags {
   int threads = DefaultThreads();
   std::optional<Bytes> max_allocation;  // AddMaxAllocationTo
   std::string plan_file;                // AddPlanFileTo
-  std::optional<Bytes> capacity;        // AddPlannerTo, and all that follow
+  std::optional<Bytes> capacity;        // AddPlannerTo, and all members below
   std::optional<Count> max_nodes;
   std::string order = "total";
   std::string keep;
@@ -56,47 +56,48 @@ struct PlanFlags {
   void AddTo(FlagSet& set, FlagSet::Need trace_need = FlagSet::kRequired);
   void AddMaxAllocationTo(FlagSet& set);
   void AddPlanFileTo(FlagSet& set);
-  // The rest of what the planner takes: for the command that only plans.
+  // The remaining options of the planner, for the command that only plans.
   void AddPlannerTo(FlagSet& set);
-  // After Parse: refuses --plan together with what the plan says already.
+  // After Parse: refuses --plan together with flags that the plan already determines.
   absl::Status Check(const FlagSet& set) const;
 };
 
-// A plan and what it was made of.
+// A plan and its inputs.
 struct PlannedTrace {
-  std::unique_ptr<Allocator> allocator;  // of the job's buffers: the space's name, and no bytes
+  std::unique_ptr<Allocator> allocator;  // of the job's buffers; has the space's name, but no bytes
   std::unique_ptr<const Trace> trace;
   TraceJob job;
   Plan plan;
   double seconds = 0;        // of MakePlan, or of loading and validating --plan
-  bool interrupted = false;  // `cancel` became true meanwhile
-  // With --keep: storages that lie where they lay.
+  bool interrupted = false;  // `cancel` became true during the planning
+  // With --keep: the number of storages that stayed in their places.
   std::optional<size_t> kept;
-  // Also: those whose first and last steps are what they were. Few, if it is the plan of another
-  // schedule; all, if only sizes changed.
+  // The number of storages whose first and last steps are unchanged. It is small if the plan is of
+  // another schedule, and counts all storages if only sizes changed.
   size_t alike = 0;
-  // Only with --capacity: it happened, and there is no plan.
+  // Only with --capacity: the shortage, if it happened. There is no plan then.
   Shortage shortage;
 };
 
-// Reads the trace and plans it. No memory of the space is needed or touched, so that any space can
-// be planned on any machine. The deadline starts here. `cancel` ends the work soon after it becomes
-// true (interrupt.h); may be null.
+// Reads the trace and plans it. No memory of the space is needed or touched, so any space can be
+// planned on any machine. The deadline starts here. The work ends soon after `cancel` becomes true
+// (interrupt.h); it may be null.
 absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags,
                                        const std::atomic<bool>* cancel = nullptr);
 
-// GreedyBySize is quadratic: beyond this it would take longer than what it is compared with.
+// GreedyBySize is quadratic. With more storages than this it would take longer than the planner
+// that it is compared with.
 inline constexpr size_t kMostForGreedyBySize = 20000;
 
-// Heights of the same storages, in one arena for each queue, as other runtimes plan them; 0 where
-// that was not tried.
+// The heights of the same storages, in one arena for each queue, as other runtimes plan them. A
+// height is 0 if it was not computed.
 struct Rivals {
   uint64_t tlsf_bytes = 0;            // tinygrad, svod: allocations and frees replayed in order
   uint64_t greedy_by_size_bytes = 0;  // TFLite, ExecuTorch
 };
 Rivals PlanAsOthersDo(const Plan& plan);
 
-// The keys of --json that tell of the schedule and its plan, and what they mean.
+// The keys of --json that describe the schedule and its plan, with their meaning.
 void AddPlanTo(const PlanFlags& flags, const PlannedTrace& planned, JsonValue& out);
 void AddPlanKeysTo(FlagSet& set);
 

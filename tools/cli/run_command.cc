@@ -1,4 +1,4 @@
-// tenure run: the scheduler's job, for real.
+// tenure run: runs a schedule on real memory.
 
 #include <string>
 #include <utility>
@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/base/json_value.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/output.h"
 #include "tenure/tools/cli/report.h"
@@ -21,7 +22,7 @@ struct RunFlags {
   bool json = false;
 };
 
-// The same schedule on memory of its own and as planned.
+// Runs the same schedule twice: with memory of its own for each storage, and as planned.
 struct BothRuns {
   RunResult unplanned, planned;
 };
@@ -29,18 +30,17 @@ struct BothRuns {
 absl::StatusOr<BothRuns> RunBoth(const RunFlags& flags, const PlannedTrace& planned,
                                  Allocator& allocator) {
   const Trace& trace = *planned.trace;
-  absl::StatusOr<std::unique_ptr<WeightSource>> weights =
-      flags.weights == "mmap" ? MappedWeights(trace, Registry::Default(), flags.plan.threads)
-                              : CopiedWeights(trace, flags.plan.threads);
-  if (!weights.ok()) return weights.status();
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<WeightSource> weights,
+                          flags.weights == "mmap"
+                              ? MappedWeights(trace, Registry::Default(), flags.plan.threads)
+                              : CopiedWeights(trace, flags.plan.threads));
   BothRuns both;
   for (const Plan* plan : {static_cast<const Plan*>(nullptr), &planned.plan}) {
     Progress progress(plan == nullptr ? "running unplanned" : "running planned");
     RunOptions options{.threads = flags.plan.threads, .plan = plan};
     options.progress = [&progress](size_t done, size_t total) { progress.At(done, total); };
-    absl::StatusOr<RunResult> result = RunTrace(trace, allocator, **weights, options);
-    if (!result.ok()) return result.status();
-    (plan == nullptr ? both.unplanned : both.planned) = *std::move(result);
+    TENURE_ASSIGN_OR_RETURN(RunResult result, RunTrace(trace, allocator, *weights, options));
+    (plan == nullptr ? both.unplanned : both.planned) = std::move(result);
   }
   return both;
 }
@@ -77,15 +77,16 @@ std::string Report(const RunFlags& flags, const PlannedTrace& planned, const Bot
 
 int RunCommand(Args args) {
   RunFlags flags;
-  FlagSet set("run",
-              "Does a scheduler's job with a recorded schedule, for real: makes lazy buffers and "
-              "views for all of it, plans and places them, brings weights and inputs in, executes "
-              "every op in order, and copies the results out. Then it does the same with every "
-              "buffer in memory of its own, and compares every output, and every weight and input "
-              "that ops write, byte for byte.");
+  FlagSet set(
+      "run",
+      "Does a scheduler's job with a recorded schedule on real memory: makes lazy buffers and "
+      "views for all of it, plans and places them, brings weights and inputs in, executes "
+      "every op in order, and copies the results out. Then it does the same with every "
+      "buffer in memory of its own, and compares every output, and every weight and input "
+      "that ops write, byte for byte.");
   set.AddParagraph(
       "Ops run as a reference kernel whose every written byte depends on every byte read, so a "
-      "plan that lets live buffers overlap is found out; the op and the buffer are named then, and "
+      "plan that lets live buffers overlap is detected. Then the op and the buffer are named, and "
       "the exit status is 1. In cuda:0, cuda-unified:0 and cuda-pinned:0 they run as CUDA kernels, "
       "queued without the host waiting for any of them; elsewhere they run on the host.");
   flags.plan.AddTo(set);
@@ -97,9 +98,9 @@ int RunCommand(Args args) {
   set.Add("json", "", "print one JSON object instead of text", &flags.json);
   AddPlanKeysTo(set);
   set.AddJsonKey("weights", "as asked for");
-  set.AddJsonKey("executor", "who ran the ops: host, or the name of a device");
+  set.AddJsonKey("executor", "the processor that ran the ops: host, or the name of a device");
   set.AddJsonKey("run_seconds", "time of all ops, planned");
-  set.AddJsonKey("unplanned_run_seconds", "the same, every buffer in memory of its own");
+  set.AddJsonKey("unplanned_run_seconds", "the same with every buffer in memory of its own");
   set.AddJsonKey("outputs_match", "whether all results are equal");
   set.AddJsonKey("digests", "of each result of the planned run, by buffer id");
   set.AddJsonKey("mismatch", "the first op that went wrong and the buffer; only if there is one");

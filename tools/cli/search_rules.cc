@@ -36,7 +36,7 @@ absl::StatusOr<SearchRules> ParseRules(std::string_view text) {
     }
     if (!known) {
       return absl::InvalidArgumentError(
-          absl::StrCat("--rules: there is no rule '", name, "'; there are all, ", RuleNames()));
+          absl::StrCat("--rules: there is no rule '", name, "'; the rules are all, ", RuleNames()));
     }
   }
   return rules;

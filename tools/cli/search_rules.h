@@ -1,8 +1,8 @@
-// The rules of exact search by name, for --rules.
+// Parses the rules of exact search by name, for --rules.
 //
 //   absl::StatusOr<packing::SearchRules> rules = ParseRules("-dominance,-stacks");
 //
-// Thread safety: free functions. Errors: InvalidArgument that lists the names.
+// Thread safety: free functions. Errors: InvalidArgument, which lists the names.
 
 #ifndef TENURE_TOOLS_CLI_SEARCH_RULES_H_
 #define TENURE_TOOLS_CLI_SEARCH_RULES_H_
@@ -15,8 +15,8 @@
 
 namespace tenure::cli {
 
-// All rules are on but those named with a '-' before them; "-all" switches all off, and "+name" one
-// on again. In order, separated by commas.
+// All rules are on, except those named with a '-' before them. "-all" switches all rules off, and
+// "+name" switches one on again. Entries are separated by commas and apply in order.
 absl::StatusOr<packing::SearchRules> ParseRules(std::string_view text);
 
 // "section-floors, stacks, ...".

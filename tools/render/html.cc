@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/render/layout.h"
 #include "tenure/tools/render/render.h"
 
@@ -16,13 +17,13 @@ using internal_render::ColourKey;
 using internal_render::kPalette;
 using internal_render::Layout;
 
-// The page with three places to fill in: @THEME@, @TITLE@ and @DATA@.
+// The page, with three places to fill in: @THEME@, @TITLE@ and @DATA@.
 constexpr std::string_view kPage =
 #include "tools/render/viewer_page.inc"
     ;
 
-// As a JSON string that may stand inside of a script element. CleanText has taken out what JSON
-// bars.
+// Returns a JSON string that is safe inside a script element. CleanText has removed the characters
+// that JSON forbids.
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : CleanText(text)) {
@@ -42,7 +43,7 @@ std::string Quoted(std::string_view text) {
 }
 
 std::string Cut(std::string_view text, size_t limit) {
-  // CleanText mends a sequence that is cut in two.
+  // CleanText repairs a sequence that is cut in two.
   return std::string(text.substr(0, limit));
 }
 
@@ -98,13 +99,12 @@ std::string Data(const Picture& picture, const Layout& layout) {
 }  // namespace
 
 absl::StatusOr<std::string> RenderHtml(const Picture& picture, const RenderOptions& options) {
-  const absl::StatusOr<Layout> layout = internal_render::LayOut(picture);
-  if (!layout.ok()) return layout.status();
+  TENURE_ASSIGN_OR_RETURN(const Layout layout, internal_render::LayOut(picture));
   const char* theme = "auto";
   if (options.theme == PictureTheme::kLight) theme = "light";
   if (options.theme == PictureTheme::kDark) theme = "dark";
   std::string out;
-  // One pass from left to right: what is filled in is never looked at again.
+  // The page is filled in one pass from left to right, so inserted text is never scanned again.
   for (std::string_view rest = kPage; !rest.empty();) {
     const size_t at = rest.find('@');
     absl::StrAppend(&out, rest.substr(0, at));
@@ -117,7 +117,7 @@ absl::StatusOr<std::string> RenderHtml(const Picture& picture, const RenderOptio
     } else if (place == "@TITLE@") {
       absl::StrAppend(&out, internal_render::XmlText(picture.title));
     } else if (place == "@DATA@") {
-      absl::StrAppend(&out, Data(picture, *layout));
+      absl::StrAppend(&out, Data(picture, layout));
     } else {
       out += '@';
       rest.remove_prefix(1);

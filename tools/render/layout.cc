@@ -9,6 +9,7 @@
 #include "absl/numeric/int128.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 
@@ -34,7 +35,7 @@ std::string HumanBytes(uint64_t bytes) {
 namespace internal_render {
 namespace {
 
-// From a to b >= a, whatever their signs.
+// Returns the distance from a to b >= a, for any signs.
 uint64_t Distance(int64_t a, int64_t b) {
   return static_cast<uint64_t>(b) - static_cast<uint64_t>(a);
 }
@@ -80,8 +81,7 @@ void FindLive(const Picture& picture, Layout* layout) {
     ArenaFacts& facts = layout->arenas[a];
     std::sort(events[a].begin(), events[a].end(),
               [](const Event& x, const Event& y) { return x.time < y.time; });
-    absl::uint128 live =
-        0;  // of items that overlap, which a picture may show, the sum can be anything
+    absl::uint128 live = 0;  // items may overlap in a picture, so the sum may have any value
     double area = 0;
     for (size_t e = 0; e < events[a].size();) {
       const uint64_t time = events[a][e].time;
@@ -128,7 +128,7 @@ void ColourByGroup(const Picture& picture, Layout* layout) {
   uint32_t others = 0;
   for (size_t g = 0; g < order.size(); ++g) {
     auto& [name, key] = order[g];
-    // A tenth group of its own would take the colour of the rest.
+    // A tenth group would take the colour of the rest.
     if (g < kGroupColours && !name.empty()) {
       key.label = CleanText(name);
       key.colour = static_cast<int>(g);
@@ -192,12 +192,12 @@ absl::StatusOr<Layout> LayOut(const Picture& picture) {
   layout.arenas.resize(picture.arenas.size());
   bool grouped = false;
   for (size_t i = 0; i < picture.items.size(); ++i) {
-    if (absl::Status status = CheckItem(picture, i); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(CheckItem(picture, i));
     const PictureItem& item = picture.items[i];
     grouped = grouped || !item.group.empty();
     layout.begin = i == 0 ? item.first : std::min(layout.begin, item.first);
   }
-  // Of a schedule the whole is shown, not only the part with buffers in it.
+  // A schedule is shown as a whole, not only the part that has buffers.
   if (!picture.moments.empty()) layout.begin = std::min<int64_t>(layout.begin, 0);
   const int64_t moments = static_cast<int64_t>(picture.moments.size());
   layout.duration =
@@ -234,7 +234,7 @@ std::string CleanText(std::string_view text) {
       for (size_t k = 1; k < length; ++k) point = point << 6 | (at(i + k) & 0x3fu);
     }
     const bool overlong = (length == 3 && point < 0x800) || (length == 4 && point < 0x10000);
-    // Controls, surrogates and what XML has no place for.
+    // Replaces controls, surrogates and all characters that XML does not allow.
     const bool control = point < 0x20 || (point >= 0x7f && point < 0xa0);
     const bool barred =
         (point >= 0xd800 && point < 0xe000) || (point & 0xfffe) == 0xfffe || point > 0x10ffff;

@@ -1,4 +1,4 @@
-// What both formats need to know of a picture before they draw it: extents, live bytes, colours,
+// Computes what both formats need before they draw a picture: extents, live bytes, colours and
 // clean text.
 //
 // Thread safety: free functions without state. Ownership: results hold no references to the
@@ -17,7 +17,7 @@
 
 namespace tenure::internal_render {
 
-// From `time` on (after the picture's begin), `bytes` are live.
+// The number of live bytes from `time` on, which counts from the picture's begin.
 struct LiveStep {
   uint64_t time = 0;
   uint64_t bytes = 0;
@@ -50,8 +50,8 @@ struct Layout {
   bool coloured_by_size = false;
 };
 
-// Categorical colours first, which read on white and on black alike; then those for sizes, small to
-// large.
+// The categorical colours come first; they are readable on white and on black. Then come those for
+// sizes, from small to large.
 inline constexpr int kGroupColours = 9;
 inline constexpr int kOtherColour = kGroupColours;
 inline constexpr int kFirstSizeColour = kOtherColour + 1;
@@ -61,16 +61,16 @@ inline constexpr const char* kPalette[kFirstSizeColour + kSizeColours] = {
     "#edc948", "#ff9da7", "#9c755f", "#9aa0a6", "#fcd27a", "#f8a65f",
     "#f0775c", "#dc5168", "#b83c7b", "#8d3389", "#623190", "#3b2f8f"};
 
-// Checks the picture and works out the above.
+// Checks the picture and computes its layout.
 absl::StatusOr<Layout> LayOut(const Picture& picture);
 
-// Valid UTF-8 without control characters (newlines too), whatever came in.
+// Returns valid UTF-8 without control characters (and newlines) for any input.
 std::string CleanText(std::string_view text);
 
-// CleanText with what XML gives a meaning escaped.
+// Like CleanText, and escapes the characters that have a meaning in XML.
 std::string XmlText(std::string_view text);
 
-// The name of moment `time` (as in items), or "".
+// Returns the name of moment `time` (counted as in items), or "".
 std::string_view MomentName(const Picture& picture, int64_t time);
 
 // 12,345,678
@@ -79,7 +79,7 @@ std::string Grouped(uint64_t number);
 // "1.23 %"
 std::string Percent(double share);
 
-// One line: height, bound, waste, use.
+// Returns one line with height, bound, waste and use.
 std::string Summary(const Picture& picture, const Layout& layout, size_t arena);
 
 }  // namespace tenure::internal_render

@@ -1,9 +1,9 @@
-// Draws a packing over time: address up, time to the right, one rectangle per buffer, so that one
-// sees why an arena is as high as it is.
+// Draws a packing over time, with addresses going up, time to the right and one rectangle for each
+// buffer, to show why an arena is as high as it is.
 //
-// Why two formats: a `.svg` goes into a README or a report and needs nothing; a `.html` is for
-// looking into it, with zoom, search and what lives at any moment. Both are one file without
-// outside resources, readable on light and dark.
+// Why there are two formats: a `.svg` is for a README or a report and needs no program. A `.html`
+// is for exploring, with zoom, search and a list of the buffers that live at any moment. Both are
+// one file without outside resources, and readable on light and dark backgrounds.
 //
 //   address ^  ---------------- arena 12.0 MiB ------------
 //           |  +------+ ////////////////////////////////
@@ -19,12 +19,12 @@
 //   picture.items.push_back({.name = "t1", .group = "conv", .first = 0, .last = 2, .size = 4096});
 //   absl::StatusOr<std::string> svg = RenderSvg(picture);
 //
-// Cost: O(n log n) in items. An SVG of 30,000 items has 2 to 3 MB: beyond kMaxTooltips only the
-// largest are elements of their own. The HTML has 40 bytes per item and its name, and draws what is
-// in view.
+// Cost: O(n log n) in items. An SVG of 30,000 items has 2 to 3 MB; if there are more than
+// kMaxTooltips items, only the largest are elements of their own. The HTML has 40 bytes per item
+// plus its name, and draws only the visible part.
 //
-// Thread safety: free functions without state. Ownership: a Picture owns all it holds; results are
-// the caller's. Errors: InvalidArgument names the item that ends before it begins, stands outside
+// Thread safety: free functions without state. Ownership: a Picture owns all its data; results
+// belong to the caller. Errors: InvalidArgument names the item that ends before it begins, exceeds
 // its arena, or has no arena.
 
 #ifndef TENURE_TOOLS_RENDER_RENDER_H_
@@ -40,15 +40,15 @@
 
 namespace tenure {
 
-// One buffer in its place.
+// One buffer at its place.
 struct PictureItem {
   std::string name;
-  std::string group;   // what its colour says, such as the kind of op that makes it; all empty:
-                       // colours say sizes
+  std::string group;   // shown by its colour, such as the kind of op that writes it; if all
+                       // are empty, colours show sizes
   std::string detail;  // more for the tooltip, such as dtype and shape; may be empty
-  int64_t first = 0;   // it lives in [first, last)
+  int64_t first = 0;   // it lives during [first, last)
   int64_t last = 0;
-  uint64_t size = 0;    // bytes; 0: counted, not drawn
+  uint64_t size = 0;    // bytes; an item of 0 bytes is counted, but not drawn
   uint64_t offset = 0;  // in its arena
   uint32_t arena = 0;   // index in Picture::arenas
 };
@@ -56,20 +56,20 @@ struct PictureItem {
 struct PictureArena {
   std::string name;     // may be empty
   uint64_t height = 0;  // bytes that it takes
-  // What no packing of these items can go below; none: the peak of the live bytes.
+  // A lower bound for every packing of these items. Without it, the peak of the live bytes is used.
   std::optional<uint64_t> lower_bound = std::nullopt;
 };
 
 struct Picture {
   std::string title;
   std::string subtitle;              // one more line, may be empty
-  std::string time_label = "op";     // what a moment is
+  std::string time_label = "op";     // what one moment is called
   std::vector<std::string> moments;  // name of moment t at index t; may be empty or short
   std::vector<PictureArena> arenas;
   std::vector<PictureItem> items;
 };
 
-enum class PictureTheme { kAuto, kLight, kDark };  // kAuto: what the viewer prefers
+enum class PictureTheme { kAuto, kLight, kDark };  // kAuto: as the viewer prefers
 
 struct RenderOptions {
   PictureTheme theme = PictureTheme::kAuto;
@@ -77,7 +77,7 @@ struct RenderOptions {
   int map_height = 480;  // of all arenas' maps together; each gets at least 120
 };
 
-// Items of an SVG with a tooltip of their own.
+// The number of items in an SVG that get a tooltip of their own.
 inline constexpr size_t kMaxTooltips = 6000;
 
 absl::StatusOr<std::string> RenderSvg(const Picture& picture, const RenderOptions& options = {});

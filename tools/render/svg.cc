@@ -9,6 +9,7 @@
 
 #include "absl/numeric/int128.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/render/layout.h"
 #include "tenure/tools/render/render.h"
 
@@ -30,7 +31,7 @@ constexpr double kHeadroom = 20;  // above an arena's top, for its label
 constexpr int kTints = 3;
 constexpr size_t kMaxLabels = 600;
 
-// A coordinate with at most one decimal.
+// Returns a coordinate with at most one decimal.
 std::string Px(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.1f", value);
@@ -55,7 +56,7 @@ Rgb Parse(const char* colour) {
           static_cast<int>(value & 255)};
 }
 
-// Neighbours of one group are told apart by three shades of its colour.
+// Three shades of a group's colour distinguish neighbours of the same group.
 Rgb Tint(const char* colour, int tint) {
   const Rgb c = Parse(colour);
   const auto mix = [tint](int v) {
@@ -69,8 +70,8 @@ bool WantsDarkText(const char* colour) {
   return 299 * c.r + 587 * c.g + 114 * c.b > 140 * 1000;
 }
 
-// At most `limit` characters, the last of them an ellipsis where something was cut; whole UTF-8
-// sequences.
+// Returns at most `limit` characters, in whole UTF-8 sequences. If text was cut, the last one is an
+// ellipsis.
 std::string Shortened(std::string_view text, size_t limit) {
   std::string clean = CleanText(text);
   size_t characters = 0, cut = clean.size();
@@ -82,7 +83,8 @@ std::string Shortened(std::string_view text, size_t limit) {
   return clean;
 }
 
-// What of an item's name has room in its rectangle: all of it, its first word, or a beginning.
+// Returns the part of an item's name that fits into its rectangle: all of it, its first word, or a
+// beginning.
 std::string Label(std::string_view name, size_t limit) {
   std::string clean = CleanText(name);
   if (clean.size() <= limit) return clean;
@@ -207,7 +209,7 @@ std::string SvgWriter::Tooltip(const PictureItem& item) const {
   };
   line("from ", moment(item.first));
   line("to ", moment(item.last - 1));
-  // XmlText takes out newlines, which here are wanted.
+  // XmlText removes newlines, which are wanted here.
   std::string escaped;
   for (size_t at = 0; at <= text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
@@ -231,7 +233,7 @@ void SvgWriter::AddItem(uint32_t index, const Map& map, size_t* labels) {
   constexpr double kCharacter = 5.9;
   const std::string_view css = WantsDarkText(kPalette[key.colour]) ? "n nd" : "n nl";
   if (*labels >= kMaxLabels) return;
-  // Upright where there is room for little more than the first word.
+  // The text is upright if there is room for little more than the first word.
   const double word =
       static_cast<double>(std::min(item.name.find(' '), item.name.size())) * kCharacter;
   const bool upright = w >= 12 && h >= 48 && (w < 34 || word > w - 8);
@@ -261,12 +263,13 @@ void SvgWriter::AddItems(const Map& map) {
   };
   std::stable_sort(order.begin(), order.end(),
                    [&](uint32_t a, uint32_t b) { return weight(a) > weight(b); });
-  // Arenas share the number of elements by their number of items.
+  // The arenas share the number of elements in proportion to their number of items.
   const size_t single = picture_.items.size() <= kMaxTooltips
                             ? order.size()
                             : kMaxTooltips * order.size() / picture_.items.size();
   size_t labels = 0;
-  // What is too small to point at goes into one path per colour, a tenth of the text.
+  // Items that are too small to point at go into one path per colour, which takes a tenth of the
+  // text.
   const uint64_t height = picture_.arenas[map.arena].height;
   std::vector<std::string> paths(layout_.keys.size());
   for (size_t k = single; k < order.size(); ++k) {
@@ -342,7 +345,7 @@ void SvgWriter::AddLive(const Map& map) {
   };
   AddRect(kLeft, map.live_top, plot_, kLiveHeight, "class=\"pn\"");
   AddRect(kLeft, y(height), plot_, bottom - y(height), "fill=\"url(#free)\"");
-  // The most of each half pixel, where there are more steps than half pixels.
+  // If there are more steps than half pixels, only the maximum of each half pixel is drawn.
   const size_t buckets = static_cast<size_t>(plot_ * 2);
   std::vector<internal_render::LiveStep> steps = facts.live;
   if (steps.size() > buckets) {
@@ -379,7 +382,7 @@ void SvgWriter::AddLive(const Map& map) {
     const std::string label =
         absl::StrCat("peak ", HumanBytes(facts.peak_bytes), " at ", picture_.time_label, " ",
                      moment, name.empty() ? "" : " ", Shortened(name, 40));
-    // On a ground of its own: the curve may be anywhere.
+    // The label has its own background, because the curve may be anywhere.
     const double wide = static_cast<double>(label.size()) * 5.7 + 8;
     const double at = right ? x - 7 : x + 7;
     AddRect(right ? at - wide + 3 : at - 4, map.live_top + 4, wide, 15,
@@ -435,7 +438,7 @@ double SvgWriter::AddLegend(double top) {
 }
 
 std::string SvgWriter::Write() {
-  // Heights first: the picture's own stands in its first line.
+  // The heights are computed first, because the picture's own height stands in its first line.
   const size_t arenas = picture_.arenas.size();
   double total = 0;
   for (const PictureArena& arena : picture_.arenas) total += static_cast<double>(arena.height);
@@ -448,7 +451,7 @@ std::string SvgWriter::Write() {
     maps.push_back({a, at, height, at + height + 8});
     at += height + 8 + kLiveHeight + 34;
   }
-  // The legend's height depends on its text; it is written into a scratch copy to be measured.
+  // The legend's height depends on its text, so it is written into a scratch copy to be measured.
   const double legend_top = at + 6;
   const double legend_bottom = AddLegend(legend_top);
   out_.clear();
@@ -478,9 +481,8 @@ std::string SvgWriter::Write() {
 }  // namespace
 
 absl::StatusOr<std::string> RenderSvg(const Picture& picture, const RenderOptions& options) {
-  absl::StatusOr<Layout> layout = internal_render::LayOut(picture);
-  if (!layout.ok()) return layout.status();
-  return SvgWriter(picture, *layout, options).Write();
+  TENURE_ASSIGN_OR_RETURN(Layout layout, internal_render::LayOut(picture));
+  return SvgWriter(picture, layout, options).Write();
 }
 
 }  // namespace tenure

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/device.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/cuda_strided.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace/reference_kernel_cuda_params.h"
@@ -21,7 +22,7 @@ using tenure_kernel::kBlocksPerMultiprocessor;
 using tenure_kernel::kThreads;
 using tenure_kernel::OrderedWindow;
 
-constexpr uint64_t kPairBytes = 16;  // what a thread takes at a time
+constexpr uint64_t kPairBytes = 16;  // the bytes that a thread handles at a time
 
 absl::Status Launch(const Device& device, CUfunction function, unsigned blocks, unsigned threads,
                     uint64_t stream, std::initializer_list<const void*> parameters) {
@@ -29,7 +30,7 @@ absl::Status Launch(const Device& device, CUfunction function, unsigned blocks, 
   if (!scope.status().ok()) return scope.status();
   void* pointers[8] = {};
   size_t count = 0;
-  // The driver only reads them.
+  // The driver only reads the parameters.
   for (const void* parameter : parameters) pointers[count++] = const_cast<void*>(parameter);
   return TENURE_CU(device.driver(), LaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0,
                    reinterpret_cast<CUstream>(stream), pointers, nullptr);
@@ -70,7 +71,7 @@ absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(std::shared_ptr<c
   const cuda::Driver& driver = device->driver();
   Device::Scope scope(*device);
   if (!scope.status().ok()) return scope.status();
-  // Owns the module from here on, whatever fails below.
+  // Owns the module from here on, also if a later call fails.
   auto kernels = std::unique_ptr<CudaKernels>(
       new CudaKernels(std::move(device), std::make_unique<Functions>()));
   Functions& functions = *kernels->functions_;
@@ -98,7 +99,7 @@ absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(std::shared_ptr<c
 
 CudaKernels::~CudaKernels() {
   if (functions_->module == nullptr) return;
-  // Where the device is lost there is nothing left to unload.
+  // If the device is lost, there is nothing left to unload.
   Device::Scope scope(*device_);
   if (scope.status().ok()) device_->driver()->ModuleUnload(functions_->module);
 }
@@ -135,14 +136,14 @@ absl::Status CudaKernels::FillStrided(uint64_t stream, uint64_t window, uint64_t
                                       Seed seed, absl::Span<const uint64_t> shape,
                                       absl::Span<const uint64_t> strides,
                                       uint64_t item_bytes) const {
-  absl::StatusOr<StridedWalk> walk = PlanStridedWalk(size_bytes, shape, strides, item_bytes);
-  if (!walk.ok()) return walk.status();
-  seed.plus += walk->seed_plus;
-  if (const auto* apart = std::get_if<ApartWindow>(&walk->window)) {
+  TENURE_ASSIGN_OR_RETURN(StridedWalk walk,
+                          PlanStridedWalk(size_bytes, shape, strides, item_bytes));
+  seed.plus += walk.seed_plus;
+  if (const auto* apart = std::get_if<ApartWindow>(&walk.window)) {
     return Launch(*device_, functions_->fill_apart, BlocksFor(apart->elements), kThreads, stream,
                   {&window, &seed.address, &seed.plus, apart});
   }
-  if (const auto* ordered = std::get_if<OrderedWindow>(&walk->window)) {
+  if (const auto* ordered = std::get_if<OrderedWindow>(&walk.window)) {
     const unsigned blocks = BlocksFor(std::min(ordered->outer, ~uint64_t{0} / kThreads) * kThreads);
     const auto threads = static_cast<unsigned>(std::min<uint64_t>(ordered->inner, kThreads));
     return Launch(*device_, functions_->fill_ordered, blocks, threads, stream,

@@ -1,19 +1,19 @@
-// CudaKernels: the reference kernel (reference_kernel.h) as operations queued on a CUDA stream.
+// CudaKernels: queues the operations of the reference kernel (reference_kernel.h) on a CUDA stream.
 //
-// All of an op can be queued without the host seeing any of it: digests are added up in device
-// memory, the chain is computed there, and fills take their seed from it.
+// A whole op can be queued without a wait of the host: digests are added up in device memory, the
+// chain is computed there, and fills take their seed from it.
 //
 //   sums, chain: words of device memory, sums zeroed
 //   for r: kernels->AddDigest(stream, read[r], size[r], sums + 8 * r);
 //   kernels->Chain(stream, op_index, sums, reads, chain);
 //   for k: kernels->Fill(stream, write[k], size[k], AfterReads(op_index, k, reads, chain));
 //
-// Cost: a launch each, 3 to 4 us; large windows run near the speed of the device's memory.
-// Elements that share bytes and no others are written in turn: slower by far.
-// Thread safety: thread-safe. Ownership: shares the device; windows and seeds are the caller's, who
-// keeps them until the stream is past what was queued.
-// Errors: Unimplemented where this was built without the CUDA compiler or has no code for the
-// device; InvalidArgument as FillStrided; the driver's.
+// Cost: a launch for each call, 3 to 4 us; large windows run near the speed of the device's memory.
+// Elements that share some bytes are written in turn, which is much slower. Thread safety:
+// thread-safe. Ownership: shares the device. Windows and seeds belong to the caller, who keeps them
+// until the stream has done the queued work. Errors: Unimplemented if this was built without the
+// CUDA compiler or has no code for the device; InvalidArgument as for FillStrided; the driver's
+// errors.
 
 #ifndef TENURE_TOOLS_TRACE_CUDA_KERNELS_H_
 #define TENURE_TOOLS_TRACE_CUDA_KERNELS_H_
@@ -34,31 +34,31 @@ class Device;
 
 class CudaKernels {
  public:
-  // What seeds a write: the word at a device address, as it is when the stream gets there, plus a
+  // The seed of a write: the word at a device address, read when the stream gets there, plus a
   // number.
   struct Seed {
     uint64_t address = 0;  // 0: no word
     uint64_t plus = 0;
   };
-  // Of write `k` of an op whose chain has `reads` words at `chain`.
+  // Returns the seed of write `k` of an op whose chain has `reads` words at `chain`.
   static Seed AfterReads(uint64_t op_index, uint64_t k, uint64_t reads, uint64_t chain);
 
-  // Unimplemented where `image` is empty.
+  // Returns Unimplemented if `image` is empty.
   static absl::StatusOr<std::unique_ptr<CudaKernels>> Load(std::shared_ptr<cuda::Device> device,
                                                            const CudaImage& image);
-  // The kernels that were built into this program.
+  // Loads the kernels that were built into this program.
   static absl::StatusOr<std::unique_ptr<CudaKernels>> Load(std::shared_ptr<cuda::Device> device);
-  // Nothing that was queued may be running any more.
+  // All queued work must be done by then.
   ~CudaKernels();
   CudaKernels(const CudaKernels&) = delete;
   CudaKernels& operator=(const CudaKernels&) = delete;
 
-  // `stream` is a CUstream of the device; windows are device addresses, of any alignment.
+  // `stream` is a CUstream of the device. Windows are device addresses of any alignment.
 
   // Adds the window's digest to the word at `sum` (a multiple of 8).
   absl::Status AddDigest(uint64_t stream, uint64_t window, uint64_t size_bytes, uint64_t sum) const;
-  // The words at `chain` become what the op has read after each of its `reads`, whose digests stand
-  // at `digests`.
+  // Computes the words at `chain`: the mix after each of the op's `reads`, whose digests are at
+  // `digests`.
   absl::Status Chain(uint64_t stream, uint64_t op_index, uint64_t digests, uint64_t reads,
                      uint64_t chain) const;
   absl::Status Fill(uint64_t stream, uint64_t window, uint64_t size_bytes, Seed seed) const;
@@ -71,7 +71,8 @@ class CudaKernels {
   struct Functions;
   CudaKernels(std::shared_ptr<cuda::Device> device, std::unique_ptr<Functions> functions);
 
-  // A grid of so many threads, or of as many as the device has room for; each does its share then.
+  // Returns a grid of so many threads, or of as many as the device has room for; each thread then
+  // does its share.
   unsigned BlocksFor(uint64_t threads) const;
 
   const std::shared_ptr<cuda::Device> device_;

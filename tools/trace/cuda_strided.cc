@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 
 namespace tenure {
@@ -19,8 +20,8 @@ using tenure_kernel::StridedDimension;
 
 using Dimensions = std::vector<StridedDimension>;
 
-// The dimensions that matter, from the innermost out. Where two that follow each other make one
-// longer one, that one. Products are meant modulo 2^64 (seeds) or bounded by the window's size.
+// Returns the dimensions that matter, from the innermost out. Two adjacent ones that form one
+// longer dimension are merged. Products are modulo 2^64 (seeds) or bounded by the window's size.
 Dimensions Simplify(absl::Span<const uint64_t> shape, absl::Span<const uint64_t> strides,
                     uint64_t item_bytes, uint64_t& seed_plus) {
   Dimensions dimensions;
@@ -54,8 +55,8 @@ Dimensions ByAddress(Dimensions dimensions) {
   return dimensions;
 }
 
-// How many of the dimensions, by address, have to be taken together: steps along any later one go
-// beyond all that the earlier ones reach.
+// Returns how many of the dimensions, sorted by address, have to be handled together: steps along
+// any later one go beyond all addresses that the earlier ones reach.
 size_t Entangled(const Dimensions& by_address, uint64_t item_bytes) {
   size_t entangled = 0;
   uint64_t covered = item_bytes;
@@ -78,8 +79,8 @@ absl::StatusOr<StridedWalk> Ordered(const Dimensions& dimensions, const Dimensio
                      " dimensions that can't be joined: a CUDA launch carries ", kOrderedDimensions,
                      "; run on --space=cpu"));
   }
-  // Of those that are entangled, as many of the innermost as don't share bytes among themselves.
-  // Strides beyond them are larger than each of theirs.
+  // Of the entangled dimensions, takes as many of the innermost as share no bytes among themselves.
+  // The strides of the others are larger than all of theirs.
   Dimensions core;
   const uint64_t beyond =
       entangled < by_address.size() ? by_address[entangled].stride_bytes : ~uint64_t{0};
@@ -91,7 +92,7 @@ absl::StatusOr<StridedWalk> Ordered(const Dimensions& dimensions, const Dimensio
     --inner;
   }
   Dimensions outer(by_address.begin() + entangled, by_address.end());
-  if (entangled == 0) {  // only too many: a part of them for the threads
+  if (entangled == 0) {  // there are only too many: some of them go to the threads
     inner = std::min<size_t>(outer.size(), kApartDimensions);
     core.assign(outer.begin(), outer.begin() + inner);
     outer.erase(outer.begin(), outer.begin() + inner);
@@ -122,8 +123,7 @@ absl::StatusOr<StridedWalk> Ordered(const Dimensions& dimensions, const Dimensio
 absl::StatusOr<StridedWalk> PlanStridedWalk(uint64_t size_bytes, absl::Span<const uint64_t> shape,
                                             absl::Span<const uint64_t> strides,
                                             uint64_t item_bytes) {
-  absl::Status status = CheckStrided(size_bytes, shape, strides, item_bytes);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(CheckStrided(size_bytes, shape, strides, item_bytes));
   if (item_bytes == 0 || std::find(shape.begin(), shape.end(), uint64_t{0}) != shape.end()) {
     return StridedWalk();
   }
@@ -135,7 +135,7 @@ absl::StatusOr<StridedWalk> PlanStridedWalk(uint64_t size_bytes, absl::Span<cons
     return Ordered(dimensions, by_address, entangled, seed_plus, item_bytes);
   }
   ApartWindow window = {};
-  window.elements = 1;  // they share no bytes: fewer than the window has
+  window.elements = 1;  // they share no bytes, so there are fewer than the window has bytes
   window.item_bytes = item_bytes;
   std::fill(std::begin(window.dimensions), std::end(window.dimensions), StridedDimension{1, 0, 0});
   for (size_t d = 0; d < by_address.size(); ++d) {

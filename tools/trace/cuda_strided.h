@@ -1,18 +1,18 @@
-// How a device walks a window with strides: which elements may be written side by side, and which
-// must take turns because they share bytes.
+// Plans how a device walks a window with strides: which elements may be written side by side, and
+// which must take turns because they share bytes.
 //
-// Elements lie at multiples of their size, so two of them share all of their bytes or none. The one
-// that is last in row-major order stays:
+// Elements lie at multiples of their size, so two of them share all of their bytes or none. Of
+// elements that share bytes, the last in row-major order stays:
 //
 //   shape [3, 2], strides [1, 1]     bytes   | e0 | e1 |    |    |     row 0
 //   (a sliding window)                       |    | e2 | e3 |    |     row 1 wins over e1
 //                                            |    |    | e4 | e5 |     row 2 wins over e3
 //
-// Dimensions are grouped accordingly (reference_kernel_cuda_params.h). One of stride 0 only
-// repeats: its last index stays, so it is left out.
+// Dimensions are grouped accordingly (reference_kernel_cuda_params.h). A dimension of stride 0 only
+// repeats elements. Its last index stays, so the dimension is left out.
 //
-// Thread safety: a free function. Errors: InvalidArgument as CheckStrided, Unimplemented for more
-// dimensions than a launch can carry.
+// Thread safety: a free function. Errors: InvalidArgument as for CheckStrided; Unimplemented for
+// more dimensions than a launch can pass.
 
 #ifndef TENURE_TOOLS_TRACE_CUDA_STRIDED_H_
 #define TENURE_TOOLS_TRACE_CUDA_STRIDED_H_
@@ -28,7 +28,7 @@ namespace tenure {
 
 struct StridedWalk {
   uint64_t seed_plus = 0;  // of the dimensions that were left out
-  // No elements; elements that share no bytes; any.
+  // The cases are: no elements, elements that share no bytes, and any elements.
   std::variant<std::monostate, tenure_kernel::ApartWindow, tenure_kernel::OrderedWindow> window;
 };
 

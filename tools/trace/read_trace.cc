@@ -1,4 +1,5 @@
-// Reading recorded schedules: the text is parsed (trace_parser.h), and what its numbers mean is checked here.
+// Reads recorded schedules: trace_parser.h parses the text, and this file checks the meaning of its
+// numbers.
 
 #include <algorithm>
 #include <string>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tenure/base/files.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/strided_span.h"
 #include "tenure/tools/trace/text_file.h"
 #include "tenure/tools/trace/trace.h"
@@ -20,7 +22,8 @@ namespace {
 using internal_trace::OneLine;
 using internal_trace::Span;
 
-// Bits per element of the dtypes that are known by name; nothing of others, which pass unchecked.
+// Returns the bits per element of the dtypes that are known by name. Unknown dtypes have none and
+// are not checked.
 std::optional<uint64_t> DTypeBits(std::string_view dtype) {
   struct Known {
     std::string_view name;
@@ -68,7 +71,7 @@ std::optional<uint64_t> Count(const std::vector<uint64_t>& shape) {
   return count;
 }
 
-// Bytes that `elements` of `bits` take; none where that wraps.
+// Returns the bytes that `elements` of `bits` take; nothing if that wraps.
 std::optional<uint64_t> ElementBytes(uint64_t elements, uint64_t bits) {
   uint64_t total = 0;
   if (bits % 8 == 0) {
@@ -84,12 +87,12 @@ class Checker {
 
   absl::Status Check() const {
     for (size_t i = 0; i < trace_.buffers.size(); ++i) {
-      if (absl::Status status = CheckBuffer(i); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(CheckBuffer(i));
     }
     for (size_t j = 0; j < trace_.ops.size(); ++j) {
       const TraceOp& op = trace_.ops[j];
-      if (absl::Status status = CheckIds(j, "reads", op.reads); !status.ok()) return status;
-      if (absl::Status status = CheckIds(j, "writes", op.writes); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(CheckIds(j, "reads", op.reads));
+      TENURE_RETURN_IF_ERROR(CheckIds(j, "writes", op.writes));
     }
     return absl::OkStatus();
   }
@@ -107,7 +110,7 @@ class Checker {
       return Fault(i, "id", "is ", buffer.id, "; ids must run from 0 in order, so this one is ", i);
     }
     if (buffer.alias_of.has_value()) {
-      if (absl::Status status = CheckAlias(i); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(CheckAlias(i));
     } else if (buffer.offset_bytes != 0) {
       return Fault(i, "offset_bytes", "is ", buffer.offset_bytes,
                    "; a base (alias_of null) begins at 0");
@@ -136,7 +139,7 @@ class Checker {
     return absl::OkStatus();
   }
 
-  // Whether what shape and strides reach lies inside the window.
+  // Checks that the elements of shape and strides lie inside the window.
   absl::Status CheckElements(size_t i) const {
     const TraceBuffer& buffer = trace_.buffers[i];
     std::optional<uint64_t> elements;
@@ -188,10 +191,8 @@ absl::StatusOr<Trace> ParseTrace(std::string_view content, std::string_view name
   const std::string line_name = OneLine(name, 4096);
   std::string text;
   if (internal_trace::IsGzip(content)) {
-    absl::StatusOr<std::string> unpacked =
-        internal_trace::Gunzip(content, line_name, options.max_text_bytes);
-    if (!unpacked.ok()) return unpacked.status();
-    text = *std::move(unpacked);
+    TENURE_ASSIGN_OR_RETURN(text,
+                            internal_trace::Gunzip(content, line_name, options.max_text_bytes));
     content = text;
   }
   if (content.size() > options.max_text_bytes) {
@@ -200,16 +201,14 @@ absl::StatusOr<Trace> ParseTrace(std::string_view content, std::string_view name
                      " bytes, the most that is read (ReadOptions::max_text_bytes)"));
   }
   if (content.empty()) return absl::InvalidArgumentError(absl::StrCat(line_name, ": is empty"));
-  absl::StatusOr<Trace> trace = internal_trace::ParseTraceText(content, line_name);
-  if (!trace.ok()) return trace;
-  if (absl::Status status = Checker(*trace, line_name).Check(); !status.ok()) return status;
+  TENURE_ASSIGN_OR_RETURN(Trace trace, internal_trace::ParseTraceText(content, line_name));
+  TENURE_RETURN_IF_ERROR(Checker(trace, line_name).Check());
   return trace;
 }
 
 absl::StatusOr<Trace> ReadTrace(const std::string& path, const ReadOptions& options) {
-  absl::StatusOr<std::string> content = ReadFile(path, options.max_text_bytes);
-  if (!content.ok()) return content.status();
-  return ParseTrace(*content, path, options);
+  TENURE_ASSIGN_OR_RETURN(std::string content, ReadFile(path, options.max_text_bytes));
+  return ParseTrace(content, path, options);
 }
 
 }  // namespace tenure

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
@@ -18,7 +19,7 @@ constexpr uint64_t kStartStep = 0xa0761d6478bd642fu;
 constexpr uint64_t kMul1 = 0xbf58476d1ce4e5b9u;
 constexpr uint64_t kMul2 = 0x94d049bb133111ebu;
 
-// Less work than this is done sooner than a thread is started.
+// Less work than this takes less time than starting a thread.
 constexpr uint64_t kWordsPerThread = uint64_t{1} << 17;  // 1 MiB
 
 uint64_t LittleEndian(uint64_t word) {
@@ -68,7 +69,7 @@ const internal_kernel::Path& BestPath() {
 }
 
 // Splits [0, count) into equal parts and runs `work(part, begin, end)` for each, one of them on
-// this thread. Where no thread can be had, this one does that part too.
+// this thread. If a thread can't be started, this thread does its part too.
 template <typename Work>
 void InParallel(uint64_t count, uint64_t least, int max_threads, const Work& work) {
   const uint64_t most = std::max<uint64_t>(1, count / std::max<uint64_t>(1, least));
@@ -107,7 +108,8 @@ struct Dimension {
   uint64_t seed_step;  // what one step along it adds to the number that is mixed
 };
 
-// Writes `count` elements from the mixed values of seed, seed + step, ..., `stride` bytes apart.
+// Writes `count` elements, `stride` bytes apart, with the mixed values of seed, seed + step, and so
+// on.
 void StoreRun(uint8_t* to, uint64_t count, uint64_t seed, const Dimension& inner,
               uint64_t item_bytes) {
   constexpr uint64_t kBlock = 256;
@@ -141,7 +143,8 @@ void StoreRun(uint8_t* to, uint64_t count, uint64_t seed, const Dimension& inner
   }
 }
 
-// Elements from the first to the last that are reached; kWraps where that is no 64-bit number.
+// Returns the number of elements from the first to the last that are reached; kWraps if it exceeds
+// 64 bits.
 constexpr uint64_t kWraps = ~uint64_t{0};
 
 uint64_t SpanOf(absl::Span<const uint64_t> shape, absl::Span<const uint64_t> strides) {
@@ -246,22 +249,20 @@ absl::Status CheckStrided(uint64_t size_bytes, absl::Span<const uint64_t> shape,
 
 absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
                          absl::Span<const uint64_t> strides, uint64_t item_bytes, int max_threads) {
-  if (absl::Status status = CheckStrided(bytes.size(), shape, strides, item_bytes); !status.ok()) {
-    return status;
-  }
+  TENURE_RETURN_IF_ERROR(CheckStrided(bytes.size(), shape, strides, item_bytes));
   const uint64_t span = SpanOf(shape, strides);
   if (span == 0 || item_bytes == 0) return absl::OkStatus();
 
-  // No wrapping below: every product is bounded by reach, or is meant modulo 2^64. (Extents of
-  // dimensions with stride 0 are not bounded by it; they only repeat.)
+  // Nothing below wraps unintentionally: every product is bounded by reach, or is modulo 2^64. (It
+  // does not bound the extents of dimensions with stride 0, which only repeat.)
   std::vector<Dimension> dimensions;
   uint64_t row_major = 1;
   for (size_t d = shape.size(); d-- > 0;) {
     if (shape[d] != 1) dimensions.push_back({shape[d], strides[d] * item_bytes, row_major * kG});
     row_major *= shape[d];
   }
-  // dimensions runs from the innermost out. Where no two elements share bytes their order is free,
-  // and that of the addresses is the quick one.
+  // `dimensions` goes from the innermost out. If no two elements share bytes, they may be written
+  // in any order, and the order of addresses is the fastest.
   std::vector<Dimension> by_address = dimensions;
   std::stable_sort(
       by_address.begin(), by_address.end(),

@@ -1,15 +1,15 @@
 // The reference kernel (reference_kernel.h) on a CUDA device, byte for byte.
 //
 // Windows may begin at any byte and have any size, 2^32 and more included. Most of a window is read
-// and written as aligned pairs of words, whatever its own alignment: a word of a window that begins
-// `shift` bytes after an aligned one is made of two neighbours.
+// and written as aligned pairs of words, at any alignment of the window. If a window begins `shift`
+// bytes after an aligned word, each of its words is made of two neighbouring aligned words.
 //
 //   aligned words   |.......A0......|.......A1......|.......A2......|
 //   window               |=====word 0======|=====word 1======|==...
 //                   shift
 //
-// Only aligned words that lie inside the window are touched; the bytes before and after them go one
-// by one. Work is spread by grid strides, so any launch geometry gives the same answer.
+// Only aligned words that lie inside the window are touched. The bytes before and after them are
+// handled one by one. Work is spread by grid strides, so any launch geometry gives the same result.
 
 #include "tools/trace/reference_kernel_cuda_params.h"
 
@@ -30,18 +30,18 @@ __device__ inline u64 Mix(u64 x) {
 __device__ inline u64 Thread() { return blockIdx.x * u64{blockDim.x} + threadIdx.x; }
 __device__ inline u64 Threads() { return gridDim.x * u64{blockDim.x}; }
 
-// Bytes before the window since the last aligned word.
+// Returns the number of bytes between the last aligned word and the window.
 __device__ inline unsigned ShiftOf(const u8* bytes) {
   return static_cast<unsigned>(reinterpret_cast<unsigned long>(bytes) % 8);
 }
 
-// The first aligned word inside the window that begins a pair.
+// Returns the first aligned word inside the window that begins a pair.
 __device__ inline u64 FirstOfPairs(const u8* aligned, unsigned shift) {
   const u64 first = shift != 0 ? 1 : 0;
   return first + (reinterpret_cast<unsigned long>(aligned) / 8 + first) % 2;
 }
 
-// Adds what all threads of the block have to *sum.
+// Adds the values of all threads of the block to *sum.
 __device__ inline void AddToSum(u64 value, u64* sum) {
 #ifdef __CUDACC__
   __shared__ u64 of_warp[kThreads / 32];
@@ -56,8 +56,8 @@ __device__ inline void AddToSum(u64 value, u64* sum) {
 #endif
 }
 
-// The value that seeds an op's writes may still be under way when they are queued: it is read from
-// the device then.
+// The seed of an op's writes may not be computed yet when they are queued, so it is read on the
+// device.
 __device__ inline u64 SeedOf(const u64* value, u64 plus) {
   return (value != nullptr ? *value : 0) + plus;
 }
@@ -74,7 +74,7 @@ __device__ inline void Store(u8* at, u64 value, u64 item_bytes, bool is_aligned)
   }
 }
 
-// Where element `index` of some dimensions is, and what it adds to the number that is mixed.
+// Computes the place of element `index` of some dimensions, and what it adds to the mixed number.
 struct Place {
   u64 offset, seed;
 };
@@ -92,7 +92,7 @@ __device__ inline Place PlaceOf(u64 index, const StridedDimension* begin,
   return place;
 }
 
-// Sum of the mixed words of a window, over this thread's share of its aligned pairs.
+// Returns the sum of the mixed words of a window, over this thread's share of its aligned pairs.
 template <bool kShifted>
 __device__ inline u64 DigestPairs(const u64* aligned, u64 first, u64 pairs, unsigned shift) {
   constexpr int kUnroll = 4;
@@ -147,7 +147,7 @@ __device__ inline void FillPairs(u64* aligned, u64 first, u64 pairs, unsigned sh
       pair.x = before >> (64 - 8 * shift) | word << (8 * shift);
       pair.y = word >> (64 - 8 * shift) | next << (8 * shift);
     }
-    // As plain stores these would be two.
+    // Plain stores would be two instructions.
     __stcg(reinterpret_cast<ulonglong2*>(aligned + first + 2 * j), pair);
   }
 }
@@ -161,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   const u64* aligned = reinterpret_cast<const u64*>(bytes - shift);
   const u64 words = size / 8;
   const u64 all_words = words + (size % 8 != 0 ? 1 : 0);
-  // The last whole word of a shifted window reaches into an aligned one that may end outside.
+  // The last whole word of a shifted window reaches into an aligned word that may end outside.
   const u64 end = shift != 0 && words > 0 ? words - 1 : words;
   const u64 first = FirstOfPairs(reinterpret_cast<const u8*>(aligned), shift);
   const u64 pairs = end > first ? (end - first) / 2 : 0;
@@ -184,7 +184,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   AddToSum(total, sum);
 }
 
-// chain[r] is what the op has read with its read r: d = start; d = Mix(d + digests[r]) for each.
+// chain[r] is the mix of reads 0 to r: d = start; d = Mix(d + digests[r]) for each.
 extern "C" __global__ void tenure_chain(u64 start, const u64* digests, u64 count, u64* chain) {
   if (Thread() != 0) return;
   u64 d = start;
@@ -221,8 +221,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   }
 }
 
-// Fills the elements of a window none of which share bytes. Divides once: from one element of a
-// thread to its next one the index grows by a constant, so it is added, digit by digit.
+// Fills the elements of a window that share no bytes. It divides only once: from one element of a
+// thread to its next, the index grows by a constant, which is added digit by digit.
 extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     tenure_fill_apart(u8* bytes, const u64* seed_value, u64 seed_plus,
                       const __grid_constant__ ApartWindow window) {
@@ -272,8 +272,8 @@ extern "C" __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
   }
 }
 
-// Fills the elements of a window that may share bytes: of those that do, the last one in row-major
-// order stays.
+// Fills the elements of a window that may share bytes. Of elements that share bytes, the last one
+// in row-major order stays.
 extern "C" __global__ void __launch_bounds__(kThreads)
     tenure_fill_ordered(u8* bytes, const u64* seed_value, u64 seed_plus,
                         const __grid_constant__ OrderedWindow window) {

@@ -1,11 +1,11 @@
 // The reference kernel: what every op of a trace does to its bytes, so that a planned run can be
 // compared with an unplanned one.
 //
-// Why a made-up kernel: it needs no device and no model, every byte that an op reads changes every
-// byte that it writes, and anyone can compute the answer apart (a hundred lines of numpy do). A
-// plan that lets two live storages overlap comes out as a digest that differs.
+// Why an artificial kernel: it needs no device and no model; every byte that an op reads changes
+// every byte that it writes; and the answer is easy to compute independently (a hundred lines of
+// numpy do it). If a plan lets two live storages overlap, some digest differs.
 //
-// All of it is 64-bit little-endian words and arithmetic modulo 2^64; G = 0x9e3779b97f4a7c15:
+// Everything is 64-bit little-endian words and arithmetic modulo 2^64, with G = 0x9e3779b97f4a7c15:
 //
 //   Mix(x)      x ^= x >> 30; x *= 0xbf58476d1ce4e5b9;
 //               x ^= x >> 27; x *= 0x94d049bb133111eb; x ^= x >> 31
@@ -19,14 +19,14 @@
 //   std::vector<KernelWrite> writes = {{.bytes = MutableBytes(out)}};
 //   TENURE_RETURN_IF_ERROR(RunReferenceOp(j, {Bytes(a), Bytes(b)}, writes, /*max_threads=*/2));
 //
-// Cost: memory bandwidth where the machine has AVX-512 (vpmullq) or AVX2, about 1.3 ns per word
-// elsewhere. `max_threads` is the most threads that a call may use, its own included; windows below
-// 2 MiB use one. Sums are exact whatever the number.
+// Cost: it runs at memory bandwidth on machines with AVX-512 (vpmullq) or AVX2, and takes about 1.3
+// ns per word on others. `max_threads` is the most threads that a call may use, the calling one
+// included; windows below 2 MiB use one. Sums are the same for any number of threads.
 //
-// Thread safety: free functions without state; the caller sees to it that no one else writes the
-// windows meanwhile. Ownership: windows are borrowed for the call. Errors: InvalidArgument where
-// shape, strides and item size reach beyond a window, or an element is larger than the 8 bytes that
-// the kernel has for it.
+// Thread safety: free functions without state. The caller ensures that no other thread writes the
+// windows during a call. Ownership: windows are borrowed for the call. Errors: InvalidArgument if
+// shape, strides and item size reach beyond a window, or if an element is larger than the 8 bytes
+// that the kernel supports.
 
 #ifndef TENURE_TOOLS_TRACE_REFERENCE_KERNEL_H_
 #define TENURE_TOOLS_TRACE_REFERENCE_KERNEL_H_
@@ -49,54 +49,55 @@ inline uint64_t Mix(uint64_t x) {
   return x;
 }
 
-// What write `k` of an op is seeded with, beyond the value of the op's reads.
+// The part of the seed of write `k` that does not depend on the op's reads.
 inline constexpr uint64_t WriteSeedStep(uint64_t k) { return (k + 1) * 0xd1342543de82ef95u; }
 
-// The digest of a window's bytes. Of no bytes: 0.
+// Returns the digest of a window's bytes, 0 if there are none.
 uint64_t Digest(absl::Span<const uint8_t> bytes, int max_threads = 1);
 
 // Fills a contiguous window.
 void FillWords(absl::Span<uint8_t> bytes, uint64_t seed, int max_threads = 1);
 
-// Gives logical element e, in row-major order of `shape`, the low `item_bytes` bytes of Mix(seed +
-// (e + 1) * G); the bytes between elements stay as they are. Strides are in elements. Where
-// elements share bytes, the last one in row-major order wins.
+// Writes the low `item_bytes` bytes of Mix(seed + (e + 1) * G) to logical element e, in row-major
+// order of `shape`. The bytes between elements are unchanged. Strides are in elements. If elements
+// share bytes, the last one in row-major order stays.
 absl::Status FillStrided(absl::Span<uint8_t> bytes, uint64_t seed, absl::Span<const uint64_t> shape,
                          absl::Span<const uint64_t> strides, uint64_t item_bytes,
                          int max_threads = 1);
 
-// The error that FillStrided gives for a window of `size_bytes` bytes, before it writes any.
+// Returns the error that FillStrided gives for a window of `size_bytes` bytes before it writes any.
 absl::Status CheckStrided(uint64_t size_bytes, absl::Span<const uint64_t> shape,
                           absl::Span<const uint64_t> strides, uint64_t item_bytes);
 
-// What weight or input `base_id` holds before the first op; `bytes` are those from word
-// `first_word` on.
+// Writes the contents that weight or input `base_id` has before the first op. `bytes` are those
+// from word `first_word` on.
 void FillStart(absl::Span<uint8_t> bytes, uint32_t base_id, int max_threads = 1,
                uint64_t first_word = 0);
 
-// Where an op writes.
+// A window that an op writes.
 struct KernelWrite {
   absl::Span<uint8_t> bytes;  // the whole window
-  // A window with strides: the bytes per element are those of the window over the elements that it
-  // spans, rounded down.
+  // For a window with strides, the bytes per element are the bytes of the window divided by the
+  // elements that it spans, rounded down.
   bool strided = false;
   absl::Span<const uint64_t> shape;
   absl::Span<const uint64_t> strides;
 };
 
-// What op `op_index` (from 0) makes of its reads: the value that seeds its writes.
+// Returns the value that op `op_index` (from 0) computes from its reads. It seeds the op's writes.
 uint64_t DigestReads(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
                      int max_threads = 1, std::vector<uint64_t>* chain = nullptr);
 
-// Runs one op. After an error, some writes may have been done. `chain`, if any, gets the value
-// after each read: where two runs of one op first differ in it, that read found other bytes.
+// Runs one op. After an error, some writes may have been done. `chain`, if given, receives the
+// value after each read. The first value in which two runs of one op differ belongs to the read
+// that found other bytes.
 absl::Status RunReferenceOp(uint64_t op_index, absl::Span<const absl::Span<const uint8_t>> reads,
                             absl::Span<const KernelWrite> writes, int max_threads = 1,
                             std::vector<uint64_t>* chain = nullptr);
 
 namespace internal_kernel {
 
-// One implementation of the inner loops, for one kind of processor; `count` words each.
+// One implementation of the inner loops, for one kind of processor. Each works on `count` words.
 struct Path {
   const char* name;
   // Sum of Mix(word_i + first + i * G) over unaligned words.
@@ -105,7 +106,8 @@ struct Path {
   void (*fill)(uint8_t* words, uint64_t count, uint64_t first, uint64_t step);
 };
 
-// Those that this processor can run, slowest first. The last one is what everything above uses.
+// Returns the implementations that this processor can run, slowest first. The functions above use
+// the last one.
 std::vector<Path> Paths();
 
 }  // namespace internal_kernel

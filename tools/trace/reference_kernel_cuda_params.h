@@ -1,6 +1,7 @@
-// What the host and reference_kernel.cu agree on: how a window with strides is walked on a device.
+// The parameters that the host passes to reference_kernel.cu: how a device walks a window with
+// strides.
 //
-// Both compilers include it, so it is plain old data of fixed layout.
+// Both compilers include this header, so it holds only plain data of fixed layout.
 
 #ifndef TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
 #define TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
@@ -13,20 +14,21 @@ using u64 = uint64_t;
 
 constexpr u64 kG = 0x9e3779b97f4a7c15u;
 
-// The most threads of a block, and the blocks of a multiprocessor that have room at the same time.
+// The most threads of a block, and the number of blocks that fit on a multiprocessor at the same
+// time.
 constexpr unsigned kThreads = 256;
 constexpr unsigned kBlocksPerMultiprocessor = 4;
 
-// One dimension: how many, how far apart, and what a step along it adds to the number that is
-// mixed.
+// One dimension: its extent, its distance in memory, and what a step along it adds to the mixed
+// number.
 struct StridedDimension {
   u64 extent;
   u64 stride_bytes;
   u64 seed_step;
 };
 
-// A window none of whose elements share bytes; dimensions from the closest elements to the farthest
-// ones. Those that are not needed have extent 1.
+// A window whose elements share no bytes. Dimensions go from the closest elements to the farthest.
+// Unused dimensions have extent 1.
 constexpr int kApartDimensions = 4;
 
 struct ApartWindow {
@@ -35,7 +37,7 @@ struct ApartWindow {
   StridedDimension dimensions[kApartDimensions];
 };
 
-// A window of any kind, its dimensions in three groups, each from the innermost out:
+// Any window, with its dimensions in three groups, each from the innermost out:
 //
 //   [0, inner_end)           elements that share no bytes with each other: side by side, by threads
 //   [inner_end, ordered_end) may share bytes: one after the other, in row-major order

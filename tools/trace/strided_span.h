@@ -1,4 +1,4 @@
-// How far a strided window reaches.
+// Computes how far a strided window reaches.
 //
 // Thread safety: pure functions.
 
@@ -12,7 +12,8 @@
 
 namespace tenure::internal_trace {
 
-// Elements from the first to the last one that shape and strides reach; none where the count wraps.
+// Returns the number of elements from the first to the last one that shape and strides reach;
+// nothing if the count wraps.
 inline std::optional<uint64_t> Span(const std::vector<uint64_t>& shape,
                                     const std::vector<uint64_t>& strides) {
   uint64_t span = 1;

@@ -65,7 +65,7 @@ absl::StatusOr<std::string> Gunzip(std::string_view content, std::string_view na
   for (;;) {
     if (filled > max_bytes) return TooLong(name, max_bytes, "the decompressed text");
     if (filled == text.size()) {
-      // JSON shrinks to a tenth or so; a bomb gets no memory ahead of what it unfolds to.
+      // JSON compresses to about a tenth. For a decompression bomb, no memory is taken in advance.
       const uint64_t guess = std::clamp<uint64_t>(content.size() * 16, 1 << 12, 1 << 22);
       text.resize(filled + std::max(guess, filled / 2));
     }

@@ -1,5 +1,5 @@
-// A text file's content, decompressed if it is gzip; bounded, and with one clear line for what goes
-// wrong.
+// Reads the content of a text file, decompressed if it is gzip. The size is limited, and every
+// error is one clear line.
 //
 // Thread safety: free functions without state. Ownership: results are owned by the caller.
 
@@ -14,15 +14,15 @@
 
 namespace tenure::internal_trace {
 
-// `text` with control characters replaced and cut to `limit` bytes, so that a message stays one
-// readable line.
+// Returns `text` with control characters replaced and cut to `limit` bytes, so that a message stays
+// one readable line.
 std::string OneLine(std::string_view text, size_t limit = 200);
 
-// By content: the two magic bytes.
+// Decides by content: the two magic bytes.
 bool IsGzip(std::string_view content);
 
-// All members of a gzip file, one after the other. Truncation, damage and bytes after the last
-// member are errors.
+// Decompresses all members of a gzip file, one after the other. Truncation, damage and extra bytes
+// after the last member are errors.
 absl::StatusOr<std::string> Gunzip(std::string_view content, std::string_view name,
                                    uint64_t max_bytes);
 

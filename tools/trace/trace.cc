@@ -33,7 +33,7 @@ uint64_t TraceBuffer::strided_item_bytes() const {
 bool CoversWindow(const TraceBuffer& buffer) {
   if (!buffer.strides.has_value() || buffer.bytes == 0) return true;
   const uint64_t item_bytes = buffer.strided_item_bytes();
-  // From the smallest stride up, each dimension has to begin where the ones below it end.
+  // From the smallest stride up, each dimension must begin where the smaller ones end.
   std::vector<std::pair<uint64_t, uint64_t>> dimensions;  // stride, extent
   for (size_t d = 0; d < buffer.shape.size(); ++d) {
     if (buffer.shape[d] != 1) dimensions.emplace_back((*buffer.strides)[d], buffer.shape[d]);
@@ -44,7 +44,7 @@ bool CoversWindow(const TraceBuffer& buffer) {
     if (stride != 0 && stride != dense) return false;
     if (stride != 0) dense *= extent;
   }
-  // No more than bytes / item_bytes elements are spanned, so this cannot wrap.
+  // At most bytes / item_bytes elements are spanned, so this can't wrap.
   return item_bytes != 0 && dense * item_bytes == buffer.bytes;
 }
 
@@ -67,7 +67,7 @@ std::vector<TraceUse> FindUses(const Trace& trace) {
       TraceUse& use = touch(j, id);
       use.written = true;
       if (use.first_op != j || use.needs_zeros) continue;
-      // Together, this op's windows of the base may cover it.
+      // This op's windows of the base may cover it together.
       const uint32_t base = trace.Base(id);
       windows.clear();
       for (const uint32_t other : op.writes) {

@@ -26,7 +26,7 @@ struct Value {
   std::string_view text;  // kString: its content; kNegative, kFloat: as written
 };
 
-// "is 1.5", "is a string (\"x\")": the end of a sentence that begins with a place.
+// Returns the end of a sentence that begins with a place: "is 1.5", "is a string (\"x\")".
 std::string Describe(const Value& value) {
   switch (value.type) {
     case Value::kNull:
@@ -48,9 +48,9 @@ std::string Describe(const Value& value) {
   return "is of an unknown type";
 }
 
-// Takes the events of nlohmann's parser, which keeps no tree: a trace of any length costs what its
-// structs cost. The first fault is remembered and reading goes on for the syntax's and the format
-// key's sake: of a file that is no trace at all, that is what a user wants to hear.
+// Handles the events of nlohmann's parser, which keeps no tree, so a trace of any length takes no
+// more memory than its structs. The first fault is recorded, and reading goes on to find syntax
+// errors and the format key: if a file is no trace at all, that is the message the user needs.
 class Handler final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit Handler(std::string_view name) : name_(name) {}
@@ -140,7 +140,7 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
   void TakeBufferField(const Value& value);
   void TakeOpField(const Value& value);
 
-  // Reads into `out`; a fault otherwise.
+  // Reads into `out`, or records a fault.
   void ReadNumber(const Value& value, uint64_t* out);
   void ReadId(const Value& value, uint32_t* out);
   void ReadString(const Value& value, std::string* out);
@@ -149,7 +149,7 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
   template <typename List>
   void ReportMissing(const List& keys, uint32_t seen, uint32_t optional, const std::string& place);
 
-  // Where reading is, such as `buffers[12].shape[1]`.
+  // Returns the current place, such as `buffers[12].shape[1]`.
   std::string Place() const;
   void Fault(const std::string& place, std::string_view cause);
   void Fault(std::string_view cause) { Fault(Place(), cause); }
@@ -205,7 +205,7 @@ void Handler::Fault(const std::string& place, std::string_view cause) {
         absl::StrCat(name_, ": ", place, place.empty() ? "" : " ", cause));
   }
   where_ = kSkip;
-  skip_from_ = -1;  // never again
+  skip_from_ = -1;  // skips the rest
 }
 
 bool Handler::key(string_t& value) {
@@ -229,7 +229,7 @@ bool Handler::key(string_t& value) {
 bool Handler::Open(const Value& value) {
   const bool go_on = Take(value);
   if (++depth_ > kMaxDepth) {
-    Fault("", absl::StrCat("is nested deeper than ", kMaxDepth, " levels; a trace is not"));
+    Fault("", absl::StrCat("is nested deeper than ", kMaxDepth, " levels; a trace never is"));
     stopped_ = true;
     return false;
   }
@@ -282,7 +282,7 @@ bool Handler::Close() {
 }
 
 bool Handler::Take(const Value& value) {
-  // Looked at whatever else is wrong.
+  // The format key is checked even after other faults.
   if (depth_ == 1 && key_ == kFormatKey) {
     format_ok_ = value.type == Value::kString && value.text == kFormat;
     format_found_ = Describe(value);
@@ -363,7 +363,7 @@ void Handler::TakeTop(const Value& value) {
         trace_.note = std::string(value.text);
         return;
       }
-      break;  // nobody depends on it
+      break;  // nothing depends on it
     default:
       break;
   }
@@ -435,7 +435,7 @@ void Handler::ReadNumber(const Value& value, uint64_t* out) {
 }
 
 void Handler::ReadId(const Value& value, uint32_t* out) {
-  // The largest is kept free, so that a count of ids fits too.
+  // The largest value is reserved, so that a count of ids fits too.
   constexpr uint64_t kLargest = std::numeric_limits<uint32_t>::max() - 1;
   if (value.type != Value::kUnsigned || value.number > kLargest) {
     Fault(absl::StrCat(Describe(value), "; must be the id of a buffer"));
@@ -496,7 +496,7 @@ absl::StatusOr<Trace> Handler::Finish() {
 
 absl::StatusOr<Trace> ParseTraceText(std::string_view text, std::string_view name) {
   Handler handler(name);
-  // Strict: what follows the object is an error too.
+  // Strict: text after the object is an error too.
   nlohmann::json::sax_parse(text.data(), text.data() + text.size(), &handler);
   return handler.Finish();
 }

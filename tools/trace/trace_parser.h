@@ -1,5 +1,5 @@
-// From JSON text to an unchecked Trace: syntax, keys and types. What the numbers mean is checked in
-// trace.cc.
+// Parses JSON text into an unchecked Trace: syntax, keys and types. read_trace.cc checks the
+// meaning of the numbers.
 //
 // Thread safety: a free function without state.
 
@@ -13,7 +13,7 @@
 
 namespace tenure::internal_trace {
 
-// `name` is the file's, for messages. Ids are as written: not yet known to be in range.
+// `name` is the file's name in messages. Ids are not yet known to be in range.
 absl::StatusOr<Trace> ParseTraceText(std::string_view text, std::string_view name);
 
 }  // namespace tenure::internal_trace

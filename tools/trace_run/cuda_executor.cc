@@ -1,5 +1,5 @@
-// Ops as kernels on a CUDA stream. Nothing comes back to the host before the end: digests are added
-// up on the device, and what an op has read seeds its writes there.
+// Runs ops as kernels on a CUDA stream. Nothing comes back to the host before the end: digests are
+// added up on the device, and the bytes that an op has read seed its writes there.
 //
 //   op 3, two reads, one write      sums  | ... | s | s | ...      AddDigest, AddDigest
 //                                   chain | ... | c | c | ...      Chain
@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/stream.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/cuda_kernels.h"
 #include "tenure/tools/trace_run/executor.h"
 #include "tenure/tools/trace_run/trace_job.h"
@@ -57,11 +58,11 @@ class CudaExecutor final : public Executor {
         log_(device_) {}
 
   ~CudaExecutor() override {
-    // Kernels may be using buffers of others, the log, and the code itself.
+    // Kernels may still use buffers of others, the log, and the code itself.
     stream_->Synchronize().IgnoreError();
   }
 
-  // Room for the digests and the chain of all ops.
+  // Allocates room for the digests and the chain of all ops.
   absl::Status Start() {
     for (const TraceOp& op : trace_.ops) reads_ += op.reads.size();
     absl::Status status = log_.Allocate(2 * reads_);
@@ -74,8 +75,8 @@ class CudaExecutor final : public Executor {
   bool ReadsMappedFiles() const override { return false; }
 
   std::shared_ptr<Queue> queue() const override { return stream_; }
-  // Enough that the device never waits, and little enough that what steps have dropped does not
-  // pile up.
+  // Enough steps that the device never waits, and few enough that released memory does not
+  // accumulate.
   uint32_t max_steps_ahead() const override { return 128; }
 
   absl::Status Launch(const StepContext& step) override {
@@ -93,9 +94,7 @@ class CudaExecutor final : public Executor {
       absl::Status status = kernels_->AddDigest(stream, *address, buffer.size(), sums + 8 * r);
       if (!status.ok()) return Annotate(status, op.reads[r]);
     }
-    if (absl::Status status = kernels_->Chain(stream, number, sums, reads, chain); !status.ok()) {
-      return status;
-    }
+    TENURE_RETURN_IF_ERROR(kernels_->Chain(stream, number, sums, reads, chain));
     for (size_t k = 0; k < op.writes.size(); ++k) {
       const TraceBuffer& b = trace_.buffers[op.writes[k]];
       const CudaKernels::Seed seed = CudaKernels::AfterReads(number, k, reads, chain);
@@ -159,16 +158,14 @@ absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
   if (engine == nullptr) {
     return absl::UnimplementedError(
         absl::StrCat("the allocator of ", allocator.space().ToString(),
-                     " is none of CUDA's, so there is no device to run ops on"));
+                     " is not a CUDA space, so there is no device to run ops on"));
   }
   std::shared_ptr<Device> device = engine->engine().device();
-  absl::StatusOr<std::unique_ptr<CudaKernels>> kernels = CudaKernels::Load(device);
-  if (!kernels.ok()) return kernels.status();
-  absl::StatusOr<std::shared_ptr<DeviceStream>> stream = DeviceStream::Create(device);
-  if (!stream.ok()) return stream.status();
-  auto executor = std::make_unique<CudaExecutor>(trace, std::move(device), *std::move(stream),
-                                                 *std::move(kernels));
-  if (absl::Status status = executor->Start(); !status.ok()) return status;
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<CudaKernels> kernels, CudaKernels::Load(device));
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<DeviceStream> stream, DeviceStream::Create(device));
+  auto executor = std::make_unique<CudaExecutor>(trace, std::move(device), std::move(stream),
+                                                 std::move(kernels));
+  TENURE_RETURN_IF_ERROR(executor->Start());
   return executor;
 }
 

@@ -1,4 +1,4 @@
-// In place of the CUDA executor where the toolkit's headers were missing.
+// Replaces the CUDA executor in builds without the toolkit's headers.
 
 #include "tenure/tools/trace_run/executor.h"
 

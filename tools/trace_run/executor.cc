@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cuda/spaces.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace_run/trace_job.h"
 
@@ -13,18 +14,16 @@ namespace tenure::cli {
 namespace {
 
 absl::StatusOr<absl::Span<const uint8_t>> ReadSpan(const Buffer& buffer) {
-  absl::StatusOr<const void*> pointer = buffer.HostPointer();
-  if (!pointer.ok()) return pointer.status();
-  return absl::MakeConstSpan(static_cast<const uint8_t*>(*pointer), buffer.size());
+  TENURE_ASSIGN_OR_RETURN(const void* pointer, buffer.HostPointer());
+  return absl::MakeConstSpan(static_cast<const uint8_t*>(pointer), buffer.size());
 }
 
 absl::StatusOr<absl::Span<uint8_t>> WriteSpan(const Buffer& buffer) {
-  absl::StatusOr<void*> pointer = buffer.MutableHostPointer();
-  if (!pointer.ok()) return pointer.status();
-  return absl::MakeSpan(static_cast<uint8_t*>(*pointer), buffer.size());
+  TENURE_ASSIGN_OR_RETURN(void* pointer, buffer.MutableHostPointer());
+  return absl::MakeSpan(static_cast<uint8_t*>(pointer), buffer.size());
 }
 
-// Runs ops on the bytes where they lie, on a thread of its own.
+// Runs ops directly on the bytes of the buffers, on a thread of its own.
 class HostExecutor final : public Executor {
  public:
   HostExecutor(const Trace& trace, int threads, std::shared_ptr<HostQueue> queue)
@@ -35,7 +34,8 @@ class HostExecutor final : public Executor {
   std::string_view name() const override { return "host"; }
   bool ReadsMappedFiles() const override { return true; }
   std::shared_ptr<Queue> queue() const override { return queue_; }
-  // An op uses all threads, so nothing is gained by running ahead, and memory comes back sooner.
+  // An op uses all threads, so running ahead brings nothing, and memory is released sooner without
+  // it.
   uint32_t max_steps_ahead() const override { return 0; }
 
   absl::Status Launch(const StepContext& step) override {
@@ -67,7 +67,7 @@ class HostExecutor final : public Executor {
   }
 
   absl::StatusOr<ReadChain> Finish() override {
-    if (absl::Status status = queue_->Synchronize(); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(queue_->Synchronize());
     return std::move(chain_);
   }
 
@@ -100,11 +100,10 @@ absl::Status CheckCanRun(const Allocator& allocator) {
 
 absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Allocator& allocator,
                                                        int threads) {
-  if (absl::Status status = CheckCanRun(allocator); !status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(CheckCanRun(allocator));
   if (IsCuda(allocator)) return MakeCudaExecutor(trace, allocator);
-  absl::StatusOr<std::shared_ptr<HostQueue>> queue = HostQueue::Create();
-  if (!queue.ok()) return queue.status();
-  return std::make_unique<HostExecutor>(trace, threads, *std::move(queue));
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<HostQueue> queue, HostQueue::Create());
+  return std::make_unique<HostExecutor>(trace, threads, std::move(queue));
 }
 
 }  // namespace tenure::cli

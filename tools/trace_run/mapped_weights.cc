@@ -1,4 +1,4 @@
-// Weights and inputs in a temporary file that is mapped.
+// Keeps weights and inputs in a temporary file that is mapped.
 
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace_run/trace_run.h"
 
@@ -42,21 +43,20 @@ class Mapped final : public WeightSource {
  public:
   explicit Mapped(const Trace& trace) : trace_(trace), uses_(FindUses(trace)) {}
 
-  // Writes the contents of every weight and input, each at a multiple of the page size, into a file
-  // in `folder`, opens that as a space and takes its name away.
+  // Writes the contents of every weight and input into a file in `folder`, each at a multiple of
+  // the page size, opens the file as a space and removes its name.
   absl::Status Make(const std::string& folder, Registry& registry, int threads) {
-    absl::StatusOr<uint64_t> total = Lay();
-    if (!total.ok()) return total.status();
+    TENURE_ASSIGN_OR_RETURN(uint64_t total, Lay());
     std::string path = folder + "/tenure-weights-XXXXXX";
     const Descriptor file(mkstemp(path.data()));
     if (file.get() < 0) {
       return absl::ErrnoToStatus(errno, absl::StrCat("no file for weights in ", folder,
                                                      " (set TMPDIR to another folder)"));
     }
-    absl::Status status = CheckRoom(file.get(), *total, folder);
-    // All of it, so that an empty weight at the end has its place too.
-    if (status.ok() && ftruncate(file.get(), static_cast<off_t>(*total)) != 0) {
-      status = absl::ErrnoToStatus(errno, absl::StrCat(path, ": no file of ", *total, " bytes"));
+    absl::Status status = CheckRoom(file.get(), total, folder);
+    // The file gets its full size, so that an empty weight at the end has its place too.
+    if (status.ok() && ftruncate(file.get(), static_cast<off_t>(total)) != 0) {
+      status = absl::ErrnoToStatus(errno, absl::StrCat(path, ": no file of ", total, " bytes"));
     }
     if (status.ok()) status = Write(file.get(), path, threads);
     if (status.ok()) {
@@ -72,9 +72,7 @@ class Mapped final : public WeightSource {
     std::map<uint32_t, Buffer> given;
     for (const TraceBuffer& b : trace_.buffers) {
       if (!Starts(b) || uses_[b.id].written) continue;
-      absl::StatusOr<Buffer> window = Window(b.id);
-      if (!window.ok()) return window.status();
-      given[b.id] = *std::move(window);
+      TENURE_ASSIGN_OR_RETURN(given[b.id], Window(b.id));
     }
     return given;
   }
@@ -85,7 +83,7 @@ class Mapped final : public WeightSource {
   }
 
  private:
-  // Says where each weight and input lies in the file; gives the file's size.
+  // Assigns each weight and input its place in the file, and returns the file's size.
   absl::StatusOr<uint64_t> Lay() {
     uint64_t end = 0;
     for (const TraceBuffer& b : trace_.buffers) {
@@ -102,7 +100,7 @@ class Mapped final : public WeightSource {
     return end;
   }
 
-  // Better now than after the disk has been filled.
+  // It is better to fail now than after the disk has been filled.
   static absl::Status CheckRoom(int fd, uint64_t total, const std::string& folder) {
     struct statvfs disk = {};
     uint64_t room = 0;
@@ -155,9 +153,8 @@ absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, 
                                                             int threads) {
   const char* folder = std::getenv("TMPDIR");
   auto source = std::make_unique<Mapped>(trace);
-  const absl::Status status =
-      source->Make(folder != nullptr && *folder != '\0' ? folder : "/tmp", registry, threads);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(
+      source->Make(folder != nullptr && *folder != '\0' ? folder : "/tmp", registry, threads));
   return source;
 }
 

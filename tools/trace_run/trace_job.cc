@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cli {
 namespace {
@@ -17,9 +18,9 @@ absl::StatusOr<Shape> ShapeOf(const TraceBuffer& buffer) {
   return Shape::Of(std::vector<int64_t>(buffer.shape.begin(), buffer.shape.end()));
 }
 
-// The window of `base` that a trace id names: as its dtype and shape where these say what bytes it
-// has, as plain bytes where they do not (strides, storages larger than their tensor, more than 8
-// dimensions).
+// Returns the window of `base` that a trace id names. It has the id's dtype and shape if these
+// determine its bytes, and is plain bytes otherwise (strides, storages larger than their tensor,
+// more than 8 dimensions).
 absl::StatusOr<Buffer> Window(const Buffer& base, const TraceBuffer& buffer) {
   const absl::StatusOr<DType> dtype = ParseDType(buffer.dtype);
   const absl::StatusOr<Shape> shape = ShapeOf(buffer);
@@ -30,8 +31,8 @@ absl::StatusOr<Buffer> Window(const Buffer& base, const TraceBuffer& buffer) {
   return base.View(buffer.offset_bytes, buffer.bytes);
 }
 
-// Which earlier steps a step must follow: those that wrote bytes it touches, or touched bytes it
-// writes.
+// Finds the earlier steps that a step must come after: those that wrote bytes it touches, or
+// touched bytes it writes.
 class Hazards {
  public:
   explicit Hazards(size_t storages) : uses_(storages) {}
@@ -46,7 +47,7 @@ class Hazards {
     auto& [reads, writes] = uses_[storage];
     for (std::vector<Use>* side : {&reads, &writes}) {
       Follow(*side, use);
-      // Whoever follows them follows this one.
+      // Steps after this one are also after those, so they need not be kept.
       std::erase_if(*side, [&use](const Use& old) {
         return old.step != use.step && old.begin >= use.begin && old.end <= use.end;
       });
@@ -121,14 +122,13 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
                                                        b.bytes,
                                                        " bytes is larger than any storage"));
       }
-      // Weights and inputs are written before the first op; anything else starts as zeros where
-      // somebody can tell.
+      // Weights and inputs are written before the first op. Other storages start as zeros if it
+      // makes a difference.
       const bool starts = b.kind == TraceKind::kWeight || b.kind == TraceKind::kInput;
-      absl::StatusOr<Buffer> base = Buffer::Create(
-          allocator, DType::kUInt8, Shape::Vector(b.bytes),
-          {.name = absl::StrCat("b", b.id), .zeroed = !starts && (use.needs_zeros || !touched)});
-      if (!base.ok()) return base.status();
-      bases[b.id] = *std::move(base);
+      TENURE_ASSIGN_OR_RETURN(bases[b.id],
+                              Buffer::Create(allocator, DType::kUInt8, Shape::Vector(b.bytes),
+                                             {.name = absl::StrCat("b", b.id),
+                                              .zeroed = !starts && (use.needs_zeros || !touched)}));
     }
     ++job.storages;
     if (b.kind == TraceKind::kOutput) job.schedule.MarkOutput(bases[b.id]);

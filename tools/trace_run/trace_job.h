@@ -1,11 +1,10 @@
-// TraceJob: a recorded schedule as live buffers and steps, the way a compiler's scheduler makes
-// them.
+// TraceJob: a recorded schedule as live buffers and steps, as a compiler's scheduler makes them.
 //
-// Every base becomes a lazy storage, every alias a view. Weights, inputs and outputs keep a handle
-// here; intermediates are held by the steps alone, so a planner may place them. Nothing is
+// Every base becomes a lazy storage and every alias a view. The job keeps handles to weights,
+// inputs and outputs. Only the steps hold intermediates, so a planner may place them. Nothing is
 // allocated yet.
 //
-// Thread safety: thread-compatible. Ownership: the trace is borrowed (must outlive the job).
+// Thread safety: thread-compatible. Ownership: the trace is borrowed and must outlive the job.
 // Errors: InvalidArgument naming the buffer.
 
 #ifndef TENURE_TOOLS_TRACE_RUN_TRACE_JOB_H_
@@ -28,26 +27,28 @@ namespace tenure::cli {
 
 struct TraceJob {
   const Trace* trace = nullptr;
-  // Steps in the trace's order: reads and writes stand as the op names them.
+  // The steps in the trace's order. Their reads and writes are in the order of the op.
   Schedule schedule;
-  // Whole storages of weights, inputs and outputs, by id; unallocated, unless they were given.
+  // The whole storages of weights, inputs and outputs, by id. They are unallocated, unless they
+  // were given.
   std::map<uint32_t, Buffer> persistent = {};
   uint32_t storages = 0;  // that the schedule touches or keeps
   std::vector<TraceUse> uses;
 
-  // Outputs, and weights and inputs that some op writes: what is compared.
+  // The ids of the storages that are compared: outputs, and the weights and inputs that some op
+  // writes.
   std::vector<uint32_t> Results() const;
   bool IsResult(uint32_t base) const;
 };
 
-// `given`: weights and inputs that exist already, by id (for example mapped files); the others are
-// made in `allocator`. `order`: with kDependencies steps are ordered only by the bytes that they
-// share, one of them writing.
+// `given` are weights and inputs that exist already, by id (for example mapped files). The others
+// are made in `allocator`. If `order` is kDependencies, steps are ordered only if they share bytes
+// and one of them writes.
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
                                       const std::map<uint32_t, Buffer>& given = {},
                                       OrderKind order = OrderKind::kTotal);
 
-// "buffer 12 (float32[3,4], weight)": for messages.
+// "buffer 12 (float32[3,4], weight)", for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);
 
 // The status with `where` in front of its message; OK stays OK.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 
 namespace tenure::cli {
@@ -26,10 +27,7 @@ class Copied final : public WeightSource {
       const uint64_t bytes = std::min(kChunk, size - at);
       staging_.resize(std::max<size_t>(staging_.size(), bytes));
       FillStart(absl::MakeSpan(staging_.data(), bytes), base, threads_, at / 8);
-      if (absl::Status status = to.CopyInAt(at, staging_.data(), bytes, {.max_threads = threads_});
-          !status.ok()) {
-        return status;
-      }
+      TENURE_RETURN_IF_ERROR(to.CopyInAt(at, staging_.data(), bytes, {.max_threads = threads_}));
     }
     return absl::OkStatus();
   }
@@ -49,56 +47,47 @@ std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads) {
 
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options) {
-  absl::StatusOr<std::unique_ptr<Executor>> executor =
-      MakeExecutor(trace, allocator, options.threads);
-  if (!executor.ok()) return executor.status();
-  absl::StatusOr<std::map<uint32_t, Buffer>> given;
-  if ((*executor)->ReadsMappedFiles()) {
-    given = weights.Given();
-    if (!given.ok()) return given.status();
-  } else {
-    given = std::map<uint32_t, Buffer>();
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,
+                          MakeExecutor(trace, allocator, options.threads));
+  std::map<uint32_t, Buffer> given;
+  if (executor->ReadsMappedFiles()) {
+    TENURE_ASSIGN_OR_RETURN(given, weights.Given());
   }
-  absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator, *given);
-  if (!job.ok()) return job.status();
-  for (const auto& [base, buffer] : job->persistent) {
-    if (trace.buffers[base].kind == TraceKind::kOutput || given->contains(base)) continue;
+  TENURE_ASSIGN_OR_RETURN(TraceJob job, MakeTraceJob(trace, allocator, given));
+  for (const auto& [base, buffer] : job.persistent) {
+    if (trace.buffers[base].kind == TraceKind::kOutput || given.contains(base)) continue;
     if (absl::Status status = weights.Load(base, buffer); !status.ok()) {
       return Annotate(status, DescribeTraceBuffer(trace, base));
     }
   }
-  given->clear();
+  given.clear();
 
   RunResult result;
   PlacedPlan placed;
   if (options.plan != nullptr) {
-    absl::StatusOr<PlacedPlan> p = options.check_plan
-                                       ? PlacePlan(*options.plan, job->schedule)
-                                       : internal::PlaceUnchecked(*options.plan, job->schedule);
-    if (!p.ok()) return p.status();
-    placed = *std::move(p);
+    TENURE_ASSIGN_OR_RETURN(placed, options.check_plan
+                                        ? PlacePlan(*options.plan, job.schedule)
+                                        : internal::PlaceUnchecked(*options.plan, job.schedule));
   }
-  // A storage that is not placed goes with the last step that holds it.
-  absl::StatusOr<Execution> execution =
-      Execution::Create(std::move(job->schedule), placed, {(*executor)->queue()},
-                        {.max_steps_ahead = (*executor)->max_steps_ahead(), .release_steps = true});
-  if (!execution.ok()) return execution.status();
-  result.executor = (*executor)->name();
+  // A storage that is not placed is freed with the last step that holds it.
+  TENURE_ASSIGN_OR_RETURN(
+      Execution execution,
+      Execution::Create(std::move(job.schedule), placed, {executor->queue()},
+                        {.max_steps_ahead = executor->max_steps_ahead(), .release_steps = true}));
+  result.executor = executor->name();
   const absl::Time start = absl::Now();
   const size_t ops = trace.ops.size();
-  absl::Status ran = execution->Run([&](const StepContext& op) {
+  absl::Status ran = execution.Run([&](const StepContext& op) {
     if (options.progress) options.progress(op.number, ops);
-    return (*executor)->Launch(op);
+    return executor->Launch(op);
   });
-  if (ran.ok()) ran = execution->Wait();
+  if (ran.ok()) ran = execution.Wait();
   if (!ran.ok()) return ran;
   if (options.progress) options.progress(ops, ops);
-  absl::StatusOr<ReadChain> chain = (*executor)->Finish();
-  if (!chain.ok()) return chain.status();
-  result.read_chain = *std::move(chain);
+  TENURE_ASSIGN_OR_RETURN(result.read_chain, executor->Finish());
   result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  for (uint32_t base : job->Results()) {
-    const Buffer& buffer = job->persistent.at(base);
+  for (uint32_t base : job.Results()) {
+    const Buffer& buffer = job.persistent.at(base);
     std::vector<uint8_t>& bytes = result.bytes[base];
     bytes.resize(buffer.size());
     if (absl::Status status =
@@ -126,9 +115,8 @@ absl::Status CompareRuns(const Trace& trace, const RunResult& reference, const R
     size_t at = 0;
     while (at < bytes.size() && bytes[at] == other[at]) ++at;
     return absl::DataLossError(
-        absl::StrCat(DescribeTraceBuffer(trace, base),
-                     " came out differently than in the unplanned run, from byte ", at,
-                     " on; its last writer is before the end of the schedule"));
+        absl::StrCat(DescribeTraceBuffer(trace, base), " differs from the unplanned run, from byte",
+                     at, " on; its last writer is before the end of the schedule"));
   }
   return absl::OkStatus();
 }

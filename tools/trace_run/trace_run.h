@@ -7,10 +7,9 @@
 //   TENURE_ASSIGN_OR_RETURN(RunResult planned, RunTrace(trace, cpu, *weights, {.plan = &plan}));
 //   TENURE_RETURN_IF_ERROR(CompareRuns(trace, apart, planned));
 //
-// Thread safety: single-threaded; a run uses as many threads as it may. Ownership: borrows what it
-// is given.
-// Errors: what allocation, placing and copies give, after the op and the buffer; Unimplemented
-// where nobody can run ops in the space; DataLoss for runs that differ.
+// Thread safety: single-threaded; a run uses as many threads as it is allowed. Ownership: borrows
+// its arguments. Errors: those of allocation, placing and copies, with the op and the buffer;
+// Unimplemented if no executor can run ops in the space; DataLoss if two runs differ.
 
 #ifndef TENURE_TOOLS_TRACE_RUN_TRACE_RUN_H_
 #define TENURE_TOOLS_TRACE_RUN_TRACE_RUN_H_
@@ -31,33 +30,33 @@
 
 namespace tenure::cli {
 
-// Where weights and inputs come from.
+// The source of weights and inputs.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  // Buffers to be used as they are (mapped), by id; the job makes the others.
+  // Returns buffers that are used directly (mapped ones), by id. The job makes the others.
   virtual absl::StatusOr<std::map<uint32_t, Buffer>> Given() = 0;
-  // Brings the contents of weight or input `base` into `to`.
+  // Writes the contents of weight or input `base` into `to`.
   virtual absl::Status Load(uint32_t base, const Buffer& to) = 0;
 };
 
-// Computed into host memory and copied in.
+// Computes the contents in host memory and copies them in.
 std::unique_ptr<WeightSource> CopiedWeights(const Trace& trace, int threads);
 
-// Written to a temporary file (in TMPDIR) that is mapped: what no op writes is read in place where
-// ops can, the rest is copied. The file has no name by the time this returns, so nothing is left
-// behind however the process ends.
+// Writes the contents to a temporary file (in TMPDIR) and maps it. Buffers that no op writes are
+// read in place if ops can do so, and the others are copied. The file has lost its name when this
+// returns, so nothing is left behind however the process ends.
 absl::StatusOr<std::unique_ptr<WeightSource>> MappedWeights(const Trace& trace, Registry& registry,
                                                             int threads);
 
-// What a run left behind.
+// The results of a run.
 struct RunResult {
-  // By id of the storage: outputs, and weights and inputs that ops write.
+  // The bytes of outputs, and of weights and inputs that ops write, by id of the storage.
   std::map<uint32_t, uint64_t> digests;
   std::map<uint32_t, std::vector<uint8_t>> bytes;
   ReadChain read_chain;
   double seconds = 0;    // of the ops
-  std::string executor;  // who ran them
+  std::string executor;  // the executor's name
 };
 
 struct RunOptions {
@@ -70,8 +69,8 @@ struct RunOptions {
 absl::StatusOr<RunResult> RunTrace(const Trace& trace, Allocator& allocator, WeightSource& weights,
                                    const RunOptions& options);
 
-// OK, or DataLoss naming the first op that read other bytes than in the reference run and the
-// buffer, or the result that came out differently.
+// Returns OK, or DataLoss. DataLoss names the first op that read other bytes than in the reference
+// run and the buffer, or the result that differs.
 absl::Status CompareRuns(const Trace& trace, const RunResult& reference, const RunResult& run);
 
 }  // namespace tenure::cli

@@ -19,7 +19,8 @@ constexpr Key kW = Key::kWidth;
 constexpr Key kA = Key::kArea;
 constexpr Key kS = Key::kSize;
 
-// The order is that of what each adds to those before it, on perturbed hard instances.
+// The strategies are sorted by how much each adds to the ones before it, on perturbed hard
+// instances.
 constexpr Strategy kStrategies[] = {
     {Choice::kHardest, {kW, kT, kA}}, {Choice::kTight, {kW, kT, kA}},
     {Choice::kHardest, {kT, kA, kW}}, {Choice::kFewest, {kT, kW, kA}},
@@ -30,22 +31,24 @@ constexpr Strategy kStrategies[] = {
 constexpr uint64_t kOrders = sizeof(kStrategies) / sizeof(kStrategies[0]);
 static_assert(kLearningLag <= kOrders, "the order of a broad run has learned from the one before");
 
-// Of all places, those that the item which failed most goes ahead after one run; and how much of
-// what was learned before is kept. By trial on 480 perturbed hard instances, in every other round:
-// three fifths of the nodes, and two thirds as many instances above a tenth of a second.
+// kPlacesAhead is the share of all places by which the item that failed most moves ahead after one
+// run. kKeptLead is the share of the earlier lead that is kept. They were found by trial on 480
+// perturbed hard instances: used in every other round, they took three fifths of the nodes and left
+// two thirds as many instances above a tenth of a second.
 constexpr double kPlacesAhead = 0.1;
 constexpr double kKeptLead = 0.8;
 
-// Runs until the race narrows: so few orders get through hard instances at all that the one which
-// came furthest is likely to be one of them, but many instances need no more than these runs. Then
-// half of the runs begin with the failures of sections, which is what the hardest need (on J at its
-// bound all packings were found so), a quarter do not (on D nearly all were).
+// The number of runs before the race narrows. Hard instances are solved by so few orders that the
+// one which came furthest is probably one of them; but many instances need no more than these runs.
+// After them, half of the runs start with the failures of sections, which the hardest instances
+// need (all packings of J at its bound were found so). A quarter use the same order without them
+// (nearly all packings of D were found so).
 constexpr uint64_t kAllBroad = 4 * kOrders;
-// How much is kept of the failures of sections that were known before. 0.95 needed fewer nodes than
-// 0.9 and 0.98 on J, two percent above its bound, but luck is as large as the differences.
+// The share of the earlier failures of sections that is kept. On J, two percent above its bound,
+// 0.95 needed fewer nodes than 0.9 and 0.98, but the differences are no larger than chance.
 constexpr double kKeptWeights = 0.95;
 
-// Small, and the same everywhere.
+// A small random number generator that gives the same numbers on every platform.
 uint32_t NextRandom(uint32_t& state) {
   state ^= state << 13;
   state ^= state >> 17;
@@ -80,7 +83,7 @@ RunPlan PlanRun(const Turn& turn, const Experience& experience) {
     plan.order = turn.number % kOrders;
     plan.strategy = kStrategies[plan.order];
     const uint64_t round = turn.round();
-    // Where the limit is larger than ever, the plain order is walked again, further.
+    // In rounds whose limit is larger than all before, the plain order runs again and gets further.
     if (round > 0 && (round == 1 || !std::has_single_bit(round))) {
       plan.strategy.seed = static_cast<uint32_t>(turn.number * 2654435761u) | 1;
     }
@@ -91,7 +94,8 @@ RunPlan PlanRun(const Turn& turn, const Experience& experience) {
     if (experience[k].furthest > experience[plan.order].furthest) plan.order = k;
   }
   plan.strategy = kStrategies[plan.order];
-  const uint64_t run = 2 * turn.number + (turn.aim == Aim::kBestWeighted ? 1 : 0);  // all differ
+  const uint64_t run =
+      2 * turn.number + (turn.aim == Aim::kBestWeighted ? 1 : 0);  // differs for all turns
   plan.strategy.seed = static_cast<uint32_t>(run * 2246822519u + 374761393u) | 1;
   if (turn.aim == Aim::kBestWeighted && !experience.empty())
     plan.weights = experience[plan.order].weights;
@@ -99,7 +103,7 @@ RunPlan PlanRun(const Turn& turn, const Experience& experience) {
 }
 
 void Learn(const Turn& turn, const Failures& failures, OrderExperience& experience) {
-  if (failures.items.empty()) return;  // it was cut short
+  if (failures.items.empty()) return;  // the run was cut short
   experience.furthest = std::max(experience.furthest, failures.furthest);
   if (turn.aim == Aim::kBestWeighted) {
     experience.weights.resize(failures.sections.size(), 0);
@@ -138,7 +142,7 @@ std::vector<uint32_t> StaticOrder(const Model& model, const Strategy& strategy, 
     }
     return 0;
   };
-  // The last of these is the place in the model, which is no accident either.
+  // The last key is the place in the model, which does not depend on how the problem was written.
   using Rank = std::tuple<double, double, double, uint32_t, Units, uint32_t>;
   std::vector<Rank> ranks(n);
   for (uint32_t i = 0; i < n; ++i) {

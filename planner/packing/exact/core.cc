@@ -17,7 +17,7 @@ namespace tenure::packing::exact {
 namespace {
 
 constexpr uint32_t kSectionsOfBucket = 64;
-constexpr uint64_t kHotPart = 300;  // hot: less than this part of the capacity is free
+constexpr uint64_t kHotPart = 300;  // a moment is hot if less than 1/300 of the capacity is free
 constexpr int kRounds = 64;
 
 struct Placed {
@@ -27,10 +27,10 @@ struct Placed {
 
 bool Lower(const Placed& a, const Placed& b) { return a.offset < b.offset; }
 
-// What is placed and lives in some of the sections.
+// The placed items that live in a range of sections.
 struct Bucket {
   std::vector<Placed> all;       // by offset
-  std::vector<Placed> starters;  // those whose life begins here
+  std::vector<Placed> starters;  // the items whose life begins here
 };
 
 class CorePacker {
@@ -82,7 +82,7 @@ class CorePacker {
   }
 
  private:
-  // Items alive at a hot section, and those that only a model can place.
+  // Items alive at a hot section, and items that only a model can place.
   Verdict PackCore() {
     std::vector<uint32_t> hot_before(hot_.size() + 1, 0);
     for (size_t t = 0; t < hot_.size(); ++t) hot_before[t + 1] = hot_before[t] + (hot_[t] ? 1 : 0);
@@ -140,7 +140,7 @@ class CorePacker {
     return {offsets_[item], offsets_[item] + problem_.items[item].size, sections_.ranges[item]};
   }
 
-  // Adds a placed item to the buckets of its life; `sorted`: where it belongs by offset.
+  // Adds a placed item to the buckets of its life. `sorted` keeps them in the order of offsets.
   void Enter(uint32_t item, bool sorted) {
     const Placed placed = PlacedAt(item);
     const uint32_t first = placed.range.begin / kSectionsOfBucket;
@@ -152,8 +152,8 @@ class CorePacker {
     }
   }
 
-  // The rest, long-lived items first, each in the smallest hole. `out` gets what does not fit under
-  // the capacity. False: stopped.
+  // Places the rest, long-lived items first, each in the smallest hole. Items that don't fit under
+  // the capacity are added to `out`. Returns false if the search was stopped.
   bool Fill(std::vector<uint32_t>& out) {
     buckets_.assign(hot_.size() / kSectionsOfBucket + 1, {});
     for (uint32_t i = 0; i < problem_.items.size(); ++i) {
@@ -178,7 +178,7 @@ class CorePacker {
       const uint32_t i = rest_[k];
       offsets_[i] = BestHole(i);
       if (offsets_[i] + problem_.items[i].size > capacity_) {
-        out.push_back(i);  // and takes no room from others meanwhile
+        out.push_back(i);  // not entered, so it takes no room from other items
       } else {
         Enter(i, /*sorted=*/true);
       }
@@ -186,13 +186,13 @@ class CorePacker {
     return true;
   }
 
-  // The start of the smallest hole between the items that live with this one, or the capacity if
-  // there is none.
+  // Returns the start of the smallest hole between the items that live with this one, or the
+  // capacity if there is none.
   uint64_t BestHole(uint32_t item) {
     const Item& wanted = problem_.items[item];
     const SectionRange range = sections_.ranges[item];
     const uint32_t first = range.begin / kSectionsOfBucket;
-    // Whoever is not alive in the first bucket starts in one of the others.
+    // An item that is not alive in the first bucket starts in one of the later ones.
     later_.clear();
     for (uint32_t b = first + 1; b * kSectionsOfBucket < range.end; ++b) {
       for (const Placed& other : buckets_[b].starters) {
@@ -236,7 +236,7 @@ class CorePacker {
   std::vector<bool> in_core_;
   std::vector<uint32_t> rest_;
   std::vector<uint64_t> offsets_;
-  std::vector<Bucket> buckets_;  // what is placed, by time
+  std::vector<Bucket> buckets_;  // the placed items, by time
   std::vector<Placed> later_;
   CoreResult result_;
 };
@@ -248,7 +248,7 @@ bool CoreTakes(const Problem& problem) {
 }  // namespace
 
 CoreResult PackAroundCore(const Problem& problem, uint64_t capacity, const SearchOptions& options) {
-  // Heights below 2^62 are all there are.
+  // All heights are below 2^62.
   capacity = std::min(capacity, uint64_t{1} << 62);
   if (!CoreTakes(problem)) return {};
   if (problem.items.empty()) {

@@ -1,10 +1,11 @@
-// The smallest of many keys, the next one and what lies above a line, four keys at a time.
+// Scans many keys, four at a time: finds the smallest key, the next one, and the sizes above a
+// line.
 //
-// Why: search asks this of a section whenever something in it moved; half of all time went by in
-// going through keys one by one.
+// Why: search needs these values of a section whenever an item in it has moved. It spent half of
+// its time when keys were compared one by one.
 //
-// How: vectors of the compiler (GCC's and Clang's extension), which every x86-64 and AArch64
-// processor has instructions for; on others they are loops.
+// How: with the vector extension of GCC and Clang. Every x86-64 and AArch64 processor has
+// instructions for these vectors; on other processors they become loops.
 //
 // Thread safety: pure functions. Ownership: none. Errors: none.
 
@@ -18,7 +19,8 @@
 
 namespace tenure::packing::exact {
 
-// Keys, none of them negative, are below it; so are sizes and the sum of those in one scan.
+// All keys are non-negative and below this value. So are sizes, and the sum of the sizes in one
+// scan.
 inline constexpr int32_t kNoKey = INT32_MAX;
 
 namespace key_scan {
@@ -60,9 +62,9 @@ inline KeyScan ScanKeys(const int32_t* keys, const int32_t* sizes, size_t n, int
 }
 
 struct LeastKeys {
-  int32_t next = kNoKey;  // the least of the others
+  int32_t next = kNoKey;  // the least key that differs from `least`
   int32_t ways = 0;       // how many keys are `least`
-  int32_t at = 0;         // one of them
+  int32_t at = 0;         // the index of one of them
 };
 
 inline LeastKeys FindLeast(const int32_t* keys, size_t n, int32_t least) {

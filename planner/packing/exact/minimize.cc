@@ -1,4 +1,4 @@
-// The least height: a search for the capacity that just suffices.
+// Finds the least height: a search for the smallest sufficient capacity.
 
 #include <algorithm>
 #include <cstddef>
@@ -14,8 +14,9 @@
 namespace tenure::packing::exact {
 namespace {
 
-// Of the work at the bound, in that of any other height; and of windows of time in one such share:
-// there are up to some thirty of them, and nothing is to be found there but a proof.
+// The work at the bound is kShareOfBound times that at any other height. The work at a height is
+// kWindowsInShare times that for one window of time: there are up to about thirty windows, and they
+// can only give a proof.
 constexpr uint64_t kShareOfBound = 8;
 constexpr uint64_t kWindowsInShare = 8;
 
@@ -28,7 +29,7 @@ class Minimizer {
       best_.offsets = options.start;
       best_.height = Height(model, best_.offsets);
     }
-    // The largest height that is still worth looking for.
+    // The largest height that would still be an improvement.
     top_ = std::min(options.capacity, best_.height - 1);
   }
 
@@ -39,7 +40,7 @@ class Minimizer {
     }
     uint64_t budget = 4 * (model_.items() + 256);
     while (best_.bound <= top_ && !Over()) {
-      // What nothing was found at within this budget: the next probe is above.
+      // No packing was found up to here within this budget, so the next probe is above.
       Units floor = best_.bound;
       bool first = true;
       while (floor <= top_ && !Over()) {
@@ -68,7 +69,7 @@ class Minimizer {
  private:
   bool Over() const { return best_.stopped || left_ == 0; }
 
-  // Without any packing the sum of sizes is high enough for one.
+  // If there is no packing yet, the sum of all sizes is high enough for one.
   Units Top() const {
     if (top_ < kNoUnits - 1) return top_;
     Units sum = best_.bound;
@@ -76,8 +77,8 @@ class Minimizer {
     return sum;
   }
 
-  // Most of the work goes where success ends it, and the sequence of runs goes on where it ended
-  // the last time.
+  // Most of the work goes to the bound, because a success there ends the search. The sequence of
+  // runs continues where it ended the last time.
   Verdict ProbeBound(uint64_t budget) {
     if (bound_of_runs_ != best_.bound) {
       bound_of_runs_ = best_.bound;
@@ -87,7 +88,7 @@ class Minimizer {
     const uint64_t before = best_.runs;
     const Verdict verdict =
         Probe(model_, best_.bound, kShareOfBound * budget, &experience_at_bound_, first_run_);
-    // The last was cut short.
+    // The last run was cut short, so it does not count.
     first_run_ += std::max<uint64_t>(best_.runs - before, 1) - 1;
     return verdict;
   }
@@ -113,8 +114,8 @@ class Minimizer {
     return result.verdict;
   }
 
-  // Proofs are easier where less has to be proven: windows around the fullest sections, from
-  // narrow to wide.
+  // Small proofs are easier, so this tries windows around the fullest sections, from narrow to
+  // wide.
   void RaiseBound(uint64_t budget) {
     std::vector<uint32_t> centres;
     for (uint32_t t = 0; t < model_.sections; ++t) centres.push_back(t);
@@ -139,7 +140,7 @@ class Minimizer {
   const MinimizeOptions& options_;
   uint64_t left_;
   Units top_ = 0;
-  Units bound_of_runs_ = -1;  // what the next run is meant for
+  Units bound_of_runs_ = -1;  // the bound that the next run searches at
   uint64_t first_run_ = 0;
   Experience experience_at_bound_, experience_above_;
   MinimizeResult best_;

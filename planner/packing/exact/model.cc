@@ -16,7 +16,7 @@ namespace tenure::packing::exact {
 namespace {
 
 // An uninterrupted part of an item's life.
-struct Piece {
+struct LifePart {
   uint32_t item;
   Life life;
 };
@@ -28,30 +28,30 @@ bool Takes(const Problem& problem) {
                      [](const Gap& gap) { return gap.window_begin == gap.window_end; });
 }
 
-// Pieces in order of (item, time).
-std::vector<Piece> CutAtGaps(const Problem& problem, const std::vector<uint32_t>& item_of) {
+// Returns the parts in the order of (item, time).
+std::vector<LifePart> CutAtGaps(const Problem& problem, const std::vector<uint32_t>& item_of) {
   std::vector<Gap> gaps = problem.gaps;
   std::sort(gaps.begin(), gaps.end(), [](const Gap& a, const Gap& b) {
     return std::pair(a.item, a.first) < std::pair(b.item, b.first);
   });
-  std::vector<Piece> pieces;
-  pieces.reserve(item_of.size() + gaps.size());
+  std::vector<LifePart> parts;
+  parts.reserve(item_of.size() + gaps.size());
   size_t g = 0;
   for (uint32_t i = 0; i < item_of.size(); ++i) {
     const Item& item = problem.items[item_of[i]];
     Time from = item.first;
     while (g < gaps.size() && gaps[g].item < item_of[i]) ++g;
     for (; g < gaps.size() && gaps[g].item == item_of[i]; ++g) {
-      if (from < gaps[g].first) pieces.push_back({i, {from, gaps[g].first}});
+      if (from < gaps[g].first) parts.push_back({i, {from, gaps[g].first}});
       from = gaps[g].last;
     }
-    if (from < item.last) pieces.push_back({i, {from, item.last}});
+    if (from < item.last) parts.push_back({i, {from, item.last}});
   }
-  return pieces;
+  return parts;
 }
 
-// The largest number that divides the sizes and fixed offsets, and that each alignment divides or
-// is divided by.
+// Returns the largest number that divides all sizes and fixed offsets and, for each alignment,
+// either divides it or is divided by it.
 uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) {
   uint64_t unit = 0;
   for (uint32_t i : item_of) {
@@ -73,14 +73,14 @@ uint64_t FindUnit(const Problem& problem, const std::vector<uint32_t>& item_of) 
   return unit;
 }
 
-// No offset or height that occurs is above this; CheckProblem sees to it that nothing wraps.
+// Returns a bound that no offset or height exceeds. CheckProblem guarantees that nothing wraps.
 uint64_t Highest(const Problem& problem, const std::vector<uint32_t>& item_of) {
   uint64_t sum = 0, highest_end = 0;
   for (uint32_t i : item_of) {
     const Item& item = problem.items[i];
     sum += item.size + (item.alignment - 1);
     if (item.fixed != kNoOffset) highest_end = std::max(highest_end, item.fixed + item.size);
-    // Alignments have no bound on their sum.
+    // The sum of alignments has no bound, so this returns early.
     if (sum >= static_cast<uint64_t>(kNoUnits)) return sum;
   }
   return sum + highest_end;
@@ -88,7 +88,8 @@ uint64_t Highest(const Problem& problem, const std::vector<uint32_t>& item_of) {
 
 using Traits = std::tuple<uint32_t, uint32_t, uint32_t, Units, Units, Units>;
 
-// What an item is, but for the places of its gaps; with `backwards`, if time flowed the other way.
+// The properties of an item, except for the places of its gaps. With `backwards`, they are those in
+// reversed time.
 Traits TraitsOf(const Model& model, uint32_t i, bool backwards) {
   const uint32_t first = *model.spans.first(i);
   const uint32_t last = *(model.spans.last(i) - 1);
@@ -101,8 +102,8 @@ Traits TraitsOf(const Model& model, uint32_t i, bool backwards) {
           model.fixed[i]};
 }
 
-// Whether the problem is to be seen from its end: where the totals, or else the items, come first
-// by their order.
+// Returns whether time should be reversed: if the reversed totals, or else the reversed items, come
+// first in lexicographic order.
 bool Reversed(const Model& model) {
   std::vector<Units> total(model.sections, 0);
   for (size_t i = 0; i < model.items(); ++i) {
@@ -120,8 +121,8 @@ bool Reversed(const Model& model) {
   return traits[1] < traits[0];
 }
 
-// Time flows in one of its two directions and items are in the order of what they are, so that
-// problems which differ in how they are written alone are searched alike.
+// Chooses the direction of time and sorts the items by their properties, so that two problems that
+// are only written differently are searched in the same way.
 void Normalize(Model& model) {
   if (Reversed(model)) {
     for (size_t i = 0; i < model.items(); ++i) {
@@ -194,7 +195,7 @@ bool Finish(Model& model, const ModelLimits& limits) {
       model.members.values[end[*t]++] = i;
     }
   }
-  // Items that are in a section and not in the one before: all that a run of sections adds.
+  // The items that are in a section but not in the previous one. A run of sections adds only these.
   Rows starters;
   starters.begin.assign(1, 0);
   for (uint32_t t = 0; t < model.sections; ++t) {
@@ -242,18 +243,18 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
   if (Highest(problem, sized) >= static_cast<uint64_t>(kNoUnits)) return std::nullopt;
   model.unit = FindUnit(problem, sized);
   model.problem_item = sized;
-  std::vector<Piece> pieces = CutAtGaps(problem, model.problem_item);
-  // An item that is a gap throughout holds no bytes at all, and still counts for the height.
+  std::vector<LifePart> parts = CutAtGaps(problem, model.problem_item);
+  // An item that is a gap throughout holds no bytes, but it still counts for the height.
   std::vector<uint32_t> holding;
-  for (size_t p = 0; p < pieces.size(); ++p) {
-    const uint32_t original = model.problem_item[pieces[p].item];
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const uint32_t original = model.problem_item[parts[p].item];
     if (holding.empty() || holding.back() != original) holding.push_back(original);
-    pieces[p].item = static_cast<uint32_t>(holding.size() - 1);
+    parts[p].item = static_cast<uint32_t>(holding.size() - 1);
   }
   model.problem_item = std::move(holding);
 
-  std::vector<Life> lives(pieces.size());
-  for (size_t p = 0; p < pieces.size(); ++p) lives[p] = pieces[p].life;
+  std::vector<Life> lives(parts.size());
+  for (size_t p = 0; p < parts.size(); ++p) lives[p] = parts[p].life;
   const Sections sections = FindSections(lives);
   model.sections = sections.count;
   uint64_t entries = 0;
@@ -280,9 +281,9 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
     model.fixed.push_back(item.fixed == kNoOffset ? Units{-1}
                                                   : static_cast<Units>(item.fixed / model.unit));
     if (i % 256 == 0 && limits.interrupted && limits.interrupted()) return std::nullopt;
-    for (; p < pieces.size() && pieces[p].item == i; ++p) {
+    for (; p < parts.size() && parts[p].item == i; ++p) {
       for (uint32_t t = sections.ranges[p].begin; t < sections.ranges[p].end; ++t) {
-        // Pieces that touch may share a section.
+        // Parts that touch may share a section.
         if (model.spans.values.size() > model.spans.begin.back() &&
             model.spans.values.back() >= t) {
           continue;

@@ -1,8 +1,9 @@
-// The problem as exact search sees it: small integers, sections and conflicts.
+// The problem in the form that exact search works on: small integers, sections and conflicts.
 //
-// Why: sizes of real buffers share a large divisor, and so do the offsets of every packing in which
-// nothing can be moved down. Dividing it out makes heights small numbers, rounds every lower bound
-// up, and lets most alignments vanish (those that divide the divisor hold by themselves).
+// Why: the sizes of real buffers share a large divisor, and so do the offsets of every packing in
+// which no item can be moved down. Dividing by it makes heights small numbers and rounds every
+// lower bound up. It also makes most alignments redundant: an alignment that divides the divisor
+// always holds.
 //
 //   section       0      1      2          a section is a moment at which the set of items that
 //   item a    [==============)             hold bytes is maximal; items conflict exactly if they
@@ -11,11 +12,11 @@
 //
 //   std::optional<Model> model = BuildModel(problem, ModelLimits{});
 //
-// Cost: O(n log n) and the number of conflicts, 4 bytes each; limits are checked before memory is
-// taken. Thread safety: thread-compatible; search threads share one const Model.
-// Ownership: by value. Errors: nothing is returned for what exact search does not take (arenas
-// beyond one, adjacency, partial orders, gaps that keep some bytes), beyond the limits, or where
-// heights of 2^61 bytes could occur; the problem must have passed CheckProblem.
+// Cost: O(n log n) and 4 bytes for each conflict; limits are checked before memory is taken. Thread
+// safety: thread-compatible; search threads share one const Model. Ownership: by value. Errors: no
+// model is returned for features that exact search doesn't support (several arenas, adjacency,
+// partial orders, gaps that keep some bytes), beyond the limits, or where heights of 2^61 bytes
+// could occur. The problem must have passed CheckProblem.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 #define TENURE_PLANNER_PACKING_EXACT_MODEL_H_
@@ -37,7 +38,7 @@ inline constexpr Units kNoUnits = INT64_MAX / 4;  // above every sum that occurs
 
 // Rows of numbers in one array.
 struct Rows {
-  std::vector<uint32_t> begin;  // of each row, and the end of the last
+  std::vector<uint32_t> begin;  // the start of each row, and the end of the last
   std::vector<uint32_t> values;
 
   const uint32_t* first(size_t row) const { return values.data() + begin[row]; }
@@ -48,13 +49,13 @@ struct Model {
   uint64_t unit = 1;      // bytes
   uint32_t sections = 0;  // numbered from 0, forwards or backwards in time
 
-  // Of each item that holds bytes at some moment. Others have no item here. Items are in an order
-  // of their own: neither it nor anything else here depends on the order of items in the problem,
-  // on the direction of time or on its unit.
+  // These vectors have an entry for each item that holds bytes at some moment. The model leaves
+  // other items out. It has its own order of items: neither this order nor anything else in the
+  // model depends on the order of items in the problem, on the direction of time or on its unit.
   std::vector<uint32_t> problem_item;
   std::vector<Units> size;
-  std::vector<Units> alignment;  // 1: any offset
-  std::vector<Units> fixed;      // or -1
+  std::vector<Units> alignment;  // 1: any offset is allowed
+  std::vector<Units> fixed;      // -1 if not fixed
   std::vector<uint32_t> first_section;
   std::vector<uint32_t> last_section;  // inclusive
   Rows spans;                          // of each item: the sections it is in, ascending
@@ -62,11 +63,11 @@ struct Model {
   Rows conflicts;            // of each item: the items that share a section with it, ascending
   std::vector<Units> total;  // of each section: the sum of sizes
 
-  Units idle_height = 0;  // of the items that never hold a byte: at their fixed offsets or at 0
-  Units bound = 0;        // no packing is lower: largest total, highest fixed end
+  Units idle_height = 0;  // of the items that never hold a byte, at their fixed offsets or at 0
+  Units bound = 0;        // a lower bound: the largest total, or the highest fixed end
 
   size_t items() const { return size.size(); }
-  // For how long a search may not look at the clock when it begins or ends, about.
+  // About how long a search may go without reading the clock when it begins or ends.
   std::chrono::nanoseconds SetUpTime() const {
     return std::chrono::nanoseconds(2 * (spans.values.size() + conflicts.values.size()));
   }
@@ -76,14 +77,15 @@ struct Model {
 
 struct ModelLimits {
   uint64_t entries = 40'000'000;  // of spans, members and conflicts together
-  // Called now and then while building; true ends it. May be empty.
+  // Called now and then while the model is built; if it returns true, building ends. May be empty.
   std::function<bool()> interrupted;
 };
 
 std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits);
 
-// The part of a model that lives in sections [first, last], items cut to it. A part that cannot be
-// packed proves that the whole cannot. Fixed offsets, alignments and the unit stay.
+// Returns the part of a model that lives in sections [first, last], with items cut to these
+// sections. If a part can't be packed, neither can the whole. Fixed offsets, alignments and the
+// unit stay the same.
 Model Window(const Model& model, uint32_t first, uint32_t last);
 
 }  // namespace tenure::packing::exact

@@ -18,10 +18,11 @@
 namespace tenure::packing::exact {
 namespace {
 
-// Runs of the order that has come furthest are this long, in the shortest of the others. By trial.
+// Runs of the order that has come furthest are this many times longer than the shortest of the
+// others. The value was found by trial.
 constexpr uint64_t kBestScale = 4;
 
-// The sequence of runs: what each is for, with how many nodes.
+// The sequence of runs: the purpose of each and its node limit.
 class Schedule {
  public:
   Schedule(const Model& model, const SearchOptions& options)
@@ -31,19 +32,19 @@ class Schedule {
         limit_(model.items() + model.items() / 4 + 64),
         left_(options.node_limit) {}
 
-  // Of a run of this search, which may make but a part of the sequence.
+  // Returns the turn of a run of this search, which may cover only a part of the sequence.
   Turn TurnOfRun(uint64_t number) const {
     return restarts_ ? TurnOf(first_run_ + number, learning_) : Turn{};
   }
   bool Learns(const Turn& turn) const { return learning_ && UsesExperience(turn); }
 
-  // The limit of the next run; 0: the node limit is spent.
+  // Returns the limit of the next run, 0 if the node limit is used up.
   uint64_t NextLimit(const Turn& turn) {
     if (!restarts_) return std::exchange(left_, 0);
     uint64_t scale = kBestScale;
     if (turn.aim == Aim::kBroad) {
-      // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, as nobody knows
-      // which is the right one.
+      // 1, 2, 1, 4, 1, 2, 1, 8, ...: each scale gets the same share of the work, since the right
+      // one is not known in advance.
       const uint64_t round = turn.round();
       scale = round == 0 ? 1 : round & (~round + 1);
     }
@@ -65,12 +66,12 @@ struct Run {
   Verdict verdict = Verdict::kStopped;
   uint64_t order = 0;
   std::vector<Units> offsets;
-  Failures failures;  // until learned from
+  Failures failures;  // cleared once they have been learned from
   uint64_t nodes = 0;
   uint64_t backtracks = 0;
 };
 
-// Threads take runs in sequence until one has decided.
+// Threads take runs in sequence until one of them has decided the question.
 class Race {
  public:
   Race(const Model& model, Units capacity, const SearchOptions& options)
@@ -152,17 +153,19 @@ class Race {
   }
 
  private:
-  // Whether what that run finds is of no use any more.
+  // Returns whether the result of that run is no longer needed.
   bool IsOver(uint64_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return stopped_ || number > decided_.load(std::memory_order_relaxed);
   }
-  // With what is known by now, so that it does not depend on who ended first. Runs that do not
-  // learn are planned when it is their turn: they wait for nobody.
+  // Plans the next run with the experience so far, so that the plan does not depend on which thread
+  // finished first. Runs that do not use experience are planned when they start, so they wait for
+  // no other run.
   void PlanNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const Turn turn = schedule_.TurnOfRun(plans_.size());
     plans_.push_back(schedule_.Learns(turn) ? PlanRun(turn, experience_) : RunPlan{});
   }
-  // From runs in their order, whoever ended first, and from none behind the one that decides.
+  // Learns from runs in their order, even if they ended in another, and from no run after the
+  // deciding one.
   void LearnInSequence() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     while (learned_ < runs_.size() && runs_[learned_].ended &&
            learned_ < decided_.load(std::memory_order_relaxed)) {
@@ -181,13 +184,13 @@ class Race {
   absl::Mutex mutex_;
   Schedule schedule_ ABSL_GUARDED_BY(mutex_);
   std::vector<Run> runs_ ABSL_GUARDED_BY(mutex_);
-  std::vector<RunPlan> plans_ ABSL_GUARDED_BY(mutex_);  // of the runs that are to learn
+  std::vector<RunPlan> plans_ ABSL_GUARDED_BY(mutex_);  // of the runs that use experience
   Experience experience_ ABSL_GUARDED_BY(mutex_);
-  uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;  // from so many runs
+  uint64_t learned_ ABSL_GUARDED_BY(mutex_) = 0;  // the number of runs that have been learned from
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// More threads than processors only take experience; a few are allowed anywhere.
+// More threads than processors bring nothing but overhead; a few are allowed on every machine.
 int UsefulThreads(int most) {
   return std::min(most, std::max(4, static_cast<int>(std::thread::hardware_concurrency())));
 }
@@ -208,7 +211,7 @@ SearchResult Search(const Model& model, Units capacity, const SearchOptions& opt
     try {
       for (int k = 1; k < threads; ++k) helpers.emplace_back([&race] { race.Work(); });
     } catch (const std::system_error&) {
-      // No more are to be had: these will do.
+      // No more threads can be started. The search goes on with those that run.
     }
   }
   race.Work();

@@ -1,7 +1,8 @@
-// Exact search: a packing within a capacity, or the proof that there is none; and the least height.
+// Exact search: finds a packing within a capacity or proves that there is none; and finds the least
+// height.
 //
-// Why: greedy packings of tight problems are 5 to 30 percent too high, and a device has the memory
-// it has. Exact search finds what fits where anything fits.
+// Why: greedy packings of tight problems are 5 to 30 percent too high, and the memory of a device
+// is fixed. Exact search finds a packing that fits wherever one exists.
 //
 //   SearchOptions options{.stop = {.deadline = std::chrono::steady_clock::now() + 1s}};
 //   std::optional<Model> model = BuildModel(problem, ModelLimits{});
@@ -9,16 +10,16 @@
 //   if (result.verdict == Verdict::kFound) Use(result.offsets);
 //
 // Runs of many orders of branching race, in rounds with growing node limits (branching.h, tree.h).
-// The result is that of the first run in the sequence that ends with an answer, never of the one
-// that was done first: it is the same for every number of threads. A node limit is counted over
-// that sequence, too. A run learns from those that come kLearningLag and more before it in the
+// The result is that of the first run in the sequence that ends with an answer, not of the run that
+// finished first, so it is the same with any number of threads. Node limits are counted over the
+// same sequence. A run learns from the runs that come kLearningLag or more before it in the
 // sequence, and waits for them.
 //
-// Cost: exponential in the worst case; see docs for what instances need. Memory: that of the model
-// for each thread. Thread safety: safe to call from any thread; up to max_threads - 1 threads are
-// started and joined within the call, fewer where there are fewer processors or no more threads to
-// be had. Ownership: borrows the model, the flags of `stop` and what was learned. Errors: none;
-// kLimit and kStopped prove nothing.
+// Cost: exponential in the worst case; the documentation says how long some instances take. Memory:
+// that of the model for each thread. Thread safety: safe to call from any thread. Up to max_threads
+// - 1 threads are started and joined within the call; fewer if there are fewer processors or if no
+// more threads can be started. Ownership: borrows the model, the flags of `stop` and the
+// experience. Errors: none; kLimit and kStopped prove nothing.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_SEARCH_H_
 #define TENURE_PLANNER_PACKING_EXACT_SEARCH_H_
@@ -37,11 +38,11 @@ namespace tenure::packing::exact {
 struct SearchOptions {
   Rules rules;
   uint64_t node_limit = UINT64_MAX;
-  uint64_t first_run = 0;  // of the sequence; those before it were made already
+  uint64_t first_run = 0;  // in the sequence; earlier runs have been made already
   int max_threads = 1;
   Stop stop;
   // What earlier searches of the same model have learned, at this capacity or one close to it; this
-  // one adds to it. May be null: nothing is known, and what is learned is lost.
+  // search adds to it. May be null: then nothing is known, and nothing is kept.
   Experience* experience = nullptr;
 };
 
@@ -55,16 +56,16 @@ struct SearchResult {
 
 SearchResult Search(const Model& model, Units capacity, const SearchOptions& options);
 
-// The largest offset + size.
+// Returns the largest offset + size.
 Units Height(const Model& model, const std::vector<Units>& offsets);
 
 struct MinimizeOptions {
   SearchOptions search;
-  // A packing that is known already, offsets of the model's items; empty if none.
+  // A known packing, as offsets of the model's items; empty if there is none.
   std::vector<Units> start;
-  // No packing above this is wanted.
+  // Packings above this height are of no use.
   Units capacity = kNoUnits;
-  // Told of every improvement, from the calling thread. May be empty.
+  // Called at every improvement, on the calling thread. May be empty.
   std::function<void(Units height, Units bound)> progress;
 };
 
@@ -81,8 +82,9 @@ struct MinimizeResult {
   // With a capacity: bound > capacity proves that nothing fits.
 };
 
-// The lowest packing: at the lower bound first, then in between, with budgets of nodes that grow
-// until the best packing meets the bound. Windows of time that cannot be packed raise the bound.
+// Searches for the lowest packing. It tries the lower bound first and then heights in between, with
+// node budgets that grow until the best packing meets the bound. If a window of time can't be
+// packed at a height, that raises the bound.
 MinimizeResult Minimize(const Model& model, const MinimizeOptions& options);
 
 }  // namespace tenure::packing::exact

@@ -129,11 +129,12 @@ void Tree::LinkSiblings() {
   next_sibling_.assign(n, n);
   previous_sibling_.assign(n, n);
   group_.resize(n);
-  // Items with gaps may have equal hulls and different spans: compare those entirely.
+  // Items with gaps may have equal bounding boxes and different spans, so the whole spans are
+  // compared.
   auto before = [&](uint32_t a, uint32_t b) {
-    const auto hull_a = std::tuple(first_section_[a], last_section_[a]);
-    const auto hull_b = std::tuple(first_section_[b], last_section_[b]);
-    if (hull_a != hull_b) return hull_a < hull_b;
+    const auto box_a = std::tuple(first_section_[a], last_section_[a]);
+    const auto box_b = std::tuple(first_section_[b], last_section_[b]);
+    if (box_a != box_b) return box_a < box_b;
     return std::lexicographical_compare(spans_.first(a), spans_.last(a), spans_.first(b),
                                         spans_.last(b));
   };
@@ -201,7 +202,7 @@ Verdict Tree::Run(uint64_t node_limit, const std::atomic<uint64_t>* race, uint64
   race_ = race;
   run_ = run;
   if (order_.empty()) return Verdict::kFound;
-  // What is known before anything is placed.
+  // Applies the rules that hold before any item is placed.
   for (uint32_t i = 0; i < order_.size(); ++i) {
     if (size(i) > capacity_) return Verdict::kInfeasible;
     if (fixed_[i] >= 0) {
@@ -288,7 +289,7 @@ bool Tree::Split(uint32_t first, uint32_t last) {
     lists_.resize(list);
     return false;
   }
-  // The part that failed most goes first: what it decides, the others need not wait for.
+  // The part that failed most goes first: if it fails again, the others need not be searched.
   auto heaviest = [&](uint32_t k) {
     double most = 0;
     for (uint32_t t = lists_[list + 2 * k]; t <= lists_[list + 2 * k + 1]; ++t) {
@@ -405,7 +406,7 @@ Tree::Step Tree::Advance() {
     }
     lists_.resize(frame.list);
     if (alive) {
-      // What is excluded is undone with the frame below.
+      // The exclusion is undone together with the frame below.
       frames_.pop_back();
       enter_first_ = first;
       enter_last_ = last;

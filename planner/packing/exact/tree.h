@@ -1,7 +1,7 @@
 // One depth-first search for a packing within a capacity, by one order of branching.
 //
-// Only packings are looked for in which no item can be moved down (if there is a packing, there is
-// one of these). Such a packing grows from the ground like a skyline:
+// The search considers only packings in which no item can be moved down; if there is a packing,
+// there is one of this kind. Such a packing grows from the ground like a skyline:
 //
 //   ^          +-------+
 //   |  +----+  |       |        the search takes a section whose floor, the lowest offset that an
@@ -9,17 +9,17 @@
 //   |  |    +--+---+  floor     it: each open item of the section that fits there in turn, or
 //   +--+----+------+-------+    nothing. Nothing: those items move up to the lowest support.
 //
-// Branching on places and not on items is what keeps the tree small: choices that are independent
-// are not permuted, a place that one item must fill is no choice, and a place that none can fill
-// ends the branch at once.
+// Branching on places instead of items keeps the tree small. Independent choices are not permuted;
+// a place that only one item can fill is no choice; and a place that no item can fill ends the
+// branch at once.
 //
 //   Tree tree(model, strategy, rules, capacity, stop);
 //   if (tree.Run(node_limit) == Verdict::kFound) Use(tree.offsets());
 //
-// Cost: flat arrays and an undo trail, no allocation while searching but for their growth. A node
-// costs about the number of conflicts of the item placed. Memory: that of the model again.
-// Thread safety: single-threaded; trees of one model are independent. Ownership: borrows the model
-// (must outlive the tree). Errors: none.
+// Cost: it uses flat arrays and an undo trail, and allocates nothing during the search except when
+// they grow. A node costs about the number of conflicts of the item placed. Memory: as much as the
+// model. Thread safety: single-threaded; trees of one model are independent. Ownership: borrows the
+// model, which must outlive the tree. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_TREE_H_
 #define TENURE_PLANNER_PACKING_EXACT_TREE_H_
@@ -46,45 +46,45 @@ enum class Verdict : uint8_t {
 
 class Tree {
  public:
-  // `stop` ends the building of large trees, too. `weights`, if not empty, are failures of sections
-  // in earlier runs, which those of this run are added to.
+  // `stop` also ends the building of large trees. `weights`, if not empty, are the failures of
+  // sections in earlier runs; the failures of this run are added to them.
   Tree(const Model& model, const Strategy& strategy, const Rules& rules, Units capacity,
        const Stop& stop = {}, const Lead& lead = {}, const std::vector<double>& weights = {});
 
-  // Once per tree. `race`, if given, holds the number of the best run that has ended: this one,
-  // `run`, ends when it becomes smaller.
+  // Must be called only once. `race`, if given, holds the number of the best run that has ended;
+  // this run, number `run`, ends when that number becomes smaller than its own.
   Verdict Run(uint64_t node_limit, const std::atomic<uint64_t>* race = nullptr, uint64_t run = 0);
 
   uint64_t nodes() const { return nodes_; }
   uint64_t backtracks() const { return backtracks_; }
-  // Of each item of the model, after kFound.
+  // Returns the offset of each item of the model, after kFound.
   std::vector<Units> Offsets() const;
-  // What ended branches so far.
+  // Returns the causes that ended branches so far.
   Failures FailuresSoFar() const;
 
  private:
   enum class Branch : uint8_t { kAlive, kDead, kStopped };
   enum class Step : uint8_t { kEnter, kSolved, kFailed, kLimit, kStopped };
 
-  // A choice that is open, or parts that are searched one after the other.
+  // An open choice, or parts that are searched one after the other.
   struct Frame {
     bool split;
-    bool nothing;          // after the candidates: none of them
+    bool nothing;          // the last way is to place none of the candidates
     uint32_t first, last;  // sections
-    uint32_t list;         // where its candidates (or parts) begin
+    uint32_t list;         // where its candidates (or parts) begin in lists_
     uint32_t next;
     size_t trail;
   };
-  // The open items that lie lowest in a section.
+  // The open items with the lowest key in a section.
   struct Lowest {
     Units floor = 0;  // their key
-    Units next = 0;   // the lowest key above it
+    Units next = 0;   // the lowest key above the floor
     uint32_t ways = 0;
-    uint32_t item = 0;  // it, if there is one way
+    uint32_t item = 0;  // the item, if there is only one way
 
     friend bool operator==(const Lowest&, const Lowest&) = default;
   };
-  // What is known moves together mostly, so one entry undoes several numbers.
+  // Several numbers mostly change together, so one entry can undo more than one of them.
   enum class Change : uint32_t { kPlaced, kAll, kLow, kGeometric, kLowest };
   struct Undo {
     Change change;
@@ -103,21 +103,23 @@ class Tree {
   }
   Step Enter(uint32_t first, uint32_t last);
   Step Solved();
-  Step Advance();  // the next way of the innermost open choice
-  // Pushes a frame if open items fall apart in time; else sets parts_ and part_first_, part_last_.
+  Step Advance();  // takes the next way of the innermost open choice
+  // Pushes a frame if the open items fall into parts that share no section. Otherwise sets parts_,
+  // part_first_ and part_last_.
   bool Split(uint32_t first, uint32_t last);
 
-  // tree_rules.cc. Functions that look at the clock return a Branch: that the search was stopped
-  // must never read as a dead branch, of which the verdict kInfeasible is made. Those that return
-  // bool return false where the branch is dead.
+  // tree_rules.cc. Functions that read the clock return a Branch, because a stopped search must
+  // never be taken for a dead branch: dead branches prove kInfeasible. Functions that return bool
+  // return false where the branch is dead.
   Branch Place(uint32_t item);
   Units Fit(uint32_t item, Units offset) const;
   bool Raise(uint32_t item, Units offset, Change change = Change::kLow);
   bool Exclude(uint32_t item);
   Branch CheckTouched();
   bool CheckSection(uint32_t section);
-  // CheckSection's two steps, by keys of 32 bits where the capacity allows: whether the open items
-  // may still fit, given the lowest key and what lies at `probe_` or above; and what lies lowest.
+  // The two steps of CheckSection, with 32-bit keys where the capacity allows it. RoomLeft tells
+  // whether the open items may still fit, given the lowest key and the bytes at `probe_` or above;
+  // UpdateLowest stores the lowest items.
   bool RoomLeft(uint32_t section, Units floor, Units above) const;
   void UpdateLowest(uint32_t section, const Lowest& lowest);
   bool CheckNarrow(uint32_t section);
@@ -146,7 +148,7 @@ class Tree {
   const uint32_t* OpenEnd(uint32_t section) const {
     return members_.first(section) + open_count_[section];
   }
-  // Counts work, and looks at the clock now and then. True: the search is to end.
+  // Counts work, and reads the clock now and then. Returns true if the search must end.
   bool Halted(uint64_t work) {
     work_ += work;
     if (work_ < kWorkOfLook) return halted_;
@@ -171,22 +173,23 @@ class Tree {
     uint32_t section = 0;
     uint32_t item = 0;  // of Choice::kItem
     Units floor = 0;
-    bool nothing = false;  // it may stay empty
+    bool nothing = false;  // the place may stay empty
   };
   Spot Choose(uint32_t first, uint32_t last);
   bool Look(uint32_t section, Spot& spot, double& value);
-  SectionRange LowestHull(uint32_t section) const;
+  SectionRange LowestBoundingBox(uint32_t section) const;
   double Value(uint32_t section, uint32_t ways) const;
   bool MayStayEmpty(uint32_t section);
 
-  static constexpr uint64_t kWorkOfLook = 20000;  // some ten microseconds
+  static constexpr uint64_t kWorkOfLook = 20000;  // about ten microseconds
 
   const Rules rules_;
   const Strategy strategy_;
   const Units capacity_;
-  std::vector<uint32_t> order_;  // model item of each item here; items here are in static order
+  std::vector<uint32_t>
+      order_;  // the model's item for each item here; items here are in static order
 
-  // Side by side, as sections are asked for both.
+  // Key and size stand side by side, because sections ask for both.
   struct Cell {
     Units key;  // low_, kNoUnits once placed
     Units size;
@@ -194,52 +197,54 @@ class Tree {
   std::vector<Cell> cell_;
   std::vector<Units> alignment_, fixed_;
   bool any_fixed_ = false;
-  // Of each item: where it would overlap what is fixed, ascending and apart: not strictly between.
+  // For each item: the offsets at which it would overlap fixed items, as disjoint open intervals in
+  // ascending order.
   std::vector<uint32_t> taken_begin_;
   std::vector<std::pair<Units, Units>> taken_;
   std::vector<uint32_t> first_section_, last_section_;
   Rows spans_, conflicts_;
   bool whole_ = true;                                      // no item has a gap
-  std::vector<uint32_t> next_sibling_, previous_sibling_;  // or the number of items
+  std::vector<uint32_t> next_sibling_, previous_sibling_;  // the number of items if there is none
   std::vector<uint32_t> group_;                            // items of equal spans
   Rows groups_;
 
-  // Of each section: the items in it, the open ones first. Taking an item out exchanges it with the
-  // last open one, so putting it back is only counting it again.
+  // Of each section: the items in it, open items first. Taking an item out swaps it with the last
+  // open one, so putting it back only needs the count to grow again.
   Rows members_;
   std::vector<uint32_t> member_span_;  // of each entry of members_: its entry of spans_
   std::vector<uint32_t> member_at_;    // of each entry of spans_: its entry of members_
-  // Of each entry of members_, if `narrow_`: key and size, side by side for the scans. The keys are
-  // those of cell_; of entries that are not open they mean nothing.
+  // For each entry of members_, if `narrow_`: key and size, side by side for the scans. The keys
+  // equal those of cell_; the keys of entries that are not open have no meaning.
   bool narrow_ = false;
   std::vector<int32_t> member_key_, member_size_;
 
-  // The state; every change is on the trail.
+  // The state. Every change to it is recorded on the trail.
   std::vector<uint32_t> open_count_;  // of each section
-  std::vector<Units> geometric_;      // lowest offset over what is placed
-  std::vector<Units> low_;            // lowest offset by all that is known; the offset once placed
+  std::vector<Units> geometric_;      // lowest offset above all placed items
+  std::vector<Units> low_;            // lowest offset that all rules allow; the offset once placed
   std::vector<Units> total_;          // of each section: open sizes
   std::vector<Units> floor_;          // of each section: lowest key
-  std::vector<Units> second_;         // of each section: lowest key but one, the same if twice
-  std::vector<Units> next_;           // of each section: lowest key above the floor
-  std::vector<Lowest> lowest_;        // of each section; the three before are parts of it
-  std::vector<uint32_t> crossing_;    // of each section: open items that are in the one before, too
+  std::vector<Units>
+      second_;  // of each section: second lowest key; equals the lowest if that occurs twice
+  std::vector<Units> next_;         // of each section: lowest key above the floor
+  std::vector<Lowest> lowest_;      // of each section; the three vectors above are parts of it
+  std::vector<uint32_t> crossing_;  // of each section: open items that are in the previous one too
   std::vector<Undo> trail_;
-  std::vector<Lowest> old_lowest_;  // of the entries of the trail that are Change::kLowest
+  std::vector<Lowest> old_lowest_;  // for the entries of the trail with Change::kLowest
 
-  std::vector<double> weight_;      // failures of each section, one more than there were
-  std::vector<double> old_weight_;  // when the run began
-  double open_area_ = 0;            // sizes times sections of open items
-  double least_area_ = 0;           // so far
+  std::vector<double> weight_;      // of each section: its failures plus one
+  std::vector<double> old_weight_;  // the weights at the start of the run
+  double open_area_ = 0;            // sum of size times sections over open items
+  double least_area_ = 0;           // the smallest open_area_ so far
   double all_area_ = 0;
   std::vector<double> failures_;  // of each item
   std::vector<uint8_t> touched_flag_;
   std::vector<uint32_t> touched_;
   std::vector<uint32_t> lists_;
   std::vector<Frame> frames_;
-  std::vector<Units> support_;  // cache of LowestSupport within a node
+  std::vector<Units> support_;  // a cache of LowestSupport within a node
   std::vector<uint64_t> support_node_;
-  Units probe_ = 0;  // the offset that items were moved up to last
+  Units probe_ = 0;  // the offset that items were last moved up to
   size_t parts_ = 0;
   uint32_t part_first_ = 0, part_last_ = 0;
   uint32_t enter_first_ = 0, enter_last_ = 0;

@@ -1,4 +1,4 @@
-// Where to branch next.
+// Chooses the section to branch on next.
 
 #include <algorithm>
 #include <cmath>
@@ -38,7 +38,7 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
   double best_value = 0;
   for (uint32_t t = first; t <= last; ++t) {
     if (total_[t] == 0) continue;
-    // Most sections cannot be the best, which their floors alone tell.
+    // The floor alone shows for most sections that they can't be the best.
     const Units room = capacity_ - total_[t];
     const Lowest& lowest = lowest_[t];
     const bool fills = lowest.next > room || lowest.floor >= room;
@@ -57,39 +57,39 @@ Tree::Spot Tree::Choose(uint32_t first, uint32_t last) {
   return best;
 }
 
-// The sections that the lowest open items of a section are in.
-SectionRange Tree::LowestHull(uint32_t section) const {
+// Returns the range of sections that the lowest open items of a section are in.
+SectionRange Tree::LowestBoundingBox(uint32_t section) const {
   const Units floor = floor_[section];
-  SectionRange hull{section, section + 1};
+  SectionRange box{section, section + 1};
   const auto add = [&](uint32_t item) {
-    hull.begin = std::min(hull.begin, first_section_[item]);
-    hull.end = std::max(hull.end, last_section_[item] + 1);
+    box.begin = std::min(box.begin, first_section_[item]);
+    box.end = std::max(box.end, last_section_[item] + 1);
   };
   if (narrow_) {
     const uint32_t begin = members_.begin[section], end = begin + open_count_[section];
     for (uint32_t at = begin; at < end; ++at) {
       if (member_key_[at] == static_cast<int32_t>(floor)) add(members_.values[at]);
     }
-    return hull;
+    return box;
   }
   for (const uint32_t* i = OpenBegin(section); i != OpenEnd(section); ++i) {
     if (key(*i) == floor) add(*i);
   }
-  return hull;
+  return box;
 }
 
-// False unless the items that fit on the floor of the section could be placed now: nothing may
-// come below them later, elsewhere in their lives.
+// Returns false unless the items that fit on the floor of the section could be placed now: no other
+// item may come below them later, anywhere in their lives.
 bool Tree::Look(uint32_t section, Spot& spot, double& value) {
   const Lowest& lowest = lowest_[section];
   const Units floor = lowest.floor;
   if (whole_) {
-    // The walls of a valley stand close, mostly.
-    const SectionRange hull = LowestHull(section);
-    for (uint32_t t = section; t > hull.begin; --t) {
+    // The walls of a valley are mostly close to each other.
+    const SectionRange box = LowestBoundingBox(section);
+    for (uint32_t t = section; t > box.begin; --t) {
       if (floor_[t - 1] < floor) return false;
     }
-    for (uint32_t t = section; t + 1 < hull.end; ++t) {
+    for (uint32_t t = section; t + 1 < box.end; ++t) {
       if (floor_[t + 1] < floor) return false;
     }
   } else {
@@ -107,7 +107,7 @@ bool Tree::Look(uint32_t section, Spot& spot, double& value) {
   return true;
 }
 
-// Lower is better; never falls when there are more ways.
+// A lower value is better. The value never falls when the number of ways grows.
 double Tree::Value(uint32_t section, uint32_t ways) const {
   const Units floor = floor_[section];
   const Units slack = capacity_ - floor - total_[section];

@@ -1,4 +1,4 @@
-// What follows from a placement, and when a branch is dead.
+// Derives the consequences of placing an item, and finds dead branches.
 
 #include <algorithm>
 #include <cstddef>
@@ -48,9 +48,9 @@ void Tree::TellSections(uint32_t item) {
   }
 }
 
-// The lowest offset from this one up where the item is aligned and overlaps nothing fixed. What
-// lies on something fixed is supported, so packings in which nothing can be moved down have it here
-// or on something that is still to come.
+// Returns the lowest offset, from this one up, where the item is aligned and overlaps no fixed
+// item. An item that lies on a fixed item is supported. So in packings where no item can be moved
+// down, it lies here or on an item that is placed later.
 Units Tree::Fit(uint32_t item, Units offset) const {
   offset = AlignUp(offset, alignment_[item]);
   if (!any_fixed_) return offset;
@@ -87,9 +87,9 @@ Tree::Branch Tree::Place(uint32_t item) {
   bool alive = true;
   probe_ = top;
   for (const uint32_t* j = conflicts_.first(item); j != conflicts_.last(item) && alive; ++j) {
-    // Placed items have no key that is lower.
+    // The keys of placed items are never lower than this.
     if (!IsOpen(*j) || geometric_[*j] >= top) continue;
-    // One entry for both where they go up together.
+    // If both numbers go up together, one entry covers both.
     if (low_[*j] == geometric_[*j]) {
       alive = Raise(*j, top, Change::kAll);
       continue;
@@ -125,7 +125,7 @@ bool Tree::Raise(uint32_t item, Units offset, Change change) {
     for (const uint32_t* t = spans_.first(item); t != end; ++t) {
       if (old <= next_keys[*t]) Touch(*t);
     }
-    // The next of equal items lies above this one.
+    // The next of several equal items lies above this one.
     const uint32_t next = next_sibling_[item];
     if (next == order_.size() || !IsOpen(next)) return true;
     offset += size(item);
@@ -143,7 +143,7 @@ bool Tree::Exclude(uint32_t item) {
 }
 
 Tree::Branch Tree::CheckTouched() {
-  // Sections are only looked at here, so the list does not grow.
+  // Sections are only read here, so the list does not grow.
   for (uint32_t t : touched_) {
     if (Halted(static_cast<uint64_t>(open_count_[t]))) return Branch::kStopped;
     if (!CheckSection(t)) {
@@ -218,7 +218,8 @@ Units Tree::LowestOther(uint32_t item) const {
   return lowest;
 }
 
-// Where an item lies at least if it does not lie where it could: on an open item.
+// Returns the lowest offset of an item that is not placed at its lowest possible offset: it must
+// lie on an open item.
 Units Tree::LowestSupport(uint32_t item) {
   if (!rules_.support) return AlignUp(low_[item] + 1, alignment_[item]);
   Units lowest = kNoUnits;
@@ -228,9 +229,9 @@ Units Tree::LowestSupport(uint32_t item) {
   return lowest == kNoUnits ? lowest : AlignUp(lowest, alignment_[item]);
 }
 
-// Exchanging items of equal life that lie on each other gives another packing of the same height,
-// in which the sum of (size / rank) * offset is smaller if they were not in order. Items that can
-// be moved down make the same sum smaller, so one packing has all rules on its side.
+// If two items of equal life lie on each other out of order, exchanging them gives another packing
+// of the same height in which the sum of (size / rank) * offset is smaller. Moving an item down
+// makes the same sum smaller. So the packing with the smallest sum satisfies all rules.
 bool Tree::OutOfOrder(uint32_t item, Units offset) const {
   if (!rules_.stack_order || fixed_[item] >= 0) return false;
   const uint32_t group = group_[item];
@@ -251,7 +252,7 @@ Tree::Branch Tree::PlaceDominating(uint32_t first, uint32_t last) {
   };
   for (bool again = true; again;) {
     again = false;
-    // Who is below all others is so in its first section.
+    // An item that is below all others is so in its first section too.
     for (uint32_t t = first; t <= last; ++t) {
       const uint32_t i = lowest_[t].item;
       if (lowest_[t].ways != 1 || first_section_[i] != t || low_[i] > geometric_[i]) continue;
@@ -266,7 +267,8 @@ Tree::Branch Tree::PlaceDominating(uint32_t first, uint32_t last) {
     for (uint32_t i = 0; i < n; ++i) {
       if (low_[i] <= geometric_[i] || !IsOpen(i) || fixed_[i] >= 0) continue;
       if (first_section_[i] < first || first_section_[i] > last) continue;
-      // Raised above an equal item, which is still open: not said to lie higher.
+      // It was raised above an equal item that is still open. That does not exclude its lowest
+      // offset.
       if (previous_sibling_[i] != n && IsOpen(previous_sibling_[i])) continue;
       if (!below_others(i, geometric_[i] + size(i))) continue;
       for (const uint32_t* t = spans_.first(i); t != spans_.last(i); ++t) weight_[*t] += 0.1;

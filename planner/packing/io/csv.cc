@@ -18,6 +18,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/files.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::packing {
 namespace {
@@ -42,7 +43,7 @@ constexpr std::array<Name, 14> kNames = {{{"id", kId},
                                           {"offset", kOffset},
                                           {"hint", kHint},
                                           {"arena", kArena}}};
-// Devices have few arenas; a larger number is a mistake that would cost memory and time.
+// Devices have few arenas. A larger number is a mistake that would cost memory and time.
 constexpr uint64_t kMostArenas = 4096;
 
 std::string_view Trim(std::string_view s) {
@@ -51,7 +52,7 @@ std::string_view Trim(std::string_view s) {
   return s;
 }
 
-// A line without its end.
+// Returns a line without its line end.
 std::string_view LineAt(std::string_view text, size_t begin) {
   const size_t end = std::min(text.find('\n', begin), text.size());
   std::string_view line = text.substr(begin, end - begin);
@@ -59,7 +60,8 @@ std::string_view LineAt(std::string_view text, size_t begin) {
   return line;
 }
 
-// Cuts a line at its commas; quoted fields keep their quotes. False if a quote is not closed.
+// Splits a line at its commas. Quoted fields keep their quotes. Returns false if a quote is not
+// closed.
 bool SplitFields(std::string_view line, std::vector<std::string_view>& fields) {
   fields.clear();
   size_t begin = 0;
@@ -86,7 +88,7 @@ std::string Unquote(std::string_view field) {
   std::string text;
   for (size_t k = 1; k + 1 < field.size(); ++k) {
     text += field[k];
-    if (field[k] == '"') ++k;  // doubled
+    if (field[k] == '"') ++k;  // a doubled quote
   }
   return text;
 }
@@ -117,7 +119,7 @@ class Parser {
       const std::string_view line = LineAt(text, at);
       if (!Trim(line).empty()) {
         if (!SplitFields(line, fields_)) return Fail(0, "a quote is not closed on this line");
-        if (absl::Status s = header ? Header(at, line) : Row(at); !s.ok()) return s;
+        TENURE_RETURN_IF_ERROR(header ? Header(at, line) : Row(at));
         header = false;
       }
       const size_t end = text.find('\n', at);
@@ -199,7 +201,7 @@ class Parser {
     return FailAt(column, "is not a whole number");
   }
 
-  // Empty and -1 stand for none.
+  // Returns whether the field is empty or -1, which both mean none.
   bool IsNone(Column column) const {
     if (at_[column] < 0) return true;
     const std::string_view field = Bare(fields_[static_cast<size_t>(at_[column])]);
@@ -212,8 +214,8 @@ class Parser {
                   absl::StrCat("has ", fields_.size(), " fields, the header has ", names_.size()));
     }
     Item item;
-    if (absl::Status s = Number(kLower, item.first); !s.ok()) return s;
-    if (absl::Status s = Number(kUpper, item.last); !s.ok()) return s;
+    TENURE_RETURN_IF_ERROR(Number(kLower, item.first));
+    TENURE_RETURN_IF_ERROR(Number(kUpper, item.last));
     if (inclusive_) {
       if (item.last == INT64_MAX) return FailAt(kUpper, "does not fit into 64 bits");
       ++item.last;
@@ -222,14 +224,14 @@ class Parser {
       return FailAt(kUpper, absl::StrCat("ends the life before it begins (lower is ", item.first,
                                          "); upper must be above lower"));
     }
-    if (absl::Status s = Number(kSize, item.size); !s.ok()) return s;
+    TENURE_RETURN_IF_ERROR(Number(kSize, item.size));
     if (at_[kAlignment] >= 0 && !Bare(fields_[static_cast<size_t>(at_[kAlignment])]).empty()) {
-      if (absl::Status s = Number(kAlignment, item.alignment); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(Number(kAlignment, item.alignment));
       if (item.alignment == 0) return FailAt(kAlignment, "is no alignment; use 1 for none");
     }
     for (const auto& [column, value] : {std::pair(kOffset, &item.fixed), {kHint, &item.hint}}) {
       if (IsNone(column)) continue;
-      if (absl::Status s = Number(column, *value); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(Number(column, *value));
       if (*value == kNoOffset) {
         return FailAt(column, "is no offset (2^64 - 1 stands for none); leave it empty for none");
       }
@@ -242,7 +244,7 @@ class Parser {
     const auto index = static_cast<uint32_t>(table_.problem.items.size());
     if (!IsNone(kArena)) {
       uint64_t arena = 0;
-      if (absl::Status s = Number(kArena, arena); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(Number(kArena, arena));
       if (arena >= kMostArenas) {
         return FailAt(kArena,
                       absl::StrCat("is beyond the largest arena number, ", kMostArenas - 1));
@@ -251,7 +253,7 @@ class Parser {
       table_.problem.bindings.push_back({index, static_cast<uint32_t>(arena)});
     }
     if (at_[kGaps] >= 0) {
-      if (absl::Status s = Gaps(item, index); !s.ok()) return s;
+      TENURE_RETURN_IF_ERROR(Gaps(item, index));
     }
     table_.problem.items.push_back(item);
     table_.row_begin.push_back(at);
@@ -307,7 +309,8 @@ class Parser {
   uint64_t arenas_ = 0;
 };
 
-// Letters put in, left out, exchanged for another or with the next one.
+// Returns the number of letters that were inserted, left out, replaced, or swapped with the next
+// one.
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> before, last(b.size() + 1), row(b.size() + 1);
   std::iota(last.begin(), last.end(), size_t{0});
@@ -354,7 +357,7 @@ std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view n
   }
   const std::string lower = absl::AsciiStrToLower(name);
   for (const Name& known : kNames) {
-    // Of short words, many are near each other.
+    // Many short words are similar to each other, so they must be closer.
     const size_t most = known.text.size() <= 2 ? 0 : known.text.size() <= 5 ? 1 : 2;
     if (!present[known.column] && EditDistance(lower, known.text) <= most) {
       return std::string(known.text);
@@ -369,14 +372,13 @@ absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file) {
   const auto lines = static_cast<size_t>(std::count(table.text.begin(), table.text.end(), '\n'));
   table.problem.items.reserve(lines);
   table.row_begin.reserve(lines);
-  if (absl::Status s = Parser(table, file).Parse(); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(Parser(table, file).Parse());
   return table;
 }
 
 absl::StatusOr<CsvTable> ReadCsv(const std::string& path) {
-  absl::StatusOr<std::string> text = ReadFile(path);
-  if (!text.ok()) return text.status();
-  return ParseCsv(*std::move(text), path);
+  TENURE_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
+  return ParseCsv(std::move(text), path);
 }
 
 absl::StatusOr<std::string> FormatCsv(const CsvTable& table, const Packing& packing) {
@@ -390,7 +392,7 @@ absl::StatusOr<std::string> FormatCsv(const CsvTable& table, const Packing& pack
   std::string out;
   out.reserve(table.text.size() + 12 * n + 64);
   std::vector<std::string_view> fields;
-  // The row with the given values put into their columns, or appended where there is no such
+  // Returns the row with the given values put into their columns, or appended if there is no such
   // column.
   auto row = [&](size_t begin, auto&& offset, auto&& arena) {
     const std::string_view line = LineAt(table.text, begin);
@@ -430,9 +432,8 @@ absl::StatusOr<std::string> FormatCsv(const CsvTable& table, const Packing& pack
 }
 
 absl::Status WriteCsv(const CsvTable& table, const Packing& packing, const std::string& path) {
-  absl::StatusOr<std::string> text = FormatCsv(table, packing);
-  if (!text.ok()) return text.status();
-  return WriteFile(path, *text);
+  TENURE_ASSIGN_OR_RETURN(std::string text, FormatCsv(table, packing));
+  return WriteFile(path, text);
 }
 
 absl::StatusOr<std::string> FormatCsv(const Problem& problem) {
@@ -440,7 +441,7 @@ absl::StatusOr<std::string> FormatCsv(const Problem& problem) {
   for (const Arena& arena : problem.arenas) limits |= arena.limit != kUnlimited;
   if (limits) {
     return absl::InvalidArgumentError(
-        "CSV cannot say limits of arenas, adjacency or a partial order; use JSON");
+        "CSV cannot express limits of arenas, adjacency or a partial order; use JSON");
   }
   bool alignment = false, fixed = false, hint = false;
   for (const Item& item : problem.items) {

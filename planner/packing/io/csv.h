@@ -1,8 +1,7 @@
-// Packing problems as CSV, in the form that MiniMalloc reads and writes, so that its users can
-// switch in a minute.
+// Packing problems as CSV, in the format of MiniMalloc, so that its users can switch in a minute.
 //
-// Why text is kept: the output is the input with an `offset` column; ids, order, further columns
-// and line ends stay what they were.
+// Why the text is kept: the output is the input with an `offset` column added. Ids, order, other
+// columns and line ends stay the same.
 //
 //   id,lower,upper,size,alignment,gaps,offset,hint
 //   x,0,10,4096,64,2-4 6-8@0:1024,,
@@ -19,17 +18,17 @@
 //   arena                   the item is bound to this arena; empty: any (there are as many as
 //                           the largest number given, plus one; at most 4096)
 //
-// Columns stand in any order; others are carried along. Lines end with LF or CRLF; blank lines are
-// skipped; fields may be quoted ("a ""b"", c"), without line breaks in them.
+// Columns may be in any order; unknown columns are carried along. Lines end with LF or CRLF. Blank
+// lines are skipped. Fields may be quoted ("a ""b"", c"), but can't contain line breaks.
 //
 //   absl::StatusOr<CsvTable> table = ReadCsv("A.csv");
 //   absl::StatusOr<Packing> packing = Solve(table->problem);
 //   absl::Status written = WriteCsv(*table, *packing, "out.csv");
 //
-// Cost: about 0.1 s to read a million rows and as much to write them; the text and 8 bytes a row
-// beside the problem. Thread safety: thread-compatible. Ownership: a table owns its text. Errors:
-// InvalidArgument in one line, naming file, line, column and cause; NotFound, PermissionDenied,
-// DataLoss for files.
+// Cost: about 0.1 s to read a million rows and as much to write them. Memory: the text and 8 bytes
+// a row, in addition to the problem. Thread safety: thread-compatible. Ownership: a table owns its
+// text. Errors: InvalidArgument in one line, which names file, line, column and cause; NotFound,
+// PermissionDenied and DataLoss for files.
 
 #ifndef TENURE_PLANNER_PACKING_IO_CSV_H_
 #define TENURE_PLANNER_PACKING_IO_CSV_H_
@@ -57,27 +56,27 @@ struct CsvTable {
   int offset_column = -1;
   int arena_column = -1;
   bool crlf = false;
-  std::vector<std::string> carried_columns;  // that mean nothing here, in order
+  std::vector<std::string> carried_columns;  // unknown columns, in order
 
-  // What the file calls the item.
+  // Returns the item's name in the file.
   std::string Id(size_t item) const;
 };
 
-// The optional column that a carried one was perhaps meant to be ("aligment"): a caller may warn.
-// Nothing if no column that the table lacks is called nearly so.
+// Returns the optional column for which an unknown one is probably a misspelling ("aligment"), so
+// that a caller can warn. Returns nothing if no missing column has a similar name.
 std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view name);
 
-// `file` is for messages only.
+// `file` is only used in messages.
 absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file);
 absl::StatusOr<CsvTable> ReadCsv(const std::string& path);
 
-// The table with an `offset` column (and an `arena` column if there are several arenas) that says
-// where the items lie. The packing must have offsets for all of them.
+// Returns the table with an `offset` column (and an `arena` column if there are several arenas)
+// that holds the places of the items. The packing must have offsets for all of them.
 absl::StatusOr<std::string> FormatCsv(const CsvTable& table, const Packing& packing);
 absl::Status WriteCsv(const CsvTable& table, const Packing& packing, const std::string& path);
 
-// A table from scratch, with the columns that the problem needs. Refuses what CSV cannot say
-// (limits of arenas, adjacency, partial order): use JSON for those.
+// Makes a new table with the columns that the problem needs. Refuses features that CSV can't
+// express (limits of arenas, adjacency, partial order): use JSON for those.
 absl::StatusOr<std::string> FormatCsv(const Problem& problem);
 
 }  // namespace tenure::packing

@@ -15,23 +15,25 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::packing {
 namespace {
 
 using Json = nlohmann::json;
 
-// Reads fields and remembers the first that is wrong, with its path.
+// Reads fields and remembers the first faulty one, with its path.
 class Reader {
  public:
   explicit Reader(std::string_view file) : file_(file) {}
 
   absl::StatusOr<Json> Parse(std::string_view text) {
-    // The parser takes a zero byte for the end of the text and does not look behind it.
+    // The parser takes a zero byte for the end of the text and ignores everything behind it.
     if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
       return Error(absl::StrCat("not JSON: there is a zero byte at byte ", zero));
     }
-    // The parser keeps the last of several equal keys, and readers of one text must not disagree.
+    // The parser keeps the last of several equal keys. That is refused, because two readers of one
+    // text must not disagree.
     std::vector<std::set<std::string>> keys;  // of each object that is open
     std::string twice;
     const auto note = [&](int, Json::parse_event_t event, Json& value) {
@@ -87,10 +89,10 @@ class Reader {
     Number(*at, absl::StrCat(path, ".", name), out);
   }
 
-  // What is not known may be a known one misspelt, which must not be passed over.
+  // An unknown key may be a misspelt one, which must not be ignored.
   void OnlyKeys(const Json& object, const std::string& path,
                 std::initializer_list<std::string_view> known) {
-    if (!object.is_object()) return;  // said elsewhere
+    if (!object.is_object()) return;  // reported elsewhere
     for (const auto& [key, value] : object.items()) {
       if (std::find(known.begin(), known.end(), key) != known.end()) continue;
       return Fail(Printable(path.empty() ? key : absl::StrCat(path, ".", key)),
@@ -98,7 +100,7 @@ class Reader {
     }
   }
 
-  // An offset or a limit, of which the last number stands for none.
+  // Reads an offset or a limit. The largest number is refused, because it stands for none.
   void OrNone(const Json& object, const std::string& path, const char* name, uint64_t& out) {
     const uint64_t before = std::exchange(out, 0);
     Field(object, path, name, false, out);
@@ -108,7 +110,7 @@ class Reader {
     if (!object.is_object() || !object.contains(name)) out = before;
   }
 
-  // The array of that name; nullptr if it is absent.
+  // Returns the array of that name, nullptr if it is absent.
   const Json* Array(const Json& object, const char* name) {
     const auto at = object.find(name);
     if (at == object.end()) return nullptr;
@@ -140,7 +142,7 @@ class Reader {
 
  private:
   static std::string FirstError(std::string_view text) {
-    // Without exceptions, only a handler of events can note where the text went wrong.
+    // Exceptions are off, so only an event handler can record where the text went wrong.
     struct Sax : nlohmann::json_sax<Json> {
       bool null() override { return true; }
       bool boolean(bool) override { return true; }
@@ -182,12 +184,11 @@ std::string At(const char* name, size_t k) { return absl::StrCat(name, "[", k, "
 
 absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view file) {
   Reader reader(file);
-  absl::StatusOr<Json> root = reader.Parse(text);
-  if (!root.ok()) return root.status();
+  TENURE_ASSIGN_OR_RETURN(Json root, reader.Parse(text));
   Problem problem;
-  reader.OnlyKeys(*root, "",
+  reader.OnlyKeys(root, "",
                   {"items", "gaps", "arenas", "bindings", "adjacent", "order", "capacity"});
-  const Json* items = reader.Array(*root, "items");
+  const Json* items = reader.Array(root, "items");
   if (items == nullptr && reader.ok()) reader.Fail("items", "is missing");
   if (items != nullptr) problem.items.resize(items->size());
   for (size_t k = 0; k < problem.items.size() && reader.ok(); ++k) {
@@ -202,7 +203,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
     reader.OrNone(value, path, "fixed", item.fixed);
     reader.OrNone(value, path, "hint", item.hint);
   }
-  const Json* gaps = reader.Array(*root, "gaps");
+  const Json* gaps = reader.Array(root, "gaps");
   if (gaps != nullptr) problem.gaps.resize(gaps->size());
   for (size_t k = 0; k < problem.gaps.size() && reader.ok(); ++k) {
     Gap& gap = problem.gaps[k];
@@ -216,7 +217,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
       reader.Pair(value["window"], path + ".window", gap.window_begin, gap.window_end);
     }
   }
-  const Json* arenas = reader.Array(*root, "arenas");
+  const Json* arenas = reader.Array(root, "arenas");
   if (arenas != nullptr) problem.arenas.resize(arenas->size());
   for (size_t k = 0; k < problem.arenas.size() && reader.ok(); ++k) {
     const Json& value = (*arenas)[k];
@@ -224,19 +225,19 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
     reader.OnlyKeys(value, path, {"limit"});
     reader.OrNone(value, path, "limit", problem.arenas[k].limit);
   }
-  const Json* bindings = reader.Array(*root, "bindings");
+  const Json* bindings = reader.Array(root, "bindings");
   if (bindings != nullptr) problem.bindings.resize(bindings->size());
   for (size_t k = 0; k < problem.bindings.size() && reader.ok(); ++k) {
     reader.Pair((*bindings)[k], At("bindings", k), problem.bindings[k].item,
                 problem.bindings[k].arena);
   }
-  const Json* adjacent = reader.Array(*root, "adjacent");
+  const Json* adjacent = reader.Array(root, "adjacent");
   if (adjacent != nullptr) problem.adjacent.resize(adjacent->size());
   for (size_t k = 0; k < problem.adjacent.size() && reader.ok(); ++k) {
     reader.Numbers(&(*adjacent)[k], At("adjacent", k), problem.adjacent[k].items);
   }
-  if (reader.ok() && root->contains("order")) {
-    const Json& order = (*root)["order"];
+  if (reader.ok() && root.contains("order")) {
+    const Json& order = root["order"];
     reader.OnlyKeys(order, "order", {"steps", "edges", "uses"});
     reader.Field(order, "order", "steps", true, problem.order.steps);
     const Json* edges = reader.ok() ? reader.Array(order, "edges") : nullptr;
@@ -252,7 +253,7 @@ absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view
                   problem.order.uses[k].step);
     }
   }
-  if (reader.ok()) reader.OrNone(*root, "problem", "capacity", problem.capacity);
+  if (reader.ok()) reader.OrNone(root, "problem", "capacity", problem.capacity);
   if (!reader.ok()) return reader.status();
   if (absl::Status s = CheckProblem(problem); !s.ok()) return reader.Error(s.message());
   return problem;
@@ -294,12 +295,10 @@ std::string FormatProblemJson(const Problem& problem) {
 
 absl::StatusOr<Packing> ParsePackingJson(std::string_view text, std::string_view file) {
   Reader reader(file);
-  absl::StatusOr<Json> root = reader.Parse(text);
-  if (!root.ok()) return root.status();
+  TENURE_ASSIGN_OR_RETURN(Json root, reader.Parse(text));
   Packing packing;
-  const std::string status = root->value("status", Json()).is_string()
-                                 ? (*root)["status"].get<std::string>()
-                                 : std::string();
+  const std::string status =
+      root.value("status", Json()).is_string() ? root["status"].get<std::string>() : std::string();
   bool known = false;
   for (Outcome outcome :
        {Outcome::kNone, Outcome::kFeasible, Outcome::kOptimal, Outcome::kInfeasible}) {
@@ -308,19 +307,19 @@ absl::StatusOr<Packing> ParsePackingJson(std::string_view text, std::string_view
     known = true;
   }
   if (!known) reader.Fail("status", "is not one of optimal, feasible, infeasible, none");
-  if (root->contains("deadline_hit")) {
-    const Json& hit = (*root)["deadline_hit"];
+  if (root.contains("deadline_hit")) {
+    const Json& hit = root["deadline_hit"];
     if (hit.is_boolean()) {
       packing.deadline_hit = hit.get<bool>();
     } else {
       reader.Fail("deadline_hit", "is neither true nor false");
     }
   }
-  if (reader.ok()) reader.Field(*root, "packing", "height", false, packing.height);
-  if (reader.ok()) reader.Field(*root, "packing", "lower_bound", false, packing.lower_bound);
-  if (reader.ok()) reader.Numbers(reader.Array(*root, "offsets"), "offsets", packing.offsets);
-  if (reader.ok()) reader.Numbers(reader.Array(*root, "arena_of"), "arena_of", packing.arena_of);
-  if (reader.ok()) reader.Numbers(reader.Array(*root, "heights"), "heights", packing.heights);
+  if (reader.ok()) reader.Field(root, "packing", "height", false, packing.height);
+  if (reader.ok()) reader.Field(root, "packing", "lower_bound", false, packing.lower_bound);
+  if (reader.ok()) reader.Numbers(reader.Array(root, "offsets"), "offsets", packing.offsets);
+  if (reader.ok()) reader.Numbers(reader.Array(root, "arena_of"), "arena_of", packing.arena_of);
+  if (reader.ok()) reader.Numbers(reader.Array(root, "heights"), "heights", packing.heights);
   if (!reader.ok()) return reader.status();
   return packing;
 }

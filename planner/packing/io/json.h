@@ -1,5 +1,5 @@
-// Packing problems and packings as JSON: everything that a Problem can say, for other programs and
-// for storing.
+// Packing problems and packings as JSON, for other programs and for storage. It covers every
+// feature of a Problem.
 //
 //   {"items": [{"first": 0, "last": 4, "size": 4096,          half-open [first, last), bytes
 //               "alignment": 64, "fixed": 0, "hint": 128}],
@@ -13,9 +13,10 @@
 //              "uses": [[0, 0]]},                             item 0 is used by step 0
 //    "capacity": 1048576}                                     of all arenas together
 //
-// Only items with first, last and size are required; what is absent has its default, and no limit
-// is an absent one (2^64 - 1 is refused: within, it stands for none). Keys that are not named here
-// are refused, for they may be misspelt. A packing, of which other keys are passed over:
+// Only items with first, last and size are required. Absent keys have their defaults; in
+// particular, there is no limit if none is given (2^64 - 1 is refused, since it internally means
+// "no limit"). Keys that are not listed here are refused, because they may be misspelt. In a
+// packing, other keys are ignored:
 //
 //   {"status": "optimal", "deadline_hit": false,
 //    "height": 4096, "heights": [4096], "lower_bound": 4096,
@@ -37,11 +38,11 @@
 
 namespace tenure::packing {
 
-// `file` is for messages only. The problem has passed CheckProblem.
+// `file` is only used in messages. The problem has passed CheckProblem.
 absl::StatusOr<Problem> ParseProblemJson(std::string_view text, std::string_view file);
 std::string FormatProblemJson(const Problem& problem);
 
-// A packing read from elsewhere is not yet valid: see validator.h.
+// A packing from a file is not necessarily valid: see validator.h.
 absl::StatusOr<Packing> ParsePackingJson(std::string_view text, std::string_view file);
 std::string FormatPackingJson(const Packing& packing);
 

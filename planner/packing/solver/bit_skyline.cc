@@ -128,8 +128,8 @@ bool BitSkyline::RunByPressure(const std::vector<uint64_t>& weights, uint64_t li
     open_.clear();
     for (uint32_t s = l; s < r; ++s) open_.push_back(s);
     for (;;) {
-      // The section under most pressure; one that no rectangle within the valley covers is struck
-      // out.
+      // Takes the section under most pressure. A section that no rectangle within the valley covers
+      // is removed from the list.
       size_t most = 0;
       for (size_t k = 1; k < open_.size(); ++k) {
         if (pressure_[open_[k]] > pressure_[open_[most]]) most = k;

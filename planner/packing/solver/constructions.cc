@@ -16,11 +16,11 @@
 namespace tenure::packing {
 namespace {
 
-// Steps of a coarse section total.
+// The number of steps of a coarse section total.
 constexpr uint64_t kCoarse = 64;
-// From here on candidates are sorted by digits.
+// From this number on, candidates are sorted by digits.
 constexpr uint32_t kManyCandidates = 4096;
-// Rounds without a new best after which a kind of repair gives way to the next.
+// After so many rounds without a new best packing, a kind of repair gives way to the next one.
 constexpr int kPatience = 100;
 
 std::vector<Rectangle> Shifted(const PlainInstance& plain, const std::vector<uint32_t>& ids,
@@ -36,7 +36,7 @@ std::vector<Rectangle> Shifted(const PlainInstance& plain, const std::vector<uin
   return rectangles;
 }
 
-// The largest value over the sections of each rectangle.
+// Returns the largest value over the sections of each rectangle.
 std::vector<uint64_t> RangeMax(const std::vector<uint64_t>& values,
                                const std::vector<Rectangle>& rectangles) {
   const size_t m = values.size();
@@ -56,7 +56,7 @@ std::vector<uint64_t> RangeMax(const std::vector<uint64_t>& values,
   return most;
 }
 
-// The highest end over each section.
+// Computes the highest end over each section.
 void SectionTops(const std::vector<Rectangle>& rectangles, const std::vector<uint64_t>& offsets,
                  std::vector<uint64_t>& tops) {
   std::fill(tops.begin(), tops.end(), 0);
@@ -68,8 +68,8 @@ void SectionTops(const std::vector<Rectangle>& rectangles, const std::vector<uin
   }
 }
 
-// The largest first: sorted by the first key, which is mostly distinct, digit by digit; the few
-// equal ones by the others.
+// Sorts the largest first: digit by digit by the first key, whose values are mostly distinct. The
+// few equal ones are sorted by the other keys.
 template <typename Candidate>
 void SortLarge(std::vector<Candidate>& candidates) {
   std::vector<Keyed> order(candidates.size());
@@ -137,7 +137,7 @@ void Constructions::Rank(std::string_view ranking) {
         case 'S':
           ranked.keys[k] = rectangles_[b].size;
           break;
-        default:  // doubles that are not negative compare like their bits
+        default:  // non-negative doubles compare like their bits
           ranked.keys[k] = std::bit_cast<uint64_t>(static_cast<double>(width[b]) *
                                                    static_cast<double>(rectangles_[b].size));
       }
@@ -165,7 +165,7 @@ bool Constructions::Construct(uint64_t limit, Budget& budget) {
 void Constructions::Take(bool complete, std::string_view kind, std::string_view ranking) {
   if (!complete) {
     if (top_ != kUnlimited) return;
-    // Cut short with nothing to show: pile the rest on top.
+    // The first construction was cut short: the rest is stacked on top.
     uint64_t top = 0;
     for (size_t b = 0; b < rectangles_.size(); ++b) {
       if (trial_[b] != kNoOffset) top = std::max(top, trial_[b] + rectangles_[b].size);
@@ -181,7 +181,7 @@ void Constructions::Take(bool complete, std::string_view kind, std::string_view 
 }
 
 bool Constructions::Try(std::string_view ranking, Budget& budget) {
-  // Getting ready takes about this long, and cannot be cut short.
+  // The preparation takes about this long and can't be cut short.
   const absl::Duration ready = absl::Nanoseconds(250) * static_cast<double>(rectangles_.size());
   if (top_ == kUnlimited && (budget.Interrupted() || !budget.Leaves(ready))) {
     trial_.assign(rectangles_.size(), kNoOffset);
@@ -192,7 +192,7 @@ bool Constructions::Try(std::string_view ranking, Budget& budget) {
   Prepare();
   Rank(ranking);
   SetOrder();
-  // Looked at anew: for a large problem all this took its time.
+  // The clock is read again, because the preparation of a large problem takes time.
   const bool cut = top_ == kUnlimited && budget.Interrupted();
   if (cut) trial_.assign(rectangles_.size(), kNoOffset);
   Take(!cut && Construct(top_, budget), "greedy", ranking);
@@ -257,7 +257,8 @@ bool Constructions::RepairByPressure(int rounds, Budget& budget) {
       best = top;
       last = round;
     }
-    // What overflows gains a third of its excess; what fits forgets slowly.
+    // A section that overflows gains a third of its excess. A section that fits slowly loses its
+    // weight.
     SectionTops(rectangles_, trial_, tops);
     for (size_t s = 0; s < weights.size(); ++s) {
       if (tops[s] > target_) {

@@ -1,18 +1,18 @@
-// Greedy constructions of one set of rectangles: under several rankings, and repaired.
+// Greedy constructions of one set of rectangles, under several rankings and with repair.
 //
-// Why: each ranking is nearly always good and sometimes bad, and what went wrong can be read off
-// the packing: the rectangles that stick out above the bound were placed too late. Repair promotes
-// them in the ranking and constructs again, a few dozen times.
+// Why: each ranking is nearly always good and sometimes bad, and the packing itself shows the
+// fault: the rectangles that stick out above the bound were placed too late. Repair promotes them
+// in the ranking and constructs again, a few dozen times.
 //
-//   bound ----------------########----     the rectangle on top is promoted to the rank of those
-//        ####   ########  ########         that live at the peak, and behind its second offence
-//        ####################  ###         above them
+//   bound ----------------########----     the rectangle on top is promoted to the rank of the
+//        ####   ########  ########         rectangles that live at the peak; if it sticks out
+//        ####################  ###         again, it is promoted above them
 //
-// Two rules of promotion differ in how fast a rectangle rises, and a third kind of repair puts
-// weight on the sections that overflow (by pressure, see bit_skyline.h). None is best everywhere;
-// all are deterministic.
+// Two rules of promotion differ in how fast a rectangle rises. A third kind of repair puts weights
+// on the sections that overflow (by pressure, see bit_skyline.h). None is best everywhere. All are
+// deterministic.
 //
-// Cost: one construction for each round: see skyline.h and bit_skyline.h. Thread safety:
+// Cost: one construction for each round; see skyline.h and bit_skyline.h. Thread safety:
 // single-threaded. Ownership: borrows the instance. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_CONSTRUCTIONS_H_
@@ -32,21 +32,22 @@
 
 namespace tenure::packing {
 
-// How fast rectangles that stick out rise.
+// How fast rectangles that stick out rise in the ranking.
 enum class Promotion {
-  kHalfway,  // half of the way to those that live at the peak; beyond it by one
-  kAtOnce,   // beside those that live at the peak, then above them, then above all
+  kHalfway,  // half of the way to the rectangles of the peak, then one place above them
+  kAtOnce,   // to the rectangles of the peak, then above them, then above all
 };
 
 class Constructions {
  public:
-  // The rectangles `ids` of the instance, or all if empty; they lie in `totals.size()` sections
-  // from `first_section`. Nothing is gained by a top below `target`.
+  // Constructs packings of the rectangles `ids` of the instance, or of all if `ids` is empty. They
+  // lie in `totals.size()` sections from `first_section` on. A top below `target` is no better than
+  // `target`.
   Constructions(const PlainInstance& plain, std::vector<uint64_t> totals,
                 const std::vector<uint32_t>& ids, uint32_t first_section, uint64_t target);
 
-  // One construction. Letters name the keys of the ranking, the most important first, largest value
-  // first:
+  // Makes one construction. The letters name the keys of the ranking, the most important first;
+  // larger values rank first:
   //
   //   T  the largest section total that the rectangle takes part in
   //   W  the length of its life
@@ -54,12 +55,13 @@ class Constructions {
   //   S  its size
   //   t  like T, in steps of 1/64 of the target
   //
-  // False if the budget ended; there is a packing all the same.
+  // Returns false if the budget ended. Even then there is a packing.
   bool Try(std::string_view ranking, Budget& budget);
 
-  // Up to `rounds` constructions with promotion between them.
+  // Makes up to `rounds` constructions with promotion between them.
   bool Repair(std::string_view ranking, Promotion promotion, int rounds, Budget& budget);
-  // The same with weights on sections. Does nothing if there are too many rectangles for bits.
+  // The same with weights on sections. Does nothing if there are too many rectangles for
+  // BitSkyline.
   bool RepairByPressure(int rounds, Budget& budget);
 
   bool done() const { return top_ <= target_; }
@@ -86,12 +88,14 @@ class Constructions {
   void Rank(std::string_view ranking);
   void SetOrder();
   bool Construct(uint64_t limit, Budget& budget);
-  // Keeps the trial if it is the best; finishes it if it was cut short and there is nothing else.
+  // Keeps the trial if it is the best so far. A trial that was cut short is finished if there is no
+  // other packing.
   void Take(bool complete, std::string_view kind, std::string_view ranking);
   void PromoteOffenders(Promotion promotion);
 
   const PlainInstance& plain_;
-  std::vector<Rectangle> own_;  // rectangles with sections of their own, unless all
+  std::vector<Rectangle>
+      own_;  // the rectangles, renumbered to their own sections, unless all are used
   const std::vector<Rectangle>& rectangles_;
   std::vector<uint64_t> totals_;
   std::vector<uint64_t> width_;  // of rectangles

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/packing.h"
@@ -20,7 +21,7 @@
 namespace tenure::packing {
 namespace {
 
-// Lines of a list before it is cut short.
+// The number of lines after which a list is cut.
 constexpr size_t kLines = 20;
 constexpr uint32_t kGone = ~uint32_t{0};
 
@@ -42,7 +43,8 @@ class Filter {
     return packing->has_offsets() ? Answer::kPacked : Answer::kUnknown;
   }
 
-  // Takes items away, in chunks that halve, as long as the rest is infeasible. True if irreducible.
+  // Removes items, in chunks whose size halves, as long as the rest is infeasible. Returns true if
+  // the result is irreducible.
   bool Reduce(std::vector<uint32_t>& items) {
     bool sure = true;
     for (size_t chunk = std::max<size_t>(items.size() / 2, 1);; chunk /= 2) {
@@ -73,16 +75,16 @@ class Filter {
   SolveOptions options_;
 };
 
-// If sizes at the peak alone are too much: the largest of them, as few as it takes. Without any one
-// of them the rest fits if all have one alignment, as none needs less than the last. Empty where
-// the peak does not tell.
+// If the sizes at the peak alone are too large, returns the largest of them, as few as it takes. If
+// all have one alignment, the rest fits as soon as any one of them is removed, since none needs
+// less than the last. Returns an empty list if the peak proves nothing.
 std::vector<uint32_t> FromPeak(const Problem& problem, const Explanation& why, bool& irreducible) {
   irreducible = false;
   if (problem.arenas.size() > 1 || !problem.gaps.empty() || !problem.adjacent.empty()) return {};
   uint64_t grain = 0;
   for (uint32_t i : why.peak_items) grain = std::gcd(grain, problem.items[i].alignment);
   if (grain == 0) return {};
-  // What rounding up to the grain adds counts everywhere but at the top.
+  // The padding of rounding up to the grain counts everywhere except at the top.
   auto slack = [&](uint32_t i) {
     const uint64_t excess = Excess(problem.items[i].size, grain);
     return excess == 0 ? 0 : grain - excess;
@@ -106,7 +108,7 @@ std::vector<uint32_t> FromPeak(const Problem& problem, const Explanation& why, b
   return {};
 }
 
-// Those that live furthest from the peak first: they are the least likely to matter.
+// Puts the items that live furthest from the peak first: they are the least likely to matter.
 void FarFromPeakFirst(const Problem& problem, const Peak& peak, std::vector<uint32_t>& items) {
   if (problem.order.steps > 0) return;
   auto distance = [&](uint32_t i) -> uint64_t {
@@ -142,7 +144,7 @@ Problem Restrict(const Problem& problem, const std::vector<uint32_t>& items) {
     if (binding.item != kGone) part.bindings.push_back(binding);
   }
   for (const AdjacencyGroup& group : problem.adjacent) {
-    // Neighbours stay neighbours only if nothing between them is gone.
+    // Two items stay neighbours only if no item between them was removed.
     AdjacencyGroup run;
     for (uint32_t item : group.items) {
       if (index[item] != kGone) {
@@ -176,7 +178,7 @@ Explanation ExplainPeak(const Problem& problem, const SolveOptions& options) {
 
 absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& options,
                                     bool proven) {
-  if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckProblem(problem));
   Explanation why = ExplainPeak(problem, options);
   why.conflict = FromPeak(problem, why, why.irreducible);
   if (!why.conflict.empty() && why.irreducible) {
@@ -185,7 +187,7 @@ absl::StatusOr<Explanation> Explain(const Problem& problem, const SolveOptions& 
   }
   Filter filter(problem, options);
   if (why.conflict.empty()) {
-    // If what lives at the peak is enough, the search is short.
+    // If the items at the peak are infeasible by themselves, the search is short.
     std::vector<uint32_t> at_peak = why.peak_items;
     std::sort(at_peak.begin(), at_peak.end());
     at_peak.erase(std::unique(at_peak.begin(), at_peak.end()), at_peak.end());

@@ -13,14 +13,14 @@
 namespace tenure::packing {
 namespace {
 
-constexpr uint32_t kNobody = ~uint32_t{0};
+constexpr uint32_t kNoIndex = ~uint32_t{0};
 constexpr uint32_t kLeafSize = 4;
-// Up to here conflicts of a partial order are kept, at most 8 MB of them.
+// Up to this many rectangles, the conflicts of a partial order are kept; they take at most 8 MB.
 constexpr size_t kKeptConflicts = 8192;
-// Sections of all arenas that are piled up at once.
+// The largest number of sections, over all arenas, for which height maps are made.
 constexpr uint32_t kMostHeights = 1u << 24;
 
-// The smallest value >= x that is residue (mod modulus).
+// Returns the smallest value >= x that equals the residue (mod modulus).
 uint64_t NextOf(const RigidGroup& group, uint64_t x) {
   const uint64_t residue = Excess(group.residue, group.modulus);
   const uint64_t have = Excess(x, group.modulus);
@@ -132,7 +132,8 @@ void OverlapIndex::CollectWithin(SectionRange range, uint64_t begin, uint64_t en
 
 uint64_t FirstFitSteps(const RigidGroups& groups, Effort effort) {
   if (groups.groups.size() <= kFewGroups) return effort == Effort::kFast ? 4'000'000 : 40'000'000;
-  // By an order of execution lives are longer than they need be, and dropping loses more.
+  // With an order of execution, lives are longer than necessary, and bottom-left placement loses
+  // more.
   const bool kept = groups.precedence != nullptr && groups.rectangles.size() <= kKeptConflicts;
   const uint64_t steps = kept ? 12'000'000 : 1'000'000;
   return effort == Effort::kFast ? steps : 10 * steps;
@@ -141,19 +142,21 @@ uint64_t FirstFitSteps(const RigidGroups& groups, Effort effort) {
 uint64_t StepsOfOneFit(const RigidGroups& groups) {
   const auto n = static_cast<uint32_t>(groups.rectangles.size());
   const uint32_t sections = groups.apart.empty() ? groups.section_count : groups.apart_count;
-  // Pairs are those that have begun before the other ends, less those that have ended.
+  // The number of pairs is the number that have begun before the other ends, minus those that have
+  // ended.
   std::vector<uint32_t> begun(sections + 1);
   for (uint32_t p = 0; p < n; ++p) ++begun[groups.Apart(p).begin];
   uint64_t sum = 0, pairs = 0;
   for (uint32_t& b : begun) b = static_cast<uint32_t>(sum += b);
   for (uint32_t p = 0; p < n; ++p) {
-    // Those that begin within this one's life, and half of those that begin with it.
+    // Counts the rectangles that begin within this one's life, and half of those that begin with
+    // it.
     const SectionRange range = groups.Apart(p);
     pairs += begun[range.end - 1] - begun[range.begin];
     const uint32_t with = begun[range.begin] - (range.begin == 0 ? 0 : begun[range.begin - 1]);
     pairs += with / 2;
   }
-  // Rows of conflicts are made on the way.
+  // The rows of conflicts are made on the way, which takes steps too.
   const uint64_t rows = groups.precedence == nullptr ? 0 : uint64_t{n} * n / 8;
   return 8 * groups.groups.size() + pairs / 2 + rows;
 }
@@ -165,11 +168,11 @@ FirstFit::FirstFit(const Problem& problem, const RigidGroups& groups, std::vecto
 
 void FirstFit::Clear() {
   if (index_.has_value()) index_->Clear();
-  placement_.offsets.assign(groups_.groups.size(), kNoOffset);
-  placement_.arenas.assign(groups_.groups.size(), 0);
-  placement_.heights.assign(ArenaCount(problem_), 0);
-  placement_.height = 0;
-  stuck_ = kNobody;
+  partial_.offsets.assign(groups_.groups.size(), kNoOffset);
+  partial_.arenas.assign(groups_.groups.size(), 0);
+  partial_.heights.assign(ArenaCount(problem_), 0);
+  partial_.height = 0;
+  stuck_ = kNoIndex;
 }
 
 OverlapIndex& FirstFit::Index() {
@@ -202,20 +205,21 @@ void FirstFit::FindForbidden(uint32_t group) {
     for (uint32_t f : found_) {
       const GroupRectangle& q = groups_.rectangles[f];
       if (q.group == group || !Conflict(k, f)) continue;
-      const uint64_t at = placement_.offsets[q.group];
+      const uint64_t at = partial_.offsets[q.group];
       const uint64_t begin = at + q.begin, end = at + q.end;
-      if (end <= p.begin) continue;  // beneath p wherever the group lies
+      if (end <= p.begin) continue;  // always beneath p, wherever the group is placed
       forbidden_.push_back(
-          {placement_.arenas[q.group], begin < p.end ? 0 : begin - p.end + 1, end - p.begin - 1});
+          {partial_.arenas[q.group], begin < p.end ? 0 : begin - p.end + 1, end - p.begin - 1});
     }
   }
 }
 
-// Of rectangles that are not known to live apart. Every construction asks about the same pairs.
+// Tells whether two rectangles that are not known to live apart conflict. Every construction asks
+// about the same pairs, so the answers are kept.
 bool FirstFit::Conflict(uint32_t p, uint32_t q) {
   if (groups_.precedence == nullptr) return true;
   const SectionRange a = groups_.rectangles[p].range, b = groups_.rectangles[q].range;
-  if (a.begin < b.end && b.begin < a.end) return true;  // at once in one legal order
+  if (a.begin < b.end && b.begin < a.end) return true;  // they live at once in one legal order
   const size_t n = groups_.rectangles.size();
   if (n > kKeptConflicts) {
     return groups_.precedence->Conflict(groups_.rectangles[p].item, groups_.rectangles[q].item);
@@ -250,7 +254,7 @@ bool FirstFit::FitsAt(uint32_t group, uint32_t arena, uint64_t offset) {
     looked_at_ += found_.size();
     for (uint32_t f : found_) {
       const uint32_t other = groups_.rectangles[f].group;
-      if (other != group && placement_.arenas[other] == arena && Conflict(k, f)) return false;
+      if (other != group && partial_.arenas[other] == arena && Conflict(k, f)) return false;
     }
   }
   return true;
@@ -258,11 +262,11 @@ bool FirstFit::FitsAt(uint32_t group, uint32_t arena, uint64_t offset) {
 
 void FirstFit::SetPlace(uint32_t group, uint32_t arena, uint64_t offset) {
   const RigidGroup& mine = groups_.groups[group];
-  placement_.offsets[group] = offset;
-  placement_.arenas[group] = arena;
-  uint64_t& height = placement_.heights[arena];
+  partial_.offsets[group] = offset;
+  partial_.arenas[group] = arena;
+  uint64_t& height = partial_.heights[arena];
   if (mine.height > 0 && offset + mine.height > height) {
-    placement_.height += offset + mine.height - height;
+    partial_.height += offset + mine.height - height;
     height = offset + mine.height;
   }
 }
@@ -278,7 +282,7 @@ void FirstFit::Place(uint32_t group, uint32_t arena, uint64_t offset) {
 void FirstFit::Remove(uint32_t group) {
   const RigidGroup& mine = groups_.groups[group];
   for (uint32_t p = mine.first_rectangle; p < mine.end_rectangle; ++p) Index().Erase(p);
-  placement_.offsets[group] = kNoOffset;
+  partial_.offsets[group] = kNoOffset;
 }
 
 void FirstFit::SortForbidden() {
@@ -287,8 +291,8 @@ void FirstFit::SortForbidden() {
   });
 }
 
-// The lowest offset from `from` on in the arena, whose forbidden ranges begin at forbidden_[at];
-// `at` moves behind them.
+// Returns the lowest possible offset in the arena, at `from` or above. The arena's forbidden ranges
+// begin at forbidden_[at]; `at` moves behind them.
 uint64_t FirstFit::LowestIn(uint32_t group, uint32_t arena, size_t& at, uint64_t from) const {
   const RigidGroup& mine = groups_.groups[group];
   uint64_t offset = NextOf(mine, from);
@@ -308,8 +312,8 @@ bool FirstFit::PlaceLowest(uint32_t group, uint64_t capacity) {
   const RigidGroup& mine = groups_.groups[group];
   FindForbidden(group);
   SortForbidden();
-  const auto arenas = static_cast<uint32_t>(placement_.heights.size());
-  uint32_t best_arena = kNobody;
+  const auto arenas = static_cast<uint32_t>(partial_.heights.size());
+  uint32_t best_arena = kNoIndex;
   uint64_t best_growth = kUnlimited, best_offset = kNoOffset;
   size_t at = 0;
   for (uint32_t arena = 0; arena < arenas; ++arena) {
@@ -317,7 +321,7 @@ bool FirstFit::PlaceLowest(uint32_t group, uint64_t capacity) {
     if (mine.arena != kAnyArena && mine.arena != arena) continue;
     const uint64_t end = mine.height == 0 ? 0 : offset + mine.height;
     if (end > Limit(arena)) continue;
-    const uint64_t height = placement_.heights[arena];
+    const uint64_t height = partial_.heights[arena];
     const uint64_t growth = end > height ? end - height : 0;
     if (growth < best_growth || (growth == best_growth && offset < best_offset)) {
       best_growth = growth;
@@ -325,8 +329,8 @@ bool FirstFit::PlaceLowest(uint32_t group, uint64_t capacity) {
       best_arena = arena;
     }
   }
-  if (best_arena == kNobody || best_growth > capacity ||
-      placement_.height > capacity - best_growth) {
+  if (best_arena == kNoIndex || best_growth > capacity ||
+      partial_.height > capacity - best_growth) {
     stuck_ = group;
     return false;
   }
@@ -334,20 +338,20 @@ bool FirstFit::PlaceLowest(uint32_t group, uint64_t capacity) {
   return true;
 }
 
-// What is fixed but bound to no arena: the first where it can lie.
+// A group that is fixed but bound to no arena goes into the first arena where it fits.
 bool FirstFit::PlaceFixed(uint64_t capacity, Budget& budget) {
   for (uint32_t b = 0; b < groups_.groups.size(); ++b) {
     const RigidGroup& group = groups_.groups[b];
     if (group.fixed == kNoOffset) continue;
     if (!budget.Spend(cost())) return false;
     bool placed = false;
-    for (uint32_t a = 0; a < placement_.heights.size() && !placed; ++a) {
+    for (uint32_t a = 0; a < partial_.heights.size() && !placed; ++a) {
       if (group.arena != kAnyArena && group.arena != a) continue;
       if (!FitsAt(b, a, group.fixed)) continue;
       Place(b, a, group.fixed);
       placed = true;
     }
-    if (!placed || placement_.height > capacity) {
+    if (!placed || partial_.height > capacity) {
       stuck_ = b;
       return false;
     }
@@ -360,8 +364,8 @@ bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget
   if (!PlaceFixed(capacity, budget)) return false;
   looked_at_ = 0;
   for (uint32_t b : order) {
-    if (placement_.offsets[b] != kNoOffset) continue;
-    // What the last group cost is what the next will.
+    if (partial_.offsets[b] != kNoOffset) continue;
+    // The cost of the last group is the estimate for the next one.
     if (!budget.Spend(cost()) || !PlaceLowest(b, capacity)) return false;
   }
   return true;
@@ -370,22 +374,22 @@ bool FirstFit::Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget
 bool FirstFit::PlaceBottomLeft(const std::vector<uint32_t>& order, uint64_t capacity,
                                uint64_t careful, Budget& budget) {
   const uint32_t sections = groups_.apart.empty() ? groups_.section_count : groups_.apart_count;
-  const auto arenas = static_cast<uint32_t>(placement_.heights.size());
+  const auto arenas = static_cast<uint32_t>(partial_.heights.size());
   if (arenas > kMostHeights / (sections + 1)) return false;
   std::vector<HeightMap> height_maps(arenas, HeightMap(sections));
   auto raise = [&](uint32_t b) {
     const RigidGroup& group = groups_.groups[b];
-    HeightMap& mine = height_maps[placement_.arenas[b]];
+    HeightMap& mine = height_maps[partial_.arenas[b]];
     for (uint32_t p = group.first_rectangle; p < group.end_rectangle; ++p) {
-      mine.Raise(groups_.Apart(p), placement_.offsets[b] + groups_.rectangles[p].end);
+      mine.Raise(groups_.Apart(p), partial_.offsets[b] + groups_.rectangles[p].end);
     }
   };
   std::vector<uint32_t> before, rest, waiting;
   for (uint32_t b = 0; b < groups_.groups.size(); ++b) {
-    if (placement_.offsets[b] != kNoOffset) before.push_back(b);
+    if (partial_.offsets[b] != kNoOffset) before.push_back(b);
   }
   for (uint32_t b : order) {
-    if (placement_.offsets[b] == kNoOffset) rest.push_back(b);
+    if (partial_.offsets[b] == kNoOffset) rest.push_back(b);
   }
   Budget looks = budget.WithSteps(careful);
   bool look = !before.empty();
@@ -416,11 +420,11 @@ bool FirstFit::PlaceBottomLeft(const std::vector<uint32_t>& order, uint64_t capa
         const uint64_t offset = LowestIn(b, a, at, low);
         if (group.arena != kAnyArena && group.arena != a) continue;
         const uint64_t end = group.height == 0 ? 0 : offset + group.height;
-        const uint64_t height = placement_.heights[a];
+        const uint64_t height = partial_.heights[a];
         const uint64_t growth = end > height ? end - height : 0;
         waits = pass == 0 && look && offset != NextOf(group, low);
         if (waits) continue;
-        if (end > Limit(a) || growth > capacity || placement_.height > capacity - growth) continue;
+        if (end > Limit(a) || growth > capacity || partial_.height > capacity - growth) continue;
         SetPlace(b, a, offset);
         raise(b);
         placed = true;
@@ -437,23 +441,23 @@ bool FirstFit::PlaceBottomLeft(const std::vector<uint32_t>& order, uint64_t capa
   return true;
 }
 
-bool FirstFit::PileUp(const std::vector<uint32_t>& order, uint64_t capacity) {
+bool FirstFit::StackOnTop(const std::vector<uint32_t>& order, uint64_t capacity) {
   for (uint32_t b : order) {
-    if (placement_.offsets[b] != kNoOffset) continue;
+    if (partial_.offsets[b] != kNoOffset) continue;
     const RigidGroup& group = groups_.groups[b];
     if (group.fixed != kNoOffset) return false;
     bool placed = false;
-    for (uint32_t a = 0; a < placement_.heights.size() && !placed; ++a) {
+    for (uint32_t a = 0; a < partial_.heights.size() && !placed; ++a) {
       if (group.arena != kAnyArena && group.arena != a) continue;
-      const uint64_t height = placement_.heights[a];
+      const uint64_t height = partial_.heights[a];
       const uint64_t offset = NextOf(group, group.height == 0 ? 0 : height);
       const uint64_t end = group.height == 0 ? 0 : offset + group.height;
       const uint64_t growth = end > height ? end - height : 0;
-      if (end > Limit(a) || growth > capacity || placement_.height > capacity - growth) continue;
-      placement_.offsets[b] = offset;
-      placement_.arenas[b] = a;
-      placement_.heights[a] += growth;
-      placement_.height += growth;
+      if (end > Limit(a) || growth > capacity || partial_.height > capacity - growth) continue;
+      partial_.offsets[b] = offset;
+      partial_.arenas[b] = a;
+      partial_.heights[a] += growth;
+      partial_.height += growth;
       placed = true;
     }
     if (!placed) return false;
@@ -464,25 +468,24 @@ bool FirstFit::PileUp(const std::vector<uint32_t>& order, uint64_t capacity) {
 bool FirstFit::RunQuickly(uint64_t capacity) {
   Clear();
   const auto n = static_cast<uint32_t>(groups_.groups.size());
-  uint64_t base = 0;  // nothing but what is fixed lies below
+  uint64_t base = 0;  // only fixed groups lie below it
   for (uint32_t b = 0; b < n; ++b) {
     const RigidGroup& group = groups_.groups[b];
     if (group.fixed == kNoOffset) continue;
-    if (placement_.heights.size() > 1) return false;
-    placement_.offsets[b] = group.fixed;
+    if (partial_.heights.size() > 1) return false;
+    partial_.offsets[b] = group.fixed;
     if (group.height > 0) base = std::max(base, group.fixed + group.height);
   }
-  placement_.heights[0] = placement_.height = base;
+  partial_.heights[0] = partial_.height = base;
   const bool ordered = problem_.order.steps == 0 || groups_.precedence != nullptr;
-  if (placement_.heights.size() == 1 && ordered) {
-    // A group lives in its bounding_box here, gaps or not.
+  if (partial_.heights.size() == 1 && ordered) {
+    // Here a group takes its whole bounding box, gaps included.
     std::vector<Rectangle> rectangles;
     std::vector<uint32_t> group_of;
     for (uint32_t b = 0; b < n; ++b) {
       const RigidGroup& group = groups_.groups[b];
-      // Groups may ask for more than an alignment.
-      if (placement_.offsets[b] != kNoOffset || group.end_member - group.first_member != 1)
-        continue;
+      // Groups of several members may need more than an alignment, so they are left out.
+      if (partial_.offsets[b] != kNoOffset || group.end_member - group.first_member != 1) continue;
       if (group.height == 0 || group.first_rectangle == group.end_rectangle) continue;
       const bool apart = groups_.precedence != nullptr;
       const SectionRange range = apart ? groups_.apart[group.first_rectangle] : group.bounding_box;
@@ -492,15 +495,15 @@ bool FirstFit::RunQuickly(uint64_t capacity) {
     std::vector<uint64_t> offsets;
     TlsfInEventOrder(rectangles, base, offsets);
     for (size_t k = 0; k < rectangles.size(); ++k) {
-      placement_.offsets[group_of[k]] = offsets[k];
-      placement_.height = std::max(placement_.height, offsets[k] + rectangles[k].size);
+      partial_.offsets[group_of[k]] = offsets[k];
+      partial_.height = std::max(partial_.height, offsets[k] + rectangles[k].size);
     }
-    placement_.heights[0] = placement_.height;
-    if (placement_.height > std::min(capacity, Limit(0))) return false;
+    partial_.heights[0] = partial_.height;
+    if (partial_.height > std::min(capacity, Limit(0))) return false;
   }
   std::vector<uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
-  return PileUp(order, capacity);
+  return StackOnTop(order, capacity);
 }
 
 }  // namespace tenure::packing

@@ -1,19 +1,19 @@
-// The general construction: groups are placed one by one, each at the lowest offset where it fits
-// among all that was placed before.
+// The general construction: it places groups one by one, each at the lowest offset where it fits
+// among all groups that were placed before.
 //
-// Why: with fixed offsets, gaps, groups, several arenas or a partial order there are holes beneath
-// that a skyline does not see. First fit sees all of them, at the price of looking at every placed
-// rectangle that lives at the time.
+// Why: with fixed offsets, gaps, groups, several arenas or a partial order, there are holes that a
+// skyline does not see. First fit sees all of them. In exchange it has to look at every placed
+// rectangle that lives at the same time.
 //
 //   for each conflict of a rectangle p with a placed rectangle q, the offsets between
 //   q.begin - p.end and q.end - p.begin are forbidden; sorted, the first gap
 //   between them is where the group goes.
 //
-// Among several arenas the one is taken that grows least.
+// Of several arenas, it chooses the one that grows least.
 //
-// Cost: per group O(sqrt n + k log k) for k rectangles that live at the same time; with a partial
-// order all placed rectangles count. Thread safety: single-threaded. Ownership: borrows problem and
-// groups. Errors: none.
+// Cost: O(sqrt n + k log k) for a group with k rectangles that live at the same time; with a
+// partial order, k counts all placed rectangles. Thread safety: single-threaded. Ownership: borrows
+// problem and groups. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_FIRST_FIT_H_
 #define TENURE_PLANNER_PACKING_SOLVER_FIRST_FIT_H_
@@ -29,20 +29,20 @@
 
 namespace tenure::packing {
 
-// Placed rectangles by the sections they live in and, if it is told where they will lie, by
-// address: a k-d tree.
+// A k-d tree that finds placed rectangles by the sections they live in and, if likely addresses are
+// given, by address.
 class OverlapIndex {
  public:
-  // `addresses`, of rectangles, may be empty; they are guesses, and make CollectWithin fast where
-  // they are right.
+  // `addresses` are guesses of the rectangles' addresses, and may be empty. They make CollectWithin
+  // fast where they are right.
   OverlapIndex(const std::vector<SectionRange>& ranges, const std::vector<uint64_t>& addresses);
   void Clear();
-  // With the addresses that it holds.
+  // Inserts a rectangle with the addresses that it holds.
   void Insert(uint32_t rectangle, uint64_t begin, uint64_t end);
   void Erase(uint32_t rectangle);
   // Appends the inserted rectangles that share a section with the range.
   void Collect(SectionRange range, std::vector<uint32_t>& found) const;
-  // Appends those that share addresses as well.
+  // Appends the inserted rectangles that share both a section and an address.
   void CollectWithin(SectionRange range, uint64_t begin, uint64_t end,
                      std::vector<uint32_t>& found) const;
 
@@ -74,36 +74,39 @@ struct PartialPacking {
   uint64_t height = 0;            // their sum
 };
 
-// Steps of a budget that first fit is worth, with hints or without: small problems are repaired
-// many times over, large ones once or twice.
+// Returns how many steps of a budget first fit is worth, with hints or without. Small problems are
+// repaired many times, large ones once or twice.
 uint64_t FirstFitSteps(const RigidGroups& groups, Effort effort);
 
-// Steps that placing all groups once takes: one for every two pairs that may live at once, and some
-// for each group.
+// Returns how many steps it takes to place all groups once: one for every two pairs that may live
+// at once, and some for each group.
 uint64_t StepsOfOneFit(const RigidGroups& groups);
 
 class FirstFit {
  public:
-  // `guesses`: where groups will mostly lie, for FitsAt to be fast there; may be empty.
+  // `guesses` are likely offsets of the groups, and may be empty. They make FitsAt fast where they
+  // are right.
   FirstFit(const Problem& problem, const RigidGroups& groups, std::vector<uint64_t> guesses = {});
 
-  // Starts anew, without a group placed.
+  // Starts again, with no group placed.
   void Clear();
 
-  // True if the group can lie at this offset beside what has been placed, within the arena's limit.
+  // Returns whether the group fits at this offset, beside all placed groups and within the arena's
+  // limit.
   bool FitsAt(uint32_t group, uint32_t arena, uint64_t offset);
   void Place(uint32_t group, uint32_t arena, uint64_t offset);
   void Remove(uint32_t group);  // heights are not lowered
 
-  // The best place for the group, so that the sum of heights stays at or below `capacity`; false if
-  // there is none.
+  // Places the group at its best place, with the sum of heights at or below `capacity`. Returns
+  // false if there is no such place.
   bool PlaceLowest(uint32_t group, uint64_t capacity);
 
-  // Fixed groups, then `order` (fixed ones in it are skipped). False if a group fits nowhere or the
-  // budget ended; `placement()` then holds what had been placed.
+  // Places the fixed groups, then those of `order` (fixed ones in it are skipped). Returns false if
+  // a group fits nowhere or the budget ended; partial() then holds the groups that had been placed.
   bool Run(const std::vector<uint32_t>& order, uint64_t capacity, Budget& budget);
 
-  // Fixed groups. False if one does not fit, or they exceed the capacity, or the budget ended.
+  // Places the fixed groups. Returns false if one does not fit, if they exceed the capacity, or if
+  // the budget ended.
   bool PlaceFixed(uint64_t capacity, Budget& budget);
 
   // Places the missing groups in this order, each at the lowest offset above all groups that this
@@ -115,9 +118,9 @@ class FirstFit {
   bool PlaceBottomLeft(const std::vector<uint32_t>& order, uint64_t capacity, uint64_t careful,
                        Budget& budget);
 
-  // Puts what is missing on top of the rest, without looking for holes. False if a limit forbids
-  // it.
-  bool PileUp(const std::vector<uint32_t>& order, uint64_t capacity);
+  // Stacks the missing groups on top of the others, without looking for holes. Returns false if a
+  // limit forbids it.
+  bool StackOnTop(const std::vector<uint32_t>& order, uint64_t capacity);
 
   // The fallback when time is short: packs all groups from nothing in O(n log n), in order of
   // lifetime. The result is lower than a stack of them. Only for several arenas, or for a partial
@@ -125,10 +128,11 @@ class FirstFit {
   // fixed groups make this unsafe.
   bool RunQuickly(uint64_t capacity);
 
-  const PartialPacking& placement() const { return placement_; }
-  // What the last group cost, in steps of a budget.
+  const PartialPacking& partial() const { return partial_; }
+  // The cost of the last group, in steps of a budget.
   uint64_t cost() const { return 8 + (looked_at_ + forbidden_.size()) / 4; }
-  // After PlaceLowest or Run failed for want of room: the group that fitted nowhere; else ~0.
+  // After PlaceLowest or Run failed because no room was left: the group that fitted nowhere.
+  // Otherwise ~0.
   uint32_t stuck() const { return stuck_; }
 
  private:
@@ -149,9 +153,9 @@ class FirstFit {
   const Problem& problem_;
   const RigidGroups& groups_;
   std::optional<OverlapIndex> index_;  // made when it is first needed
-  PartialPacking placement_;
+  PartialPacking partial_;
   std::vector<uint64_t> guesses_;
-  // With a partial order only: of rectangles, bits; made when first asked for.
+  // Only with a partial order: a row of bits for each rectangle, made when first asked for.
   std::vector<std::vector<uint64_t>> conflict_rows_;
   std::vector<uint32_t> found_;
   size_t looked_at_ = 0;

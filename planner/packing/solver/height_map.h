@@ -1,6 +1,8 @@
-// How high each section is piled up: raised over ranges, asked for the top of a range.
+// The current height of each section: it can be raised over a range, and gives the maximum over a
+// range.
 //
-// Why: what lies on top of everything before it needs no look at what is beneath.
+// Why: a rectangle that goes on top of everything before it needs no look at the rectangles
+// beneath.
 //
 // Cost: O(log sections) a call; 16 bytes a section. Thread safety: single-threaded. Ownership: by
 // value. Errors: none.
@@ -25,7 +27,7 @@ class HeightMap {
   uint64_t Top(SectionRange range) const {
     uint64_t top = 0;
     uint32_t l = range.begin + leaves_, r = range.end - 1 + leaves_;
-    // What was raised over more than a node counts for all beneath it.
+    // A height that was raised over a whole node applies to all sections beneath it.
     for (uint32_t i = l; i > 0; i /= 2) top = std::max(top, nodes_[i].whole);
     for (uint32_t i = r; i > 0; i /= 2) top = std::max(top, nodes_[i].whole);
     for (++r; l < r; l /= 2, r /= 2) {
@@ -35,7 +37,7 @@ class HeightMap {
     return top;
   }
 
-  // Sections that are higher stay as they are.
+  // Raises the sections of the range to `top`. Higher sections stay as they are.
   void Raise(SectionRange range, uint64_t top) {
     const uint32_t first = range.begin + leaves_, last = range.end - 1 + leaves_;
     for (uint32_t l = first, r = last + 1; l < r; l /= 2, r /= 2) {

@@ -13,10 +13,11 @@
 namespace tenure::packing {
 namespace {
 
-// Constructions spent on honouring more hints.
+// The number of constructions that try to honour more hints.
 constexpr int kAttempts = 8;
 
-// Free groups that have a hint, the largest first: they are the hardest to move elsewhere.
+// Returns the free groups that have a hint, the largest first: they are the hardest to move
+// elsewhere.
 std::vector<uint32_t> Hinted(const RigidGroups& groups) {
   std::vector<uint32_t> hinted;
   for (uint32_t b = 0; b < groups.groups.size(); ++b) {
@@ -36,7 +37,7 @@ size_t Honoured(const RigidGroups& groups, const std::vector<uint64_t>& offsets)
   return count;
 }
 
-void Write(const Problem& problem, const RigidGroups& groups, const PartialPacking& placement,
+void Write(const Problem& problem, const RigidGroups& groups, const PartialPacking& partial,
            Packing& packing) {
   const bool several = ArenaCount(problem) > 1;
   packing.offsets.resize(problem.items.size());
@@ -44,14 +45,15 @@ void Write(const Problem& problem, const RigidGroups& groups, const PartialPacki
   for (uint32_t b = 0; b < groups.groups.size(); ++b) {
     const RigidGroup& group = groups.groups[b];
     for (uint32_t m = group.first_member; m < group.end_member; ++m) {
-      packing.offsets[groups.members[m].item] = placement.offsets[b] + groups.members[m].begin;
-      if (several) packing.arena_of[groups.members[m].item] = placement.arenas[b];
+      packing.offsets[groups.members[m].item] = partial.offsets[b] + groups.members[m].begin;
+      if (several) packing.arena_of[groups.members[m].item] = partial.arenas[b];
     }
   }
   UpdateHeights(problem, packing);
 }
 
-// Fixed groups, then hinted ones that fit and end at or below `limit`, then the rest of the order.
+// Places the fixed groups, then the hinted ones that fit and end at or below `limit`, then the rest
+// of the order.
 bool PackAround(const RigidGroups& groups, const std::vector<uint32_t>& hinted,
                 const std::vector<uint32_t>& order, uint64_t limit, uint64_t capacity,
                 uint32_t arenas, Budget& budget, FirstFit& fit) {
@@ -69,10 +71,10 @@ bool PackAround(const RigidGroups& groups, const std::vector<uint32_t>& hinted,
     if (!budget.Spend(fit.cost())) return false;
   }
   for (uint32_t b : order) {
-    if (fit.placement().offsets[b] != kNoOffset) continue;
+    if (fit.partial().offsets[b] != kNoOffset) continue;
     if (!budget.Spend(fit.cost()) || !fit.PlaceLowest(b, capacity)) return false;
   }
-  return fit.placement().height <= capacity;
+  return fit.partial().height <= capacity;
 }
 
 }  // namespace
@@ -105,11 +107,11 @@ void PreferHints(Task& task, Packing& packing) {
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
     return before[a] != before[b] ? before[a] < before[b] : a < b;
   });
-  // One item leaves the place that another one wants: two passes.
+  // There are two passes, since one item may have to leave a place before another can take it.
   for (int pass = 0; pass < 2; ++pass) {
     for (uint32_t b : hinted) {
       const RigidGroup& group = groups.groups[b];
-      const uint64_t at = fit.placement().offsets[b];
+      const uint64_t at = fit.partial().offsets[b];
       if (at == group.hint || !steps.Spend(fit.cost())) continue;
       const uint64_t limit = packing.heights[arenas[b]];
       if (group.height > limit || group.hint > limit - group.height) continue;
@@ -117,17 +119,18 @@ void PreferHints(Task& task, Packing& packing) {
       fit.Place(b, arenas[b], fit.FitsAt(b, arenas[b], group.hint) ? group.hint : at);
     }
   }
-  const std::vector<uint64_t> moved = fit.placement().offsets;
+  const std::vector<uint64_t> moved = fit.partial().offsets;
   const size_t honoured = Honoured(groups, moved);
   if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted() &&
       (n <= kFewGroups || StepsOfOneFit(groups) <= steps.steps_left())) {
-    // From the other side: hints first, the rest around them, at no more than the height. Hints
-    // beside a group that then fits nowhere are let go.
+    // Tries it the other way: places the hinted groups first and the rest around them, with no
+    // greater height. If a group then fits nowhere, the hints of groups that live with it are given
+    // up.
     std::vector<uint32_t> wanted = hinted;
     for (int attempt = 0; attempt < kAttempts && !wanted.empty(); ++attempt) {
       if (PackAround(groups, wanted, order, packing.height, packing.height, 1, steps, fit)) {
-        if (Honoured(groups, fit.placement().offsets) <= honoured) break;
-        Write(task.problem, groups, fit.placement(), packing);
+        if (Honoured(groups, fit.partial().offsets) <= honoured) break;
+        Write(task.problem, groups, fit.partial(), packing);
         return;
       }
       if (fit.stuck() == ~uint32_t{0}) break;  // the budget ended
@@ -138,14 +141,14 @@ void PreferHints(Task& task, Packing& packing) {
       });
     }
   }
-  PartialPacking placement;
-  placement.offsets = moved;
-  placement.arenas = arenas;
-  Write(task.problem, groups, placement, packing);
+  PartialPacking partial;
+  partial.offsets = moved;
+  partial.arenas = arenas;
+  Write(task.problem, groups, partial, packing);
 }
 
 void KeepHints(Task& task, Packing& packing) {
-  // If nothing comes of it, there must be time for the cheapest packing.
+  // If this fails, there must be time left for the cheapest packing.
   const absl::Duration ready = ReadyTime(task.problem);
   if (!task.budget.Leaves(3 * ready)) return;
   Budget budget = task.budget.Earlier(ready);
@@ -158,12 +161,12 @@ void KeepHints(Task& task, Packing& packing) {
   Budget steps = budget.WithSteps(FirstFitSteps(groups, task.options.effort));
   Orders orders(groups, budget);
   auto keep = [&] {
-    Write(task.problem, groups, fit.placement(), packing);
+    Write(task.problem, groups, fit.partial(), packing);
     packing.statistics.winner = "kept-hints";
-    return fit.placement().height;
+    return fit.partial().height;
   };
   uint64_t best = kUnlimited, limit = task.limit;
-  // If the hints do not leave room enough within the capacity, the highest ones are let go.
+  // If the hints do not leave enough room within the capacity, the highest ones are given up.
   for (int attempt = 0; attempt < 4 && best == kUnlimited; ++attempt, limit -= limit / 4) {
     for (int which = 0; which < Orders::kCount; ++which) {
       if (budget.Interrupted()) return;

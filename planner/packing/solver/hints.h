@@ -1,11 +1,11 @@
-// Hints: places that items would like to have.
+// Hints: preferred offsets of items.
 //
-// Why: a plan that is made anew after a small change should move little, and what lies where it lay
-// needs no copy, no new graph capture and no new descriptor.
+// Why: when a plan is made again after a small change, few items should move. An item that stays in
+// its place needs no copy, no new graph capture and no new descriptor.
 //
-//   prefer   after packing, items move to their hints where the height stays what it is
-//   keep     items lie at their hints wherever these agree with each other, and the rest is packed
-//   around them
+//   prefer   after packing, items move to their hints where the height stays the same
+//   keep     items are placed at their hints wherever these agree with each other, and the other
+//            items are packed around them
 //
 // Cost: one or two general constructions (first_fit.h). Thread safety: single-threaded. Ownership:
 // borrows. Errors: none.
@@ -18,13 +18,14 @@
 
 namespace tenure::packing {
 
-// Some item has a hint.
+// Returns whether some item has a hint.
 bool HasHints(const Problem& problem);
 
-// Changes offsets of a valid packing, never its height for the worse.
+// Changes offsets of a valid packing. The height never grows.
 void PreferHints(Task& task, Packing& packing);
 
-// Packs around the hints; leaves packing.offsets empty if that does not fit into the capacity.
+// Packs around the hints. Leaves packing.offsets empty if the result does not fit into the
+// capacity.
 void KeepHints(Task& task, Packing& packing);
 
 }  // namespace tenure::packing

@@ -29,7 +29,7 @@ Orders::Orders(const RigidGroups& groups, Budget& budget) : groups_(groups), bud
   most_.resize(rectangles_.size());
   for (size_t b = 0; b < rectangles_.size(); ++b) {
     const SectionRange range = rectangles_[b].range;
-    // Long lives look at some of their sections: the order is a guess anyhow.
+    // For long lives, only some of the sections are read, since the order is a guess anyway.
     const uint32_t stride = 1 + (range.end - range.begin) / 64;
     for (uint32_t s = range.begin; s < range.end; s += stride) {
       most_[b] = std::max(most_[b], totals[s]);

@@ -1,15 +1,14 @@
-// Orders in which the general construction places groups.
+// The orders in which the general construction places groups.
 //
-// Why: first fit is as good as its order. The bounding boxes of the groups, taken for
-// rectangles, make a plain problem; the order in which the skyline solves it is a
-// good one for the problem at hand. Plain orders by size and life stand beside.
+// Why: the result of first fit depends on its order. Taken as rectangles, the bounding boxes of the
+// groups form a plain problem, and the order in which the skyline solves that is good for the
+// actual problem. There are also simple orders by size and life.
 //
 //   Orders orders(groups, budget);
 //   for (int k = 0; k < Orders::kCount; ++k) fit.Run(orders.Make(k).groups, ...);
 //
-// Cost: a sort, and for the first two a skyline construction.
-// Thread safety: single-threaded. Ownership: borrows the groups and the budget.
-// Errors: none.
+// Cost: a sort, and a skyline construction for the first two orders. Thread safety:
+// single-threaded. Ownership: borrows the groups and the budget. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_ORDERS_H_
 #define TENURE_PLANNER_PACKING_SOLVER_ORDERS_H_
@@ -35,7 +34,7 @@ class Orders {
 
   Orders(const RigidGroups& groups, Budget& budget);
 
-  // The best guesses first.
+  // Returns order number `which`; the orders most likely to be good come first.
   Order Make(int which);
 
  private:

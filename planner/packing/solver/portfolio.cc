@@ -16,11 +16,12 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kRankings = {"TWA", "TAW", "ATW", "TSW"};
 
-// Beyond this many rectangles, coarse totals: exact ones order rectangles by their
-// begin, which makes the search for them slow, and they bring nothing there.
+// With more rectangles than this, coarse totals are used. Exact totals order rectangles by their
+// begin, which makes the search for them slow, and bring no better packings there.
 constexpr size_t kManyRectangles = 200000;
 
-// Placements that the effort is worth. Small problems are placed ten times as fast.
+// Returns how many rectangles may be placed at this effort. Small problems are placed ten times as
+// fast.
 uint64_t Placements(const Constructions& work, Effort effort) {
   if (work.small()) return effort == Effort::kFast ? 4200 : 48000;
   if (effort == Effort::kFast) return std::min<uint64_t>(200000, 3 * work.size());
@@ -31,9 +32,9 @@ int Rounds(uint64_t placements, const Constructions& work) {
   return static_cast<int>(std::min<uint64_t>(placements / work.size(), 10000));
 }
 
-// False if the deadline ended the work.
+// Returns false if the deadline ended the work.
 bool Work(Constructions& work, Effort effort, Budget& budget) {
-  // The first construction is for free: it must be there.
+  // The first construction does not count against the budget, because there must be a packing.
   const bool many = work.size() > kManyRectangles;
   if (!work.Try(many ? "tWA" : kRankings[0], budget)) return false;
   Budget mine = budget.WithSteps(Placements(work, effort));
@@ -41,7 +42,7 @@ bool Work(Constructions& work, Effort effort, Budget& budget) {
        ++k) {
     if (!work.Try(kRankings[k], mine)) return !budget.Interrupted();
   }
-  // What is left is shared by the kinds of repair.
+  // The kinds of repair share the rest of the budget.
   const int rounds = Rounds(mine.steps_left(), work);
   if (work.done() || rounds < 2) return !budget.Interrupted();
   if (work.small()) {
@@ -57,7 +58,7 @@ bool Work(Constructions& work, Effort effort, Budget& budget) {
   return !budget.Interrupted();
 }
 
-// First sections of the parts: sections that no rectangle of an earlier section reaches into.
+// Returns the first section of each part: no rectangle of an earlier section reaches into it.
 std::vector<uint32_t> PartStarts(const PlainInstance& plain) {
   const size_t m = plain.totals.size();
   std::vector<uint32_t> reach(m);
@@ -79,7 +80,7 @@ void Count(const Constructions& work, PortfolioResult& result) {
   result.improvements += work.improvements();
 }
 
-// Each part on its own; only those that the whole left too high.
+// Improves each part separately, but only those that the construction of the whole left too high.
 void WorkOnParts(const PlainInstance& plain, const std::vector<uint32_t>& starts, uint64_t target,
                  Effort effort, Budget& budget, PortfolioResult& result) {
   const size_t parts = starts.size() - 1;

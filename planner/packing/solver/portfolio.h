@@ -1,14 +1,14 @@
-// The greedy portfolio for plain problems: constructions under several rankings, then repair, as
-// far as a fixed budget of placements goes; the lowest packing wins.
+// The greedy portfolio for plain problems: constructions under several rankings, then repair,
+// within a fixed budget of placed rectangles. The lowest packing wins.
 //
-// Why: no ranking is best everywhere, and most problems are solved to their bound by the first.
-// Parts of the problem that share no moment are packed apart, so that each gets the ranking that
-// suits it. The portfolio ends as soon as the target is met.
+// Why: no ranking is best everywhere, and the first ranking solves most problems to their bound.
+// Parts of the problem that share no moment are packed separately, so that each gets the ranking
+// that suits it. The portfolio ends as soon as the target is met.
 //
-// Cost: the budget; it is counted in placements, so the result does not depend on the machine.
-// Thread safety: single-threaded. Ownership: borrows the instance for the call. Errors: none; when
-// the deadline ends the work early there still is a packing (see TLSF in baselines.h, which
-// finishes what was cut short).
+// Cost: the budget. It counts placed rectangles, so the result does not depend on the machine.
+// Thread safety: single-threaded. Ownership: borrows the instance for the call. Errors: none. If
+// the deadline ends the work early, there is still a packing (TLSF in baselines.h finishes a
+// construction that was cut short).
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_PORTFOLIO_H_
 #define TENURE_PLANNER_PACKING_SOLVER_PORTFOLIO_H_
@@ -31,7 +31,7 @@ struct PortfolioResult {
   std::string winner;
 };
 
-// Stops early once the top is at most `target` (the peak, or a capacity that is enough).
+// Stops early once the top is at most `target` (the peak, or a capacity that is sufficient).
 PortfolioResult RunPortfolio(const PlainInstance& plain, uint64_t target, Effort effort,
                              Budget& budget);
 

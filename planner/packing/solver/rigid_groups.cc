@@ -16,15 +16,15 @@ namespace {
 constexpr uint64_t kMostBytes = uint64_t{1} << 62;
 using Wide = __int128;
 
-// x with x = a.residue (mod a.modulus) and x = residue (mod modulus); false if there is none below
-// 2^62.
+// Finds x with x = a.residue (mod a.modulus) and x = residue (mod modulus). Returns false if there
+// is none below 2^62.
 bool Combine(RigidGroup& a, uint64_t modulus, uint64_t residue) {
-  if (a.modulus == 1) {  // as of every item on its own: no division of 128 bits for these
+  if (a.modulus == 1) {  // true for single items, which need no 128-bit division
     a.modulus = modulus;
     a.residue = residue;
     return residue < kMostBytes;
   }
-  // Extended Euclid: g = gcd, p with p * a.modulus = g (mod modulus).
+  // Extended Euclid: finds g = gcd, and p with p * a.modulus = g (mod modulus).
   Wide r0 = a.modulus, r1 = modulus, s0 = 1, s1 = 0;
   while (r1 != 0) {
     const Wide q = r0 / r1;
@@ -39,7 +39,7 @@ bool Combine(RigidGroup& a, uint64_t modulus, uint64_t residue) {
   const Wide x = static_cast<Wide>(a.residue) + k * static_cast<Wide>(a.modulus);
   if (x >= static_cast<Wide>(kMostBytes)) return false;
   const Wide lcm = static_cast<Wide>(a.modulus) * steps;
-  // Beyond 2^62 there is no second solution to be had.
+  // Above 2^62 there is no second solution.
   a.modulus = lcm > static_cast<Wide>(kMostBytes) ? kMostBytes : static_cast<uint64_t>(lcm);
   a.residue = static_cast<uint64_t>(x);
   return true;
@@ -66,7 +66,7 @@ class Maker {
       const Gap &x = problem.gaps[a], &y = problem.gaps[b];
       return x.item != y.item ? x.item < y.item : x.first < y.first;
     };
-    // As readers give them, mostly.
+    // The readers of files mostly give them sorted.
     if (!std::is_sorted(gaps_.begin(), gaps_.end(), before)) {
       std::sort(gaps_.begin(), gaps_.end(), before);
     }
@@ -207,10 +207,10 @@ class Maker {
   const Problem& problem_;
   Budget* budget_;
   RigidGroups result_;
-  std::vector<Life> lives_;  // with a partial order: in one legal order
+  std::vector<Life> lives_;  // with a partial order: those in one legal order
   std::vector<Life> rectangle_lives_;
   std::vector<uint32_t> gaps_;     // by item, then time
-  std::vector<size_t> first_gap_;  // of each item among these
+  std::vector<size_t> first_gap_;  // the first entry of each item in gaps_
   std::vector<uint32_t> arena_;    // of each item, if any is bound
 };
 

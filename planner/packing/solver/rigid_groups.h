@@ -1,8 +1,8 @@
 // Any problem in the form that the general construction works on: rigid groups of rectangles.
 //
-// Why: gaps, adjacency and fixed offsets all say the same thing, that some rectangles of addresses
-// and time keep their distance from each other. A group is a set of such rectangles with one
-// unknown, its offset:
+// Why: gaps, adjacency and fixed offsets all mean the same: some rectangles of addresses and time
+// keep their distance from each other. A group is a set of such rectangles with one unknown, its
+// offset:
 //
 //     an item with a gap           an adjacency group of a and b
 //     +---+     +----+               +-----------+
@@ -14,7 +14,8 @@
 // The offset is a multiple of `modulus` plus `residue`.
 //
 // Cost: linear; n log n in gaps. Thread safety: thread-compatible. Ownership: borrows the problem.
-// Errors: a contradiction that no packing can satisfy is a reason, not a failure.
+// Errors: if the constraints contradict each other, so that no packing exists, `contradiction` says
+// why.
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_RIGID_GROUPS_H_
 #define TENURE_PLANNER_PACKING_SOLVER_RIGID_GROUPS_H_
@@ -34,7 +35,7 @@
 namespace tenure::packing {
 
 inline constexpr uint32_t kAnyArena = ~uint32_t{0};
-// Up to so many groups a first fit costs nothing to speak of, and may be repeated often.
+// With up to so many groups, a first fit costs very little and may be repeated often.
 inline constexpr size_t kFewGroups = 1000;
 
 struct GroupRectangle {
@@ -65,32 +66,32 @@ struct RigidGroups {
   std::vector<GroupRectangle> rectangles;  // grouped by group
   std::vector<Member> members;  // items grouped by group; every item is a member of one group
   uint32_t section_count = 0;
-  // With a partial order only: the ranges above are those of one legal order, so that what lives at
-  // once conflicts; what is apart in these does not.
+  // Only with a partial order: the ranges of the rectangles are those of one legal order. Items
+  // whose ranges overlap conflict. Items whose `apart` ranges are disjoint don't conflict.
   std::unique_ptr<const Precedence> precedence;
   std::vector<SectionRange> apart;  // of rectangles
   uint32_t apart_count = 0;
-  std::string contradiction;  // not empty: no packing exists, and this is why
+  std::string contradiction;  // if not empty, no packing exists, for this reason
 
-  // During which the rectangle may be said to hold its bytes.
+  // Returns the sections in which the rectangle may be said to hold its bytes.
   SectionRange Apart(uint32_t rectangle) const {
     return apart.empty() ? rectangles[rectangle].range : apart[rectangle];
   }
 };
 
-// What MakeRigidGroups takes about, with an index over them, precedence apart: it cannot be cut
-// short.
+// Returns about how long MakeRigidGroups takes, with an index over the groups, but without the
+// precedence. It can't be cut short.
 absl::Duration ReadyTime(const Problem& problem);
 
 enum class Detail {
   kFull,
-  // For want of time: gaps are ignored, and with a partial order all rectangles live at once. What
-  // is packed by these is right; that something does not fit says nothing.
+  // For when time is short: gaps are ignored, and with a partial order all rectangles live at once.
+  // A packing of these groups is valid. A failure to pack them proves nothing.
   kRough,
 };
 
-// With a partial order the precedence takes the most time to make. Where the budget (may be null)
-// ends before it is there, the groups are rough.
+// With a partial order, most of the time goes into the precedence table. If the budget (may be
+// null) ends before the table is complete, the groups are rough.
 RigidGroups MakeRigidGroups(const Problem& problem, Detail detail = Detail::kFull,
                             Budget* budget = nullptr);
 

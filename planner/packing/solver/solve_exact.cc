@@ -15,19 +15,19 @@
 namespace tenure::packing {
 namespace {
 
-// What balanced effort spends: nodes of search times sections and conflicts of an item, and the
-// size of a model that it is worth building.
+// The limits of balanced effort: kBalancedWork bounds the nodes of search times the sections and
+// conflicts of an item, and kBalancedEntries bounds the size of the model.
 constexpr uint64_t kBalancedWork = 88000;
-// The second height that it asks for is this part of the bound above it.
+// The second height that balanced effort tries is the bound plus this part (1/16) of it.
 constexpr exact::Units kRelaxed = 16;
 constexpr uint64_t kBalancedEntries = 400000;
-// Instances from this size on are packed around their core before all of them is searched.
+// Instances of this size or more are packed around their core before the whole is searched.
 constexpr size_t kLargeItems = 2000;
-// Nodes for each item that the first attempt at a core may take.
+// How many nodes for each item the first attempt at a core may take.
 constexpr uint64_t kCoreNodes = 8;
 
-// Enough for a few orders of branching to get to the end without much backtracking; none at all if
-// it is not enough for one.
+// Returns a limit that lets a few orders of branching get to the end without much backtracking, and
+// 0 if it is not enough for one.
 uint64_t BalancedNodes(const exact::Model& model) {
   const uint64_t items = std::max<uint64_t>(model.items(), 1);
   const uint64_t entries = model.spans.values.size() + model.conflicts.values.size();
@@ -46,7 +46,8 @@ exact::Stop StopOf(const Budget& budget) {
   return stop;
 }
 
-// The known packing as offsets of the model's items; empty if it has none, or none in whole units.
+// Returns the known packing as offsets of the model's items. Returns an empty list if there is none
+// or if its offsets are not whole units.
 std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& packing) {
   std::vector<exact::Units> start;
   if (packing.offsets.empty()) return start;
@@ -57,7 +58,8 @@ std::vector<exact::Units> StartOf(const exact::Model& model, const Packing& pack
   return start;
 }
 
-// At the capacity or, without one, at the lower bound: true if that settled the question.
+// Searches at the capacity or, without one, at the lower bound. Returns true if that settled the
+// question.
 bool SolveAroundCore(Task& task, const exact::SearchOptions& options, Packing& packing) {
   const uint64_t target = task.capacity != kUnlimited ? task.limit : task.lower_bound;
   exact::CoreResult result = exact::PackAroundCore(task.problem, target, options);
@@ -115,14 +117,14 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     if (options.search.node_limit == 0) return;
   }
 
-  // Nothing in the model is as high as kNoUnits, so that where the limit is, it does not matter.
+  // Every height in the model is below kNoUnits, so a larger limit makes no difference.
   const exact::Units limit = static_cast<exact::Units>(
       std::min<uint64_t>(task.limit / unit, static_cast<uint64_t>(exact::kNoUnits - 1)));
 
   auto write = [&](const std::vector<exact::Units>& offsets) {
     packing.offsets.assign(task.problem.items.size(), 0);
     for (size_t i = 0; i < task.problem.items.size(); ++i) {
-      // The model leaves out what never holds a byte, and that may be fixed all the same.
+      // The model leaves out items that never hold a byte, but these may be fixed.
       const Item& item = task.problem.items[i];
       if (item.fixed != kNoOffset) packing.offsets[i] = item.fixed;
     }
@@ -140,7 +142,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   };
 
   if (task.capacity != kUnlimited) {
-    // Whether it fits is one question, and easier than how low it gets.
+    // Whether the items fit is a single question, and easier than finding the lowest packing.
     const exact::SearchResult result = exact::Search(*model, limit, options.search);
     count(result);
     if (result.verdict == exact::Verdict::kFound) write(result.offsets);
@@ -149,7 +151,8 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     return;
   }
   if (limited) {
-    // At the bound, where most problems are solved or hopeless; else a little above it.
+    // The first probe is at the bound, where most problems are either solved or hopeless. The
+    // second is a little above it.
     const exact::Units bound = model->bound;
     for (const exact::Units probe : {bound, std::min(bound + bound / kRelaxed, limit)}) {
       if (probe > limit) return;
@@ -171,7 +174,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   options.capacity = limit;
   options.start = StartOf(*model, packing);
   if (!packing.offsets.empty() && options.start.empty()) {
-    // Not in whole units: only something strictly lower is of use.
+    // The known packing is not in whole units, so only a strictly lower one is of use.
     UpdateHeights(task.problem, packing);
     options.capacity = std::min(limit, static_cast<exact::Units>((packing.height - 1) / unit));
   }

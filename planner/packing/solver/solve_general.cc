@@ -24,7 +24,7 @@
 namespace tenure::packing {
 namespace {
 
-// Groups as rectangles that take their bounding boxes.
+// Returns the groups as rectangles that cover their bounding boxes.
 PlainInstance BoundingBoxes(const RigidGroups& groups) {
   constexpr uint64_t kCoarsest = uint64_t{1} << 32;
   PlainInstance plain;
@@ -32,7 +32,7 @@ PlainInstance BoundingBoxes(const RigidGroups& groups) {
   for (const RigidGroup& group : groups.groups) {
     if (group.height > 0) grain = std::gcd(grain, group.modulus);
   }
-  // Of groups a modulus may be anything; only the order counts in the end.
+  // The modulus of a group may be any number, but in the end only the order counts.
   plain.grain = grain == 0 || grain > kCoarsest ? 1 : grain;
   const bool ordered = groups.precedence != nullptr;
   plain.totals.assign((ordered ? groups.apart_count : groups.section_count) + 1, 0);
@@ -59,8 +59,8 @@ PlainInstance BoundingBoxes(const RigidGroups& groups) {
   return plain;
 }
 
-// Groups that stuck out move to the front, and the construction is repeated: after a few
-// rounds those that are hard to place are placed early.
+// A search that moves groups that stuck out to the front and repeats the construction. After a few
+// rounds, the groups that are hard to place are placed early.
 class Search {
  public:
   Search(Task& task, const RigidGroups& groups, Packing& packing)
@@ -70,7 +70,7 @@ class Search {
         fit_(task.problem, groups),
         steps_(task.budget.WithSteps(FirstFitSteps(groups, task.options.effort))) {}
 
-  // What there is time for at least.
+  // Makes the cheapest packing, for which there is always time.
   void TryQuickly() {
     ++packing_.statistics.constructions;
     if (fit_.RunQuickly(Cap())) Keep("tlsf:events");
@@ -79,8 +79,8 @@ class Search {
   bool done() const { return best_height_ <= task_.Target(); }
   uint64_t steps_left() const { return steps_.steps_left(); }
 
-  // The plain portfolio solves the bounding boxes; groups are dropped in the order of its offsets,
-  // and sink into what the bounding boxes did not need.
+  // The plain portfolio solves the bounding boxes. Then groups are placed bottom-left in the order
+  // of its offsets, and move down into the space that the bounding boxes did not need.
   void TryBottomLeft(Effort portfolio) {
     ++packing_.statistics.constructions;
     const PlainInstance plain = BoundingBoxes(groups_);
@@ -99,20 +99,20 @@ class Search {
     fit_.Clear();
     if (fit_.PlaceFixed(Cap(), task_.budget) &&
         fit_.PlaceBottomLeft(order, Cap(), steps_.steps_left(), task_.budget) &&
-        fit_.placement().height < best_height_) {
+        fit_.partial().height < best_height_) {
       Keep(absl::StrCat("bottom-left:", result.winner));
     }
   }
 
-  // False when the budget ended.
+  // Returns false when the budget ended.
   bool Try(const Order& order) {
     ++packing_.statistics.constructions;
     bool complete = fit_.Run(order.groups, Cap(), steps_);
     const bool interrupted = task_.budget.Interrupted();
     if (!complete && interrupted && best_height_ == kUnlimited) {
-      complete = fit_.PileUp(order.groups, Cap());
+      complete = fit_.StackOnTop(order.groups, Cap());
     }
-    if (complete && fit_.placement().height < best_height_) {
+    if (complete && fit_.partial().height < best_height_) {
       Keep(order.name);
     }
     return !interrupted && steps_.steps_left() > 0;
@@ -123,7 +123,7 @@ class Search {
     std::vector<uint32_t> front;
     for (int round = 0; round < rounds && !done(); ++round) {
       front.clear();
-      const PartialPacking& placed = fit_.placement();
+      const PartialPacking& placed = fit_.partial();
       const uint64_t bar = std::min(best_height_ - 1, task_.limit);
       if (fit_.stuck() != ~uint32_t{0}) {
         front.push_back(fit_.stuck());
@@ -152,7 +152,7 @@ class Search {
   }
 
   void Keep(const std::string& name) {
-    const PartialPacking& placed = fit_.placement();
+    const PartialPacking& placed = fit_.partial();
     best_height_ = placed.height;
     packing_.offsets.resize(task_.problem.items.size());
     const bool several = ArenaCount(task_.problem) > 1;
@@ -177,13 +177,13 @@ class Search {
   uint64_t best_height_ = kUnlimited;
 };
 
-// Bytes at absolute addresses during some time.
+// A range of absolute addresses during some time.
 struct PlacedArea {
   uint64_t first, last;  // sections, or keys of times
   uint64_t begin, end;
 };
 
-// A walk through time beside what lives, by address.
+// Walks through time and keeps the live areas sorted by address.
 bool AnyOverlap(const std::vector<PlacedArea>& areas) {
   std::vector<Keyed> starts, ends;
   starts.reserve(areas.size());
@@ -207,8 +207,8 @@ bool AnyOverlap(const std::vector<PlacedArea>& areas) {
   return false;
 }
 
-// Two fixed items that overlap, or one beyond its limit: nothing can help. Not known if the budget
-// ends, which it may with a partial order only.
+// Returns true if two fixed items overlap or one exceeds its limit: then no packing exists. Returns
+// false if the budget ends, which can happen with a partial order only.
 bool FixedContradict(const Problem& problem, const RigidGroups& groups, Budget& budget) {
   if (ArenaCount(problem) > 1) return false;  // they might go to different arenas
   const uint64_t limit = problem.arenas.empty() ? kUnlimited : problem.arenas[0].limit;
@@ -231,7 +231,8 @@ bool FixedContradict(const Problem& problem, const RigidGroups& groups, Budget& 
     }
     return AnyOverlap(areas);
   }
-  // Only pairs that share addresses are asked about their times: sorted by address, they are close.
+  // Only pairs that share addresses are checked for their times. Sorted by address, such pairs are
+  // close together.
   std::sort(rectangles.begin(), rectangles.end(),
             [](const GroupRectangle& a, const GroupRectangle& b) { return a.begin < b.begin; });
   for (size_t k = 0; k < rectangles.size(); ++k) {
@@ -245,7 +246,7 @@ bool FixedContradict(const Problem& problem, const RigidGroups& groups, Budget& 
   return false;
 }
 
-// Whether no two fixed items share an address, so that nothing needs to be known of their times.
+// Returns whether no two fixed items share an address, so that their times don't matter.
 bool FixedAreApart(const Problem& problem) {
   std::vector<Keyed> places;
   for (uint32_t i = 0; i < problem.items.size(); ++i) {
@@ -259,14 +260,15 @@ bool FixedAreApart(const Problem& problem) {
   return true;
 }
 
-// What the table of a precedence takes to make, and again to check a packing that shares bytes.
+// Returns the time that it takes to make the precedence table; checking a packing that shares bytes
+// takes as long again.
 absl::Duration TableTime(const Problem& problem, uint32_t chains) {
   const auto rows =
       static_cast<double>(problem.order.steps + problem.order.edges.size() + problem.items.size());
   return absl::Nanoseconds(1) * rows * static_cast<double>(chains);
 }
 
-// The same problem with lives instead of a partial order that is a total one.
+// Returns the same problem with lives in place of a partial order that is in fact total.
 Problem AsIntervals(const Problem& problem) {
   Problem intervals;
   intervals.items = problem.items;
@@ -282,9 +284,9 @@ Problem AsIntervals(const Problem& problem) {
   return intervals;
 }
 
-// One arena, no groups, no order; gaps are as if they were not there, and what is not fixed goes on
-// top of what is. Says kInfeasible where fixed items overlap and no gap could make that right.
-void PileOntoFixed(const Problem& problem, Packing& packing) {
+// Handles one arena without groups and without an order. Gaps are ignored, and free items go on top
+// of the fixed ones. Reports kInfeasible if fixed items overlap and no gap could make that valid.
+void StackOntoFixed(const Problem& problem, Packing& packing) {
   std::vector<PlacedArea> fixed;
   uint64_t base = 0;
   packing.offsets.assign(problem.items.size(), 0);
@@ -312,13 +314,14 @@ void PileOntoFixed(const Problem& problem, Packing& packing) {
   packing.statistics.winner = "tlsf:events";
 }
 
-// For want of time: whatever is certain to be right.
+// For when time is short: finds any packing that is certainly valid.
 void SolveRoughly(Task& task, Packing& packing) {
   const Problem& problem = task.problem;
-  // What is fixed is packed already: whether rightly, only its gaps and its order can tell.
+  // The fixed items are packed already. Only their gaps and their order can tell whether that is
+  // valid.
   if ((problem.order.steps == 0 && problem.gaps.empty()) || FixedAreApart(problem)) {
     if (ArenaCount(problem) == 1 && problem.adjacent.empty() && problem.order.steps == 0) {
-      PileOntoFixed(problem, packing);
+      StackOntoFixed(problem, packing);
       if (packing.outcome != Outcome::kInfeasible) task.budget.Stop();
       return;
     }
@@ -336,13 +339,13 @@ void SolveRoughly(Task& task, Packing& packing) {
 void SolveThoroughly(Task& task, const RigidGroups& groups, Packing& packing) {
   Search search(task, groups, packing);
   const absl::Duration ready = ReadyTime(task.problem);
-  // First fit may end half-way, and what it leaves would lie on top of the rest.
+  // First fit may be cut short, and the groups that it leaves would be stacked on top.
   if (task.budget.has_deadline() || task.budget.Interrupted()) search.TryQuickly();
   const bool packed = !packing.offsets.empty();
   if (packed && (task.budget.Interrupted() || !task.budget.Leaves(2 * ready))) {
     return task.budget.Stop();
   }
-  // Of many groups one first fit may be too dear: dropping comes first.
+  // With many groups, one first fit may be too expensive, so bottom-left placement comes first.
   const bool few = groups.groups.size() <= kFewGroups;
   const bool fast = task.options.effort == Effort::kFast;
   if (!few && !task.budget.Interrupted())
@@ -350,7 +353,7 @@ void SolveThoroughly(Task& task, const RigidGroups& groups, Packing& packing) {
   if (search.done() || (task.budget.Interrupted() && !packing.offsets.empty())) return;
   if (!few && !packing.offsets.empty() && StepsOfOneFit(groups) > search.steps_left()) return;
   Orders orders(groups, task.budget);
-  // One by an order of execution is dear already.
+  // With an order of execution, even one is expensive.
   const bool once = fast && !few && groups.precedence != nullptr;
   const int rounds = once ? 0 : fast ? 4 : 50;
   for (int which = 0; which < (once ? 1 : Orders::kCount) && !search.done(); ++which) {
@@ -362,7 +365,7 @@ void SolveThoroughly(Task& task, const RigidGroups& groups, Packing& packing) {
   }
 }
 
-// By lives, where the order is a total one.
+// Solves by lives if the order is total.
 void SolveAsIntervals(Task& task, Packing& packing) {
   const Problem intervals = AsIntervals(task.problem);
   Task same{intervals, task.options, task.capacity, task.limit, task.lower_bound, task.budget};
@@ -387,7 +390,7 @@ void SolveGeneral(Task& task, Packing& packing) {
   const uint32_t chains = CountChains(problem.order);
   if (chains == 1) return SolveAsIntervals(task, packing);
   const absl::Duration table = TableTime(problem, chains), ready = ReadyTime(problem);
-  // Made here, checked later, and before that a packing.
+  // The table is made here and checked later, and a packing must be possible in between.
   if (!task.budget.Leaves(2 * ready + 2 * table)) return SolveRoughly(task, packing);
   Budget budget = task.budget.Earlier(table);
   Task earlier{problem, task.options, task.capacity, task.limit, task.lower_bound, budget};

@@ -10,13 +10,13 @@
 namespace tenure::packing {
 namespace {
 
-// Up to here first fit, which looks at every placed neighbour, is cheap enough.
+// Up to this number, first fit is cheap enough, although it looks at every placed neighbour.
 constexpr size_t kFewRectangles = 20000;
 
 }  // namespace
 
 void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing) {
-  // Tops of rounded rectangles may exceed the capacity by what rounding added to the topmost ones.
+  // The tops of rounded rectangles may exceed the capacity by the padding of the topmost ones.
   const uint64_t target = std::max(plain.peak, task.capacity == kUnlimited ? 0 : task.limit);
   PortfolioResult best = RunPortfolio(plain, target, portfolio, task.budget);
   packing.statistics.constructions += best.constructions;
@@ -35,7 +35,7 @@ void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packin
   }
   if (plain.mixed_alignment && packing.height > target &&
       plain.rectangles.size() <= kFewRectangles && !task.budget.Interrupted()) {
-    // Padding leaves holes that the skyline does not see.
+    // Padding for alignment leaves holes that the skyline does not see.
     Packing other;
     SolveGeneral(task, other);
     UpdateHeights(task.problem, other);

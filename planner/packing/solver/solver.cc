@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/lower_bound.h"
 #include "tenure/planner/packing/plain.h"
@@ -21,12 +22,12 @@
 namespace tenure::packing {
 namespace {
 
-// Up to here exact search has the first word.
+// Up to this many items, exact search comes before long repair.
 constexpr size_t kSmall = 2000;
 
 uint64_t SaturatingAdd(uint64_t a, uint64_t b) { return a > kUnlimited - b ? kUnlimited : a + b; }
 
-// No packing exists for a reason that can be seen at once.
+// Returns true if it is obvious that no packing exists.
 bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t capacity) {
   if (lower_bound > capacity) return true;
   if (problem.arenas.empty()) return false;
@@ -45,20 +46,20 @@ bool PlainlyInfeasible(const Problem& problem, uint64_t lower_bound, uint64_t ca
   return false;
 }
 
-// Time that must be left for checking the answer (and, if the work was cut short, for completing
-// it), so that the deadline holds.
+// Returns the time that must be left for checking the answer (and for completing it if the work was
+// cut short), so that the deadline is met.
 absl::Duration Reserve(const Problem& problem, const SolveOptions& options) {
   const auto rectangles = static_cast<double>(problem.items.size() + 2 * problem.gaps.size());
   const auto edges = static_cast<double>(problem.order.steps + problem.order.edges.size() +
                                          problem.order.uses.size());
-  // Bytes that are shared by a partial order take longer to check.
+  // Bytes that are shared under a partial order take longer to check.
   const double each = problem.order.steps > 0 ? 350 : 220;
   const absl::Duration reserve = absl::Microseconds(150) + absl::Nanoseconds(each) * rectangles +
                                  absl::Nanoseconds(50) * edges;
   return std::min(reserve, (options.deadline - absl::Now()) * 0.6);
 }
 
-// If every item is bound, arenas have nothing to do with each other: one problem for each.
+// If every item is bound, the arenas are independent, and each is a problem of its own.
 bool EveryItemIsBound(const Problem& problem) {
   if (problem.arenas.size() < 2 || problem.order.steps > 0) return false;
   std::vector<bool> bound(problem.items.size());
@@ -92,12 +93,12 @@ std::vector<Problem> Split(const Problem& problem, std::vector<uint32_t>& arena_
   return parts;
 }
 
-// Above this no height is of use.
+// Returns the highest useful height.
 uint64_t LimitOf(const Problem& problem, uint64_t capacity) {
   return problem.arenas.size() == 1 ? std::min(capacity, problem.arenas[0].limit) : capacity;
 }
 
-// Offsets that are no better than the capacity are dropped.
+// Decides the outcome. Offsets above the capacity are removed.
 void Conclude(const Problem& problem, uint64_t capacity, Packing& packing) {
   if (packing.lower_bound > capacity) packing.outcome = Outcome::kInfeasible;
   const bool infeasible = packing.outcome == Outcome::kInfeasible;
@@ -123,7 +124,8 @@ bool Done(const Task& task, Packing& packing) {
   return packing.height <= std::max(packing.lower_bound, task.Target());
 }
 
-// From the cheap to the dear, until one is good enough. `plain`: if the problem is.
+// Runs the stages from the cheapest to the most expensive, until a packing is good enough. `plain`
+// has a value if the problem is plain.
 void RunStages(Task& task, const std::optional<PlainInstance>& plain, Packing& packing) {
   const Effort effort = task.options.effort;
   const bool optimal = effort == Effort::kOptimal;
@@ -140,13 +142,13 @@ void RunStages(Task& task, const std::optional<PlainInstance>& plain, Packing& p
     if (!Done(task, packing)) SolveExact(task, !optimal, packing);
     return;
   }
-  // What is small is mostly solved by a short exact search: it comes before long repair.
+  // A short exact search solves most small problems, so it comes before long repair.
   SolvePlain(task, *plain, Effort::kFast, packing);
   if (Done(task, packing)) return;
   if (!optimal || task.capacity == kUnlimited) {
     const uint64_t before = packing.statistics.improvements;
     SolveExact(task, /*limited=*/true, packing);
-    // What search finds is seldom improved by repair.
+    // Repair seldom improves a packing that search found.
     const bool found = packing.statistics.improvements > before;
     if (!found && !Done(task, packing)) SolvePlain(task, *plain, Effort::kBalanced, packing);
   }
@@ -157,7 +159,8 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
               Budget& budget, Packing& packing) {
   std::optional<PlainInstance> plain;
   if (IsPlain(problem)) plain = MakePlain(problem);
-  // The peak of whole rectangles; if rounding made them larger, there is more to say.
+  // The lower bound is the peak of the rectangles. If rounding made them larger, LowerBound is more
+  // exact.
   packing.lower_bound = plain.has_value() && !plain->rounded ? plain->peak : LowerBound(problem);
   if (PlainlyInfeasible(problem, packing.lower_bound, capacity)) {
     packing.outcome = Outcome::kInfeasible;
@@ -177,7 +180,7 @@ void SolveOne(const Problem& problem, const SolveOptions& options, uint64_t capa
   }
 }
 
-// Arenas that have nothing to do with each other but a common capacity.
+// Solves arenas that are independent except for a common capacity.
 class ApartSolver {
  public:
   ApartSolver(const Problem& problem, const SolveOptions& options, uint64_t capacity,
@@ -222,8 +225,8 @@ class ApartSolver {
                        [](const Packing& part) { return part.outcome == Outcome::kInfeasible; });
   }
 
-  // All quickly; then each as low as the others ask of it, until the sum is low enough. What is
-  // asked of one is a question with an answer, and easier than how low it gets.
+  // Packs all arenas quickly. Then it packs each one as low as the others require, until the sum is
+  // low enough. Fitting one arena into a given height is easier than finding its least height.
   void Fit() {
     for (size_t a = 0; a < parts_.size(); ++a) Improve(a, Effort::kFast, kUnlimited);
     for (size_t a = 0; a < parts_.size() && !Infeasible() && !budget_.Interrupted(); ++a) {
@@ -233,7 +236,7 @@ class ApartSolver {
       const uint64_t others = Sum(&Packing::height) - packings_[a].height;
       const bool enough =
           complete && others <= capacity_ && capacity_ - others >= packings_[a].lower_bound;
-      // With the others at their bounds, what does not fit here does not fit at all.
+      // If the others are at their bounds and this arena does not fit, no packing fits.
       const bool last_word =
           enough && others == Sum(&Packing::lower_bound) - packings_[a].lower_bound;
       if (Improve(a, options_.effort, enough ? capacity_ - others : kUnlimited) && last_word) {
@@ -242,7 +245,8 @@ class ApartSolver {
     }
   }
 
-  // Keeps what there was unless something lower is found. True: there is nothing within `capacity`.
+  // Keeps the old packing unless a lower one is found. Returns true if there is no packing within
+  // `capacity`.
   bool Improve(size_t a, Effort effort, uint64_t capacity) {
     SolveOptions options = options_;
     options.effort = effort;
@@ -296,8 +300,8 @@ class ApartSolver {
   std::vector<Packing> packings_;
 };
 
-// What says nothing in the problem's side tables, and would keep it from those that solve plain
-// problems: bindings to the only arena, groups of one, gaps that free no byte.
+// Entries of the side tables that have no effect but would keep the problem from the solvers for
+// plain problems: bindings to the only arena, groups of one item, and gaps that free no byte.
 bool IsIdle(const AdjacencyGroup& group) { return group.items.size() < 2; }
 bool IsIdle(const Problem& problem, const Gap& gap) {
   return gap.window_begin == 0 && gap.window_end == problem.items[gap.item].size;
@@ -324,10 +328,10 @@ absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& option
   if (end != absl::InfiniteFuture()) end -= Reserve(problem, options);
   Budget budget(end, options.cancel, &options.stop);
   if (options.max_threads < 1) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_threads is ", options.max_threads, "; the calling thread is one"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_threads is ", options.max_threads, "; it must be at least 1, for the calling thread"));
   }
-  if (absl::Status s = CheckProblem(problem); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(CheckProblem(problem));
   Packing packing;
   const uint64_t capacity = std::min(problem.capacity, options.capacity);
   const std::optional<Problem> simpler = WithoutIdle(problem);
@@ -337,7 +341,7 @@ absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& option
   } else {
     SolveOne(stated, options, capacity, budget, packing);
   }
-  if (absl::Status s = Validate(problem, packing); !s.ok()) return s;
+  TENURE_RETURN_IF_ERROR(Validate(problem, packing));
   if (options.progress) options.progress(packing.height, packing.lower_bound);
   return packing;
 }

@@ -1,16 +1,18 @@
-// What the solver hands to the strategies, and what they hand back.
+// The stages of the solver, and the task that they share.
 //
-//   SolvePlain     lifetimes, sizes and alignments only: skyline portfolio and repair
+//   SolvePlain     takes lifetimes, sizes and alignments only: skyline portfolio and repair
 //
-//   SolveGeneral   everything: first fit over groups in the orders that the skyline suggests
+//   SolveGeneral   takes every problem: first fit over groups, in the orders that the skyline
+//                  suggests
 //
-//   SolveCore      one arena, large: the fullest moments exactly, best fit elsewhere
+//   SolveCore      takes large problems of one arena: packs the fullest moments exactly, and the
+//                  rest by best fit
 //
-//   SolveExact     one arena: search until proven, or within a count of nodes
+//   SolveExact     takes one arena: searches until the result is proven, or for a number of nodes
 //
-// A strategy fills in offsets, arena_of and statistics, may raise lower_bound, and may say
-// kInfeasible; the solver validates and decides the outcome. Thread safety: single-threaded.
-// Ownership: borrows. Errors: none.
+// A stage fills in offsets, arena_of and statistics. It may raise lower_bound and may report
+// kInfeasible. The solver validates the packing and decides the outcome. Thread safety:
+// single-threaded. Ownership: borrows. Errors: none.
 
 #ifndef TENURE_PLANNER_PACKING_SOLVER_STAGES_H_
 #define TENURE_PLANNER_PACKING_SOLVER_STAGES_H_
@@ -28,30 +30,30 @@ namespace tenure::packing {
 struct Task {
   const Problem& problem;
   const SolveOptions& options;
-  uint64_t capacity;     // kUnlimited: as low as it gets
-  uint64_t limit;        // nothing higher is of use: the capacity, or the limit of the only arena
+  uint64_t capacity;     // kUnlimited: find the lowest packing
+  uint64_t limit;        // the highest useful height: the capacity, or the limit of the only arena
   uint64_t lower_bound;  // of LowerBound(problem)
   Budget& budget;
 
-  // A packing at most this high ends the work.
+  // A packing that is at most this high ends the work.
   uint64_t Target() const { return capacity == kUnlimited ? lower_bound : limit; }
 };
 
-// What the packing has is kept unless something lower is found; the offsets stay empty if nothing
-// is known.
+// Each stage keeps the given packing unless it finds a lower one. If no packing is known, the
+// offsets stay empty.
 
-// Skyline portfolio and repair, with the budget of placements of that effort. `plain` is the task's
-// problem in that form.
+// Runs the skyline portfolio and repair with the budget of that effort. `plain` is the task's
+// problem in plain form.
 void SolvePlain(Task& task, const PlainInstance& plain, Effort portfolio, Packing& packing);
 
-// First fit over groups. Says kInfeasible where fixed offsets contradict each other.
+// Runs first fit over groups. Reports kInfeasible if fixed offsets contradict each other.
 void SolveGeneral(Task& task, Packing& packing);
 
 // Looks for a packing at the target around an exactly packed core, with a small budget of nodes.
 void SolveCore(Task& task, Packing& packing);
 
-// Improves the packing or proves that it cannot be improved. `limited`: with the node budget of
-// balanced effort. Does nothing for what exact search does not take.
+// Improves the packing or proves that it can't be improved. If `limited`, it uses the node budget
+// of balanced effort. Does nothing for problems that exact search doesn't support.
 void SolveExact(Task& task, bool limited, Packing& packing);
 
 }  // namespace tenure::packing

@@ -124,12 +124,12 @@ TEST(BottomLeft, LooksBeneathWhatIsFixed) {
   Budget budget(absl::InfiniteFuture(), nullptr);
   ASSERT_TRUE(fit.PlaceFixed(kUnlimited, budget));
   ASSERT_TRUE(fit.PlaceBottomLeft({1, 2, 3}, kUnlimited, 1000, budget));
-  EXPECT_EQ(fit.placement().offsets, (std::vector<uint64_t>{10, 14, 0, 5}));
+  EXPECT_EQ(fit.partial().offsets, (std::vector<uint64_t>{10, 14, 0, 5}));
   // Without steps for looking all lies above.
   fit.Clear();
   ASSERT_TRUE(fit.PlaceFixed(kUnlimited, budget));
   ASSERT_TRUE(fit.PlaceBottomLeft({1, 2, 3}, kUnlimited, 0, budget));
-  EXPECT_EQ(fit.placement().offsets, (std::vector<uint64_t>{10, 14, 26, 31}));
+  EXPECT_EQ(fit.partial().offsets, (std::vector<uint64_t>{10, 14, 26, 31}));
 }
 
 }  // namespace
