@@ -1,14 +1,13 @@
-// What is asked of an allocator (AllocationRequest) and what it hands out
-// (Allocation, SubRegion).
+// What is asked of an allocator (AllocationRequest) and what it hands out (Allocation, SubRegion).
 //
-// An Allocation is a value that says where bytes are, in every way in which
-// somebody may need to name them: a host pointer, a device address, a driver's
-// handle with an offset of its own. What does not exist is null. Drivers' types
-// appear as opaque 64-bit numbers, so that this header needs no driver.
+// An Allocation is a value that says where bytes are, in every way in which somebody may need to
+// name them: a host pointer, a device address, a driver's handle with an offset of its own. What
+// does not exist is null. Drivers' types appear as opaque 64-bit numbers, so that this header needs
+// no driver.
 //
-// Thread safety: thread-compatible values. Ownership: an Allocation borrows its
-// bytes from the allocator that made it, to which it must be returned exactly
-// once (Buffer and Storage do this for you). Units: bytes.
+// Thread safety: thread-compatible values. Ownership: an Allocation borrows its bytes from the
+// allocator that made it, to which it must be returned exactly once (Buffer and Storage do this for
+// you). Units: bytes.
 
 #ifndef TENURE_ALLOCATOR_ALLOCATION_H_
 #define TENURE_ALLOCATOR_ALLOCATION_H_
@@ -29,8 +28,8 @@ namespace tenure {
 
 class Allocator;
 
-// Host memory that somebody else owns. `release` is called once, when the last
-// user is gone; it may be empty.
+// Host memory that somebody else owns. `release` is called once, when the last user is gone; it may
+// be empty.
 struct ForeignMemory {
   void* data = nullptr;
   bool read_only = false;
@@ -49,22 +48,20 @@ struct AllocationRequest {
   MemoryHints hints = {};        // sharing, write-combining, the first queue
   std::string_view name = {};    // for errors, logs and events; borrowed for the call
   StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
-  // With hints.queue the allocation may get bytes that were freed while work on
-  // devices still uses them. The fences of that work are added to `pending`.
-  // They are uses of the new allocation too: the host and other queues must wait
-  // for them, and Deallocate must be given those that are not reached. Null: no
-  // such bytes are given.
+  // With hints.queue the allocation may get bytes that were freed while work on devices still uses
+  // them. The fences of that work are added to `pending`. They are uses of the new allocation too:
+  // the host and other queues must wait for them, and Deallocate must be given those that are not
+  // reached. Null: no such bytes are given.
   std::vector<Fence>* pending = nullptr;
-  // Where the bytes come from, if they exist already (at most one of the two).
-  // Wrapping foreign memory and opening windows of files are allocations like
-  // any other, so decorators see them; those that would change the geometry
-  // pass them through.
+  // Where the bytes come from, if they exist already (at most one of the two). Wrapping foreign
+  // memory and opening windows of files are allocations like any other, so decorators see them;
+  // those that would change the geometry pass them through.
   std::optional<ForeignMemory> foreign = {};
   std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
-  // Whether the bytes are of no slab: dedicated memory, or memory that exists
-  // already. Decorators pass such requests through unchanged.
+  // Whether the bytes are of no slab: dedicated memory, or memory that exists already. Decorators
+  // pass such requests through unchanged.
   bool is_dedicated() const { return imports() || hints.needs_dedicated(); }
 };
 
@@ -87,8 +84,7 @@ struct Allocation {
   explicit operator bool() const { return static_cast<bool>(id); }
 };
 
-// A byte range of an allocation: the operand of copies and fills. Borrows the
-// allocation.
+// A byte range of an allocation: the operand of copies and fills. Borrows the allocation.
 struct SubRegion {
   const Allocation* allocation = nullptr;
   uint64_t offset_bytes = 0;

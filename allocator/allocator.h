@@ -1,22 +1,20 @@
-// Allocator: gives and takes back allocations in one memory space, and moves
-// bytes in it.
+// Allocator: gives and takes back allocations in one memory space, and moves bytes in it.
 //
-// The interface is small so that a new space is a day's work and a decorator an
-// hour's. What only some spaces can do is a capability (capabilities.h) that a
-// caller asks for by type.
+// The interface is small so that a new space is a day's work and a decorator an hour's. What only
+// some spaces can do is a capability (capabilities.h) that a caller asks for by type.
 //
-// Decorators (allocator/decorators/) own their upstream, wrap every capability,
-// and stack in any order:
+// Decorators (allocator/decorators/) own their upstream, wrap every capability, and stack in any
+// order:
 //
 //   LimitingAllocator( CachingAllocator( RecordingAllocator( CpuAllocator )))
 //
 // Cost: one virtual call a request; statistics are atomic counters.
 // Thread safety: every member of every allocator is thread-safe.
-// Ownership: callers borrow allocators (they must outlive what they gave;
-// Registry sees to it). An allocator that is destroyed while allocations are
-// out says so on stderr and leaves their bytes alone.
-// Errors: ResourceExhausted (see errors.h for what its message carries),
-// InvalidArgument, Unimplemented, DataLoss, Unavailable.
+// Ownership: callers borrow allocators (they must outlive what they gave; Registry sees to it). An
+// allocator that is destroyed while allocations are out says so on stderr and leaves their bytes
+// alone.
+// Errors: ResourceExhausted (see errors.h for what its message carries), InvalidArgument,
+// Unimplemented, DataLoss, Unavailable.
 
 #ifndef TENURE_ALLOCATOR_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_ALLOCATOR_H_
@@ -57,8 +55,7 @@ struct SpaceTraits {
   bool device_writable = false;
 };
 
-// Counters since the allocator was made; each is exact, together they are not a
-// snapshot.
+// Counters since the allocator was made; each is exact, together they are not a snapshot.
 struct AllocatorStats {
   uint64_t in_use_bytes = 0;  // handed out, as asked for
   uint64_t in_use_count = 0;
@@ -74,18 +71,17 @@ struct AllocatorStats {
 };
 
 struct CopyOptions {
-  // How many threads a large copy may use, the caller's included; 0: as many as
-  // pay off, at most the machine's.
+  // How many threads a large copy may use, the caller's included; 0: as many as pay off, at most
+  // the machine's.
   int max_threads = 0;
-  // The caller is going to wait for the fence anyway: the copy may use its thread
-  // for as long as it likes. Otherwise it returns soon, whatever is under way.
+  // The caller is going to wait for the fence anyway: the copy may use its thread for as long as it
+  // likes. Otherwise it returns soon, whatever is under way.
   bool may_block = true;
-  // Fences that the copy has to follow. Only for allocators that have a
-  // QueueCapability, and only fences that it can wait for.
+  // Fences that the copy has to follow. Only for allocators that have a QueueCapability, and only
+  // fences that it can wait for.
   absl::Span<const Fence> after = {};
-  // The queue to copy in, borrowed for the call; the copy is then in that
-  // queue's order. Null: a queue of the allocator's own. Only for allocators
-  // that have a QueueCapability.
+  // The queue to copy in, borrowed for the call; the copy is then in that queue's order. Null: a
+  // queue of the allocator's own. Only for allocators that have a QueueCapability.
   Queue* queue = nullptr;
 };
 
@@ -109,15 +105,14 @@ class Allocator {
 
   virtual absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) = 0;
 
-  // Takes an allocation back. Never fails and never blocks: while one of
-  // `users` is not reached the bytes stay untouched, and what has become due is
-  // freed by a later Allocate, Trim, Poll or the destructor.
+  // Takes an allocation back. Never fails and never blocks: while one of `users` is not reached the
+  // bytes stay untouched, and what has become due is freed by a later Allocate, Trim, Poll or the
+  // destructor.
   virtual void Deallocate(const Allocation& allocation, absl::Span<const Fence> users) = 0;
   void Deallocate(const Allocation& allocation) { Deallocate(allocation, {}); }
 
-  // Moves bytes. Ranges are within their allocations (checked by the caller:
-  // Buffer). The returned fence may be reached already; until it is, host
-  // memory given must stay as it is.
+  // Moves bytes. Ranges are within their allocations (checked by the caller: Buffer). The returned
+  // fence may be reached already; until it is, host memory given must stay as it is.
   virtual absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
                                        const CopyOptions& options) = 0;
   virtual absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
@@ -125,16 +120,15 @@ class Allocator {
   // Both ranges of this space and of equal size; they may overlap in any way.
   virtual absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
                                            const CopyOptions& options) = 0;
-  // Repeats the pattern; the last repetition is cut off at the end of the
-  // range.
+  // Repeats the pattern; the last repetition is cut off at the end of the range.
   virtual absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                                      const CopyOptions& options) = 0;
 
   // Waits until all work that this allocator has queued is done.
   virtual absl::Status Synchronize() { return absl::OkStatus(); }
 
-  // Gives cached bytes back to the system until at most `keep_bytes` are
-  // cached; returns how many bytes went.
+  // Gives cached bytes back to the system until at most `keep_bytes` are cached; returns how many
+  // bytes went.
   virtual uint64_t Trim(uint64_t keep_bytes) = 0;
 
   // Frees what has become due.
@@ -148,11 +142,10 @@ class Allocator {
   // The allocator at the end of the stack, which has the memory.
   Allocator& root();
 
-  // For routes that move bytes themselves, without CopyIn and the other calls
-  // above (allocator/copy/copy_table.h). A route starts at the allocator that the
-  // buffer has and asks it to admit the transfer, so that every decorator of the
-  // stack sees it and may refuse it. Then it works on the root's region, and
-  // reports how it ended.
+  // For routes that move bytes themselves, without CopyIn and the other calls above
+  // (allocator/copy/copy_table.h). A route starts at the allocator that the buffer has and asks it
+  // to admit the transfer, so that every decorator of the stack sees it and may refuse it. Then it
+  // works on the root's region, and reports how it ended.
   virtual absl::Status AdmitTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
   virtual void ReportTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
   // The bytes of `region` in terms of root().

@@ -90,9 +90,9 @@ class SpaceKind {
   const Declaration* declaration_;
 };
 
-// The names of spaces that README.md promises. They parse in every program, also where their driver is
-// not linked or not written yet. They are names and nothing else: what the spaces can do is their
-// drivers' business.
+// The names of spaces that README.md promises. They parse in every program, also where their driver
+// is not linked or not written yet. They are names and nothing else: what the spaces can do is
+// their drivers' business.
 inline constexpr SpaceKind::Declaration kReservedSpaces[] = {
     {"cpu", SpaceKind::Form::kPlain, "host"},
     {"disk", SpaceKind::Form::kPath, "file"},

@@ -1,5 +1,5 @@
-// Arithmetic on sizes and offsets that come from outside. Nothing here can
-// wrap: what does not fit is reported.
+// Arithmetic on sizes and offsets that come from outside. Nothing here can wrap: what does not fit
+// is reported.
 //
 // Example:
 //   uint64_t end;
@@ -33,8 +33,7 @@ namespace tenure {
 
 [[nodiscard]] inline bool IsPowerOfTwo(uint64_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
-// *rounded = the smallest multiple of `alignment` (a power of two) that is >=
-// size.
+// *rounded = the smallest multiple of `alignment` (a power of two) that is >= size.
 [[nodiscard]] inline bool CheckedRoundUp(uint64_t size, uint64_t alignment, uint64_t* rounded) {
   uint64_t sum;
   if (!CheckedAdd(size, alignment - 1, &sum)) return false;

@@ -29,20 +29,20 @@
 namespace tenure::host {
 namespace {
 
-// What is claimed at a time: long enough that claiming is free, short enough
-// that threads end together.
+// What is claimed at a time: long enough that claiming is free, short enough that threads end
+// together.
 constexpr uint64_t kPiece = uint64_t{256} << 10;
-// Of untouched memory, a huge page: the first touch brings it in as a whole,
-// and two threads that touch it at once would both clear one.
+// Of untouched memory, a huge page: the first touch brings it in as a whole, and two threads that
+// touch it at once would both clear one.
 constexpr uint64_t kUntouchedPiece = uint64_t{2} << 20;
 // Each thread gets at least this much.
 constexpr uint64_t kBytesPerThread = uint64_t{16} << 20;
 // More saturate the memory of any socket.
 constexpr int kMostThreads = 16;
 
-// Whether some of the range has no memory behind it yet. What the system has
-// just cleared is in the caches, and writing past those would be slower than
-// memcpy (0.6 of it). One page of every huge page is asked for; 0.3 us each.
+// Whether some of the range has no memory behind it yet. What the system has just cleared is in the
+// caches, and writing past those would be slower than memcpy (0.6 of it). One page of every huge
+// page is asked for; 0.3 us each.
 bool IsUntouched(const std::byte* to, uint64_t size) {
   static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(to);
@@ -55,8 +55,8 @@ bool IsUntouched(const std::byte* to, uint64_t size) {
   return false;
 }
 
-// The largest cache, which CPUs share. A copy of as much as it holds still finds
-// some of its bytes there.
+// The largest cache, which CPUs share. A copy of as much as it holds still finds some of its bytes
+// there.
 uint64_t SharedCacheBytes() {
   static const uint64_t bytes = [] {
     uint64_t kib = 0;
@@ -69,9 +69,9 @@ uint64_t SharedCacheBytes() {
   return bytes;
 }
 
-// Calls work(offset, size) for the parts of [0, size) of `to`. They begin at
-// multiples of `piece` in memory, but for the first one, and (if `to` is not
-// aligned) for less than 64 bytes, so that offsets are multiples of 64.
+// Calls work(offset, size) for the parts of [0, size) of `to`. They begin at multiples of `piece`
+// in memory, but for the first one, and (if `to` is not aligned) for less than 64 bytes, so that
+// offsets are multiples of 64.
 template <typename Work>
 void InPieces(const std::byte* to, uint64_t size, uint64_t piece, int threads, Work work) {
   const uint64_t skew = reinterpret_cast<uintptr_t>(to) & (piece - 1) & ~uint64_t{63};
@@ -84,8 +84,7 @@ void InPieces(const std::byte* to, uint64_t size, uint64_t piece, int threads, W
 
 #ifdef TENURE_STREAMING
 
-// Copies past the caches: the destination is not read first, nor does it push
-// anything out.
+// Copies past the caches: the destination is not read first, nor does it push anything out.
 void StreamCopy(std::byte* to, const std::byte* from, uint64_t size) {
   const uint64_t head = std::min<uint64_t>(size, -reinterpret_cast<uintptr_t>(to) & 63);
   std::memcpy(to, from, head);
@@ -122,9 +121,9 @@ bool IsOneByteRepeated(const FillPattern& pattern) {
 
 }  // namespace
 
-// Only CPUs that nothing runs on help: a helper that the system interrupts
-// keeps the caller waiting for a time slice, longer than most copies take
-// (measured: 32 MiB on two busy CPUs 0.4 of memcpy with a helper, 1.2 without).
+// Only CPUs that nothing runs on help: a helper that the system interrupts keeps the caller waiting
+// for a time slice, longer than most copies take (measured: 32 MiB on two busy CPUs 0.4 of memcpy
+// with a helper, 1.2 without).
 int ThreadsFor(uint64_t size_bytes, int max_threads) {
   const int useful =
       static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
@@ -181,8 +180,8 @@ void internal::FillOnThreads(void* to, uint64_t size_bytes, const FillPattern& p
   if (size_bytes == 0) return;
   auto* target = static_cast<std::byte*>(to);
   const bool one_byte = IsOneByteRepeated(pattern);
-  // Every valid pattern goes into 64 bytes a whole number of times, and pieces
-  // begin at multiples of 64: repetitions run on across both.
+  // Every valid pattern goes into 64 bytes a whole number of times, and pieces begin at multiples
+  // of 64: repetitions run on across both.
   alignas(64) std::byte block[64];
   for (size_t i = 0; i < sizeof(block); ++i) block[i] = pattern.bytes[i % pattern.size_bytes];
   auto fill = [&](uint64_t offset, uint64_t size) {

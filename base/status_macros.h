@@ -1,9 +1,8 @@
-// TENURE_RETURN_IF_ERROR and TENURE_ASSIGN_OR_RETURN: hand an error to the
-// caller in one line.
+// TENURE_RETURN_IF_ERROR and TENURE_ASSIGN_OR_RETURN: hand an error to the caller in one line.
 //
-// Why macros: only a macro can return from the function that uses it. They have
-// the project's prefix because this header stands in other people's programs,
-// which often have macros of the plain names.
+// Why macros: only a macro can return from the function that uses it. They have the project's
+// prefix because this header stands in other people's programs, which often have macros of the
+// plain names.
 //
 // Example:
 //   absl::StatusOr<uint64_t> BytesInUse(std::string_view space) {
@@ -13,10 +12,10 @@
 //     return allocator->Stats().in_use_bytes;
 //   }
 //
-// Both may be used in every function (or lambda) that returns absl::Status or
-// absl::StatusOr of anything. They evaluate their expression once. They are plain
-// C++: they use no statement expressions. They may be nested, in a lambda within the
-// expression for instance, and give no warning about shadowed names.
+// Both may be used in every function (or lambda) that returns absl::Status or absl::StatusOr of
+// anything. They evaluate their expression once. They are plain C++: they use no statement
+// expressions. They may be nested, in a lambda within the expression for instance, and give no
+// warning about shadowed names.
 //
 // Cost: none beside the comparison. Thread safety: not applicable.
 // Errors: those of the expression, unchanged.

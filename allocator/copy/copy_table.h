@@ -15,8 +15,8 @@
 // Which table: each registry has one. A copy goes by the table that the destination's allocator is
 // bound to (Allocator::copy_table), else by that of the source's allocator, else by Default().
 //
-// With CopyOptions::queue the allocator that has QueueCapability does the copy, also between
-// host memories (pinned and other). Ways on which the host has a part keep no such order and are
+// With CopyOptions::queue the allocator that has QueueCapability does the copy, also between host
+// memories (pinned and other). Ways on which the host has a part keep no such order and are
 // refused: staged ones, files, spaces of which neither has that capability.
 //
 // Decorators see every copy. A route starts at the allocators that the buffers have: each decorator

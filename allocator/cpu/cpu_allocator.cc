@@ -19,13 +19,12 @@
 namespace tenure {
 namespace {
 
-// Allocation::token: where the bytes come from. Any other value is a
-// ForeignRecord's address.
+// Allocation::token: where the bytes come from. Any other value is a ForeignRecord's address.
 enum : uint64_t { kNoBytes = 0, kBlock = 1, kSlab = 2 };
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
-// Up to here, a mimalloc block whose size is a multiple of the alignment is
-// aligned already, nearly always.
+// Up to here, a mimalloc block whose size is a multiple of the alignment is aligned already, nearly
+// always.
 constexpr uint64_t kNaturalAlignment = 4096;
 // What leaves a block of mimalloc's unaligned goes to a mapping of its own.
 constexpr uint64_t kMostBlockAlignment = uint64_t{1} << 20;
@@ -68,9 +67,9 @@ absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) 
 
 absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& request,
                                                    uint64_t alignment) {
-  // mimalloc's size classes are multiples of 64 from 256 bytes on, and its
-  // pages begin aligned: a rounded size mostly is aligned as it comes, and
-  // costs less than an aligned block, which is longer by the alignment.
+  // mimalloc's size classes are multiples of 64 from 256 bytes on, and its pages begin aligned: a
+  // rounded size mostly is aligned as it comes, and costs less than an aligned block, which is
+  // longer by the alignment.
   uint64_t rounded = request.size_bytes;
   if (alignment <= kNaturalAlignment) rounded = (rounded + alignment - 1) & ~(alignment - 1);
   auto aligned = [alignment](void* data) {
@@ -85,8 +84,8 @@ absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& requ
     }
   }
   if (data == nullptr) {
-    // 2.0.9 takes powers of two for aligned that are not (256 at 256): ask for
-    // another size, and look.
+    // 2.0.9 takes powers of two for aligned that are not (256 at 256): ask for another size, and
+    // look.
     const uint64_t asked = IsPowerOfTwo(rounded) ? rounded + 64 : rounded;
     data =
         request.zeroed ? mi_zalloc_aligned(asked, alignment) : mi_malloc_aligned(asked, alignment);
@@ -122,9 +121,8 @@ absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& reque
     return Exhausted(request, size,
                      absl::StrCat("to map ", bytes, " bytes: ", std::strerror(error)));
   };
-  // Newer kernels mostly give an aligned mapping at once. Otherwise: address
-  // space first, then, of the aligned part alone, memory (which is when the
-  // system counts it, and may refuse).
+  // Newer kernels mostly give an aligned mapping at once. Otherwise: address space first, then, of
+  // the aligned part alone, memory (which is when the system counts it, and may refuse).
   auto map = [](uint64_t bytes, int protection) {
     return mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   };

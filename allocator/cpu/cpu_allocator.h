@@ -1,17 +1,16 @@
 // CpuAllocator: ordinary host memory.
 //
-// Why two sources: blocks below Options::slab_bytes come from mimalloc, which
-// gives one to any thread in nanoseconds. Larger ones are mapped from the
-// system one by one: those are zero already (asking for zeroed memory touches
-// nothing), may use huge pages, have any alignment without waste, and go back
-// to the system when freed. A stack that frees and allocates large blocks all
-// the time puts a CachingAllocator on top.
+// Why two sources: blocks below Options::slab_bytes come from mimalloc, which gives one to any
+// thread in nanoseconds. Larger ones are mapped from the system one by one: those are zero already
+// (asking for zeroed memory touches nothing), may use huge pages, have any alignment without waste,
+// and go back to the system when freed. A stack that frees and allocates large blocks all the time
+// puts a CachingAllocator on top.
 //
 //   size  0 ........ 64 B .................... slab_bytes ............. 2^47
 //         no bytes   |  mimalloc               |  own mapping, MADV_HUGEPAGE
 //
-// mimalloc is used through its own functions only: malloc and operator new of
-// the process stay what they were.
+// mimalloc is used through its own functions only: malloc and operator new of the process stay what
+// they were.
 //
 // Example:
 //   CpuAllocator cpu;
@@ -19,17 +18,16 @@
 //   std::memcpy(a.host, data, 4096);
 //   cpu.Deallocate(a);
 //
-// Foreign memory (AllocationRequest::foreign) is wrapped as it is; its
-// `release` is called once, by whoever reaps after the last fence is reached.
-// Its alignment is its address's own; asking for more is an error.
+// Foreign memory (AllocationRequest::foreign) is wrapped as it is; its `release` is called once, by
+// whoever reaps after the last fence is reached. Its alignment is its address's own; asking for
+// more is an error.
 //
-// Cost: small blocks some tens of nanoseconds, counters included; slabs three
-// system calls (seven where the kernel does not align) and a page fault for each
-// (huge) page touched.
+// Cost: small blocks some tens of nanoseconds, counters included; slabs three system calls (seven
+// where the kernel does not align) and a page fault for each (huge) page touched.
 // Thread safety: thread-safe; blocks may be freed by any thread.
 // Ownership: owns the bytes it gives, borrows foreign memory.
-// Errors: ResourceExhausted; InvalidArgument for misaligned foreign memory;
-// FailedPrecondition for writes to read-only foreign memory.
+// Errors: ResourceExhausted; InvalidArgument for misaligned foreign memory; FailedPrecondition for
+// writes to read-only foreign memory.
 
 #ifndef TENURE_ALLOCATOR_CPU_CPU_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_CPU_CPU_ALLOCATOR_H_

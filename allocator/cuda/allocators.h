@@ -7,12 +7,12 @@
 //                                         {.max_reserved_bytes = uint64_t{16} << 30}));
 //   TENURE_RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
 //
-// All three pool (pool/pooled_allocator.h): what is freed is given again at once, or as soon as
-// the fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
-// which comes after (MemoryHints::queue). To the driver it goes back by Trim, on
-// exhaustion, beyond the bounds below, and, of `cuda`, when an allocation makes the pool grow while
-// much of it is free elsewhere; never from dropping the last handle (but see max_cached_bytes), as
-// cuMemFree and cuMemFreeHost wait for all queued work.
+// All three pool (pool/pooled_allocator.h): what is freed is given again at once, or as soon as the
+// fences that guard it are reached, to whoever asks; and sooner to a request that names a queue
+// which comes after (MemoryHints::queue). To the driver it goes back by Trim, on exhaustion, beyond
+// the bounds below, and, of `cuda`, when an allocation makes the pool grow while much of it is free
+// elsewhere; never from dropping the last handle (but see max_cached_bytes), as cuMemFree and
+// cuMemFreeHost wait for all queued work.
 //
 //   cuda          pages of 2 MiB mapped into one range of addresses: grows without copying and
 //                 without holes between what was taken when. Sharing (ShareCapability): whole pages

@@ -31,8 +31,8 @@
 // themselves that go by way of other memory. Bytes that a graph uses must stay where they are, and
 // allocated, for as long as it is launched: the caller sees to that.
 //
-// Cost: Record 0.4 to 0.6 us. Thread safety: thread-safe; a stream's order is that of the
-// calls. Ownership: streams share their device; fences stay good when their stream is gone.
+// Cost: Record 0.4 to 0.6 us. Thread safety: thread-safe; a stream's order is that of the calls.
+// Ownership: streams share their device; fences stay good when their stream is gone.
 // Errors: Unavailable without driver or device, or where this was built without the CUDA Toolkit;
 // the driver's, with its name and text for them.
 

@@ -1,34 +1,31 @@
 // CachingAllocator: keeps what was freed, to give it again.
 //
-// Why: mapping memory, and on devices allocating it, costs milliseconds for the
-// large blocks that models use; schedules ask for the same sizes again and
-// again. Sizes are rounded up to classes, sixteen to each doubling (so a
-// sixteenth is lost at most), so that equal work finds equal blocks.
+// Why: mapping memory, and on devices allocating it, costs milliseconds for the large blocks that
+// models use; schedules ask for the same sizes again and again. Sizes are rounded up to classes,
+// sixteen to each doubling (so a sixteenth is lost at most), so that equal work finds equal blocks.
 //
 //   sizes   64 128 ... 1024 | 1088 1152 ... 2048 | 2176 ... 4096 | ...
 //   freed   -> held in its class, newest first out; over the bound the least
 //              recently freed of all classes goes back to the upstream
 //
-// Exhaustion is no error at first: everything cached goes back to the upstream,
-// which is asked to trim too, and the allocation is tried once more, unrounded.
-// If that fails, the error tells of both attempts.
+// Exhaustion is no error at first: everything cached goes back to the upstream, which is asked to
+// trim too, and the allocation is tried once more, unrounded. If that fails, the error tells of
+// both attempts.
 //
-// A block freed with fences is kept apart until they are reached; then it is
-// cached as any other. A zeroed allocation of a cached block fills it. Imports,
-// what is shared with other processes or write-combined, empty allocations and
-// what is larger than the bound are not cached.
+// A block freed with fences is kept apart until they are reached; then it is cached as any other. A
+// zeroed allocation of a cached block fills it. Imports, what is shared with other processes or
+// write-combined, empty allocations and what is larger than the bound are not cached.
 //
 // Example:
 //   CachingAllocator cache(std::make_unique<CpuAllocator>(),
 //                          {.max_cached_bytes = uint64_t{1} << 30});
 //
-// Cost: a hit and its free 0.1 to 0.2 microseconds; an own mapping of 8 MiB, for
-// comparison, 6 or more before it is touched. Each thread turns to a part of the cache
-// of its own first, and into the others' before it asks the upstream: threads
-// share no lock, only counters.
+// Cost: a hit and its free 0.1 to 0.2 microseconds; an own mapping of 8 MiB, for comparison, 6 or
+// more before it is touched. Each thread turns to a part of the cache of its own first, and into
+// the others' before it asks the upstream: threads share no lock, only counters.
 // Thread safety: thread-safe. No lock is held while the upstream works.
-// Ownership: owns its upstream and the cached blocks. Errors: ResourceExhausted
-// with both attempts; the upstream's.
+// Ownership: owns its upstream and the cached blocks. Errors: ResourceExhausted with both attempts;
+// the upstream's.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_CACHING_H_
 #define TENURE_ALLOCATOR_DECORATORS_CACHING_H_
@@ -69,8 +66,8 @@ class CachingAllocator final : public Decorator {
   uint64_t hits() const;
   uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
 
-  // The size of the class of `size_bytes`, or `size_bytes` itself where 64 bits
-  // do not hold it. Exposed for tests and for who wants to know beforehand.
+  // The size of the class of `size_bytes`, or `size_bytes` itself where 64 bits do not hold it.
+  // Exposed for tests and for who wants to know beforehand.
   static uint64_t RoundedSize(uint64_t size_bytes);
 
  protected:
@@ -80,8 +77,8 @@ class CachingAllocator final : public Decorator {
   static constexpr int kShards = 16;
   static constexpr int kClasses = 16 + 16 * 54;
 
-  // One block of the upstream, in use or cached. Allocation::token of what is
-  // handed out is its address.
+  // One block of the upstream, in use or cached. Allocation::token of what is handed out is its
+  // address.
   struct Block {
     Allocation upstream;
     uint64_t bytes = 0;      // what it takes of the upstream's space
@@ -125,8 +122,8 @@ class CachingAllocator final : public Decorator {
   // Caches a block that nobody uses, or gives it back.
   void Keep(Block* block);
   void GiveBack(Block* block);
-  // Gives back the least recently freed until `keep_bytes` are left; how many
-  // blocks and bytes went.
+  // Gives back the least recently freed until `keep_bytes` are left; how many blocks and bytes
+  // went.
   std::pair<uint64_t, uint64_t> Evict(uint64_t keep_bytes);
   Block* TakeOldest();
 

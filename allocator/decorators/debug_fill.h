@@ -1,27 +1,26 @@
 // DebugFillAllocator: makes mistakes with memory show.
 //
-// Fresh bytes are filled with 0xa5 and freed ones with 0xdd, so that what reads
-// uninitialised or freed memory computes nonsense at once and not one day. In
-// front of and behind each allocation stand guard bytes (0xfb) that nobody may
-// touch; they are checked when the bytes are freed, after the last fence.
+// Fresh bytes are filled with 0xa5 and freed ones with 0xdd, so that what reads uninitialised or
+// freed memory computes nonsense at once and not one day. In front of and behind each allocation
+// stand guard bytes (0xfb) that nobody may touch; they are checked when the bytes are freed, after
+// the last fence.
 //
 //   upstream's   [ guard, up to the alignment | the allocation | guard ]
 //   filled         fb fb fb fb fb fb fb fb fb | a5 a5 a5 a5 a5 | fb fb
 //
-// Where the host can't reach the bytes, the space's own Fill and CopyOut do the
-// work. Where there are none (`null`) there is nothing to do, and applies() says
-// so. Imports, whose bytes belong to others, and what is shared with other
-// processes or write-combined, which begins where its memory does, are left as
-// they are.
+// Where the host can't reach the bytes, the space's own Fill and CopyOut do the work. Where there
+// are none (`null`) there is nothing to do, and applies() says so. Imports, whose bytes belong to
+// others, and what is shared with other processes or write-combined, which begins where its memory
+// does, are left as they are.
 //
 // Example:
 //   DebugFillAllocator checked(std::make_unique<CpuAllocator>(), {});
 //
-// Cost: every byte is written twice; a debugging tool. At least 2 * guard_bytes
-// more for each allocation. Put it above a CachingAllocator to have freed bytes
-// stay poisoned until they are given again. Thread safety: thread-safe.
-// Ownership: owns its upstream. Errors: its upstream's. Damage goes to
-// Options::on_damage, from whichever thread reaps, with no lock held.
+// Cost: every byte is written twice; a debugging tool. At least 2 * guard_bytes more for each
+// allocation. Put it above a CachingAllocator to have freed bytes stay poisoned until they are
+// given again. Thread safety: thread-safe.
+// Ownership: owns its upstream. Errors: its upstream's. Damage goes to Options::on_damage, from
+// whichever thread reaps, with no lock held.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_DEBUG_FILL_H_
 #define TENURE_ALLOCATOR_DECORATORS_DEBUG_FILL_H_
@@ -45,8 +44,8 @@ class DebugFillAllocator final : public Decorator {
     AllocationId allocation;
     StorageId storage;
     uint64_t size_bytes = 0;
-    // The first guard byte that changed, from the start of the allocation:
-    // negative in front of it, at least size_bytes behind it.
+    // The first guard byte that changed, from the start of the allocation: negative in front of it,
+    // at least size_bytes behind it.
     int64_t offset_bytes = 0;
     uint64_t changed_bytes = 0;  // guard bytes that changed, in front and behind
     uint8_t found = 0;           // what stands there now

@@ -1,5 +1,5 @@
-// Decorator: an allocator in front of another, its upstream, that changes one
-// thing and forwards the rest.
+// Decorator: an allocator in front of another, its upstream, that changes one thing and forwards
+// the rest.
 //
 // Example:
 //   class Counting final : public Decorator {
@@ -15,23 +15,20 @@
 //     std::atomic<uint64_t> count_{0};
 //   };
 //
-// Every transfer of the stack's bytes passes BeforeTransfer and AfterTransfer,
-// whichever way it takes: the four calls of Allocator, each part of a batch, and
-// the routes of the copy table. A decorator that counts, records or refuses
-// copies overrides these two and nothing else.
+// Every transfer of the stack's bytes passes BeforeTransfer and AfterTransfer, whichever way it
+// takes: the four calls of Allocator, each part of a batch, and the routes of the copy table. A
+// decorator that counts, records or refuses copies overrides these two and nothing else.
 //
-// A decorator that hands out something else than its upstream gave (a part of
-// it, under another id) keeps what it got and overrides ToUpstream. Every region
-// goes through ToUpstream on its way down, so the tokens of its allocations mean
-// something to it alone. Dedicated allocations (Allocation::dedicated) should be
-// passed through unchanged.
+// A decorator that hands out something else than its upstream gave (a part of it, under another id)
+// keeps what it got and overrides ToUpstream. Every region goes through ToUpstream on its way down,
+// so the tokens of its allocations mean something to it alone. Dedicated allocations
+// (Allocation::dedicated) should be passed through unchanged.
 //
-// Capabilities (capabilities.h) are wrapped: what a caller gets from
-// Capability<C>() is this decorator's, and translates regions.
+// Capabilities (capabilities.h) are wrapped: what a caller gets from Capability<C>() is this
+// decorator's, and translates regions.
 //
-// Cost: a virtual call each. Thread safety: thread-safe; so must be what is
-// derived from it. Ownership: owns its upstream (never null), which is
-// destroyed after it.
+// Cost: a virtual call each. Thread safety: thread-safe; so must be what is derived from it.
+// Ownership: owns its upstream (never null), which is destroyed after it.
 // Errors: its upstream's.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_DECORATOR_H_
@@ -86,22 +83,21 @@ class Decorator : public Allocator {
   }
 
  protected:
-  // Before bytes of `region` (in this decorator's terms) are moved. An error
-  // refuses the transfer.
+  // Before bytes of `region` (in this decorator's terms) are moved. An error refuses the transfer.
   virtual absl::Status BeforeTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
-  // After the upstream took the transfer or refused it. A transfer that goes on
-  // behind a fence may still fail later; its fence tells that.
+  // After the upstream took the transfer or refused it. A transfer that goes on behind a fence may
+  // still fail later; its fence tells that.
   virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
 
   // The bytes of `region`, in terms of what the upstream gave.
   virtual SubRegion ToUpstream(const SubRegion& region) const { return region; }
 
-  // The wrapper of a capability that the upstream has; null for a capability
-  // that capabilities.h does not name.
+  // The wrapper of a capability that the upstream has; null for a capability that capabilities.h
+  // does not name.
   void* FindCapability(std::string_view name) override;
 
-  // For those who count for themselves: their counters, with what only the
-  // upstream knows, and `waiting_bytes` of their own DeferredQueue.
+  // For those who count for themselves: their counters, with what only the upstream knows, and
+  // `waiting_bytes` of their own DeferredQueue.
   AllocatorStats StatsOf(const StatsCounters& counters, uint64_t waiting_bytes) const;
 
   const Allocator& up() const { return *upstream_; }

@@ -1,8 +1,8 @@
 // FaultInjectingAllocator: lets allocations and copies fail on purpose.
 //
-// Why: code that handles exhaustion is right only if it was run. A test fails
-// the first allocation of a scenario, then the second, and so on, until the
-// scenario succeeds: then every failure was tried.
+// Why: code that handles exhaustion is right only if it was run. A test fails the first allocation
+// of a scenario, then the second, and so on, until the scenario succeeds: then every failure was
+// tried.
 //
 // Example:
 //   for (uint64_t n = 1;; ++n) {
@@ -11,11 +11,11 @@
 //     if (faulty.faults() == 0) break;  // ... or succeed
 //   }
 //
-// Deterministic: whether attempt k fails depends on the plan, k and, for
-// from_size_bytes, the size. Between threads, who makes attempt k is open.
+// Deterministic: whether attempt k fails depends on the plan, k and, for from_size_bytes, the size.
+// Between threads, who makes attempt k is open.
 //
-// Cost: an atomic add. Thread safety: thread-safe; SetPlan holds for attempts
-// that begin later. Ownership: owns its upstream.
+// Cost: an atomic add. Thread safety: thread-safe; SetPlan holds for attempts that begin later.
+// Ownership: owns its upstream.
 // Errors: ResourceExhausted as errors.h words it, saying which fault it was.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_
@@ -31,16 +31,16 @@
 
 namespace tenure {
 
-// What fails. Attempts are counted from 1, imports included; those that several
-// rules hit fail once.
+// What fails. Attempts are counted from 1, imports included; those that several rules hit fail
+// once.
 struct FaultPlan {
   uint64_t nth = 0;                                    // this attempt; 0: none
   uint64_t every_nth = 0;                              // each attempt that it divides; 0: none
   uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // this size or more; kUnlimited: none
   double rate = 0;                                     // each with this probability, 0 to 1
   uint64_t seed = 0;                                   // of rate
-  // Copies, fills and parts of batches are counted apart. A copy between two
-  // allocators counts once for each of them.
+  // Copies, fills and parts of batches are counted apart. A copy between two allocators counts once
+  // for each of them.
   uint64_t nth_copy = 0;
   uint64_t every_nth_copy = 0;
 };

@@ -1,18 +1,17 @@
 // LimitingAllocator: a budget in front of another allocator.
 //
-// What counts is what was asked for, in bytes, from Allocate until the bytes are
-// really free (after the last fence, for what is freed while a device uses it).
-// Imports take no memory and count nothing. Below a CachingAllocator the budget
-// holds for what is cached as well, and the cache gives back when it is reached;
-// above one it holds for what is in use.
+// What counts is what was asked for, in bytes, from Allocate until the bytes are really free (after
+// the last fence, for what is freed while a device uses it). Imports take no memory and count
+// nothing. Below a CachingAllocator the budget holds for what is cached as well, and the cache
+// gives back when it is reached; above one it holds for what is in use.
 //
 // Example:
 //   LimitingAllocator gpu(std::move(upstream), uint64_t{8} << 30);
 //
-// Cost: an atomic compare-and-swap and the counters'. Thread safety:
-// thread-safe; the budget is never exceeded, not even for a moment.
-// Ownership: owns its upstream. Errors: ResourceExhausted beyond the budget, as
-// errors.h words it; the upstream's.
+// Cost: an atomic compare-and-swap and the counters'. Thread safety: thread-safe; the budget is
+// never exceeded, not even for a moment.
+// Ownership: owns its upstream. Errors: ResourceExhausted beyond the budget, as errors.h words it;
+// the upstream's.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_LIMITING_H_
 #define TENURE_ALLOCATOR_DECORATORS_LIMITING_H_

@@ -219,8 +219,8 @@ absl::Status MmapAllocator::Advise(const SubRegion& region, Advice advice) {
   if (advice == Advice::kRandom) what = MADV_RANDOM;
   if (advice == Advice::kWillNeed) what = MADV_WILLNEED;
   if (advice == Advice::kDontNeed) what = MADV_DONTNEED;
-  // The system advises whole pages: all that the range touches, but of what is
-  // not needed only those that it fills.
+  // The system advises whole pages: all that the range touches, but of what is not needed only
+  // those that it fills.
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   uint64_t first = region.allocation->native_offset + region.offset_bytes;
   uint64_t last = first + region.size_bytes;

@@ -1,8 +1,8 @@
 // MmapAllocator: the space `disk:/path`, one file mapped read-only, in windows.
 //
-// Why: weights come as files. A window is an allocation like any other, but
-// its bytes are the file's own, brought in by the system page by page when read.
-// The file is mapped once, whole, however many windows there are.
+// Why: weights come as files. A window is an allocation like any other, but its bytes are the
+// file's own, brought in by the system page by page when read. The file is mapped once, whole,
+// however many windows there are.
 //
 //   file   0 ........................................ size
 //   map    [==========================================)   one mapping
@@ -16,20 +16,18 @@
 //   Use(w.host);  // without a copy, or with one:
 //   TENURE_ASSIGN_OR_RETURN(Fence copied, disk->CopyOut(to, {&w, 0, 4096}, {}));
 //
-// Reading through Allocation::host costs no copy, but if the file has been
-// truncated since, touching what is gone raises SIGBUS: nobody can turn that
-// into an error in a process that is not ours. CopyOut reads the file instead
-// and says DataLoss.
+// Reading through Allocation::host costs no copy, but if the file has been truncated since,
+// touching what is gone raises SIGBUS: nobody can turn that into an error in a process that is not
+// ours. CopyOut reads the file instead and says DataLoss.
 //
-// Allocation::native_handle is the file descriptor, native_offset the window's
-// offset in the file; alignment_bytes is the true one of the address.
+// Allocation::native_handle is the file descriptor, native_offset the window's offset in the file;
+// alignment_bytes is the true one of the address.
 //
-// Cost: Open four system calls, whatever the size; a window none; CopyOut one
-// read, or from 32 MiB on, where CPUs are idle, several threads.
+// Cost: Open four system calls, whatever the size; a window none; CopyOut one read, or from 32 MiB
+// on, where CPUs are idle, several threads.
 // Thread safety: thread-safe. Ownership: owns the mapping and the descriptor.
-// Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file;
-// allocations that are not windows; writes), OutOfRange (a window beyond the
-// end), DataLoss (the file shrank).
+// Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file; allocations that are
+// not windows; writes), OutOfRange (a window beyond the end), DataLoss (the file shrank).
 
 #ifndef TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_
@@ -65,8 +63,8 @@ class MmapAllocator final : public RootAllocator, public FileCapability, public 
 
   // FileCapability
   absl::StatusOr<uint64_t> FileSize() override { return size_bytes_; }
-  // AdviceCapability. kWillNeed starts reading ahead; kDontNeed also lets the
-  // system forget what it had read.
+  // AdviceCapability. kWillNeed starts reading ahead; kDontNeed also lets the system forget what it
+  // had read.
   absl::Status Advise(const SubRegion& region, Advice advice) override;
 
  protected:

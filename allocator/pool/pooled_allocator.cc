@@ -15,8 +15,8 @@ namespace {
 
 constexpr uint64_t kMost = SpaceTraits::kUnlimited;
 
-// Allocation::token of what is not imported. Blocks: kind, node, and bits of the
-// address, which tell a second free of a block from the first of another.
+// Allocation::token of what is not imported. Blocks: kind, node, and bits of the address, which
+// tell a second free of a block from the first of another.
 enum Kind : uint64_t { kLarge = 0, kSmall = 1, kOwnSlab = 2, kNone = 3 };
 constexpr uint64_t kKindMask = 3;
 constexpr int kCheckShift = 34;
@@ -311,8 +311,8 @@ absl::StatusOr<Allocation> PooledAllocator::AcquireSlabsFor(const Need& need, Gr
     MoveSlabs(need);
     if (FromCache(need, *made)) return made;
   }
-  // While the source works, others may take the free bytes before its tail: the
-  // second time they are not counted on.
+  // While the source works, others may take the free bytes before its tail: the second time they
+  // are not counted on.
   for (const bool use_free_bytes : {true, false}) {
     const uint64_t tail = source_->tail();
     uint64_t missing;
@@ -452,8 +452,7 @@ void PooledAllocator::Release(const Allocation& allocation) {
     }
     RangeHeap::Block free = heap.Free(node);
     if (kind == kSmall) {
-      // Some is kept, so that one block that comes and goes does not take its
-      // chunk along.
+      // Some is kept, so that one block that comes and goes does not take its chunk along.
       if (free.size_bytes != options_.chunk_bytes ||
           (small_.free_bytes() < 2 * options_.chunk_bytes &&
            CachedBytes() <= options_.max_cached_bytes)) {
@@ -515,8 +514,8 @@ uint64_t PooledAllocator::Retire(uint64_t keep_bytes, uint64_t enough_bytes,
 }
 
 void PooledAllocator::TryReleaseRetiredSlabs() {
-  // Who finds somebody at the source leaves it to them: they look again after
-  // they have let go of it.
+  // Who finds somebody at the source leaves it to them: they look again after they have let go of
+  // it.
   while (any_retired_.load()) {
     if (!source_mutex_.TryLock()) return;
     ReleaseRetiredSlabs();

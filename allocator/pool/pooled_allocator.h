@@ -1,10 +1,9 @@
-// PooledAllocator: blocks out of slabs that were taken from a driver, for who
-// writes the allocator of such a space.
+// PooledAllocator: blocks out of slabs that were taken from a driver, for who writes the allocator
+// of such a space.
 //
-// Why: drivers take microseconds to milliseconds for an allocation, and many
-// wait for the whole device when one is freed. So slabs are taken seldom and
-// kept, and blocks are parts of them (range_heap.h), to a granule of 256 bytes:
-// nothing is rounded to a class.
+// Why: drivers take microseconds to milliseconds for an allocation, and many wait for the whole
+// device when one is freed. So slabs are taken seldom and kept, and blocks are parts of them
+// (range_heap.h), to a granule of 256 bytes: nothing is rounded to a class.
 //
 //   Allocate -> [ free block that fits ] -> block          ~0.1 us
 //        none -> [ freed, but in use until the request's queue gets there ]
@@ -13,9 +12,9 @@
 //        none -> [ reap what is due, give back free slabs, take exactly ]
 //        none -> ResourceExhausted, which tells all of that
 //
-// Small blocks have a heap of their own, in chunks that are blocks of the large
-// one: most blocks of a program are small, and strewn about would keep the holes
-// that large ones leave from growing together.
+// Small blocks have a heap of their own, in chunks that are blocks of the large one: most blocks of
+// a program are small, and strewn about would keep the holes that large ones leave from growing
+// together.
 //
 //   slabs    [ large |      free      | chunk |  large  |    free    ]
 //                                      |s|s| |s|  |s|
@@ -31,23 +30,21 @@
 //     // And the copies, and FindCapability.
 //   };
 //
-// How it grows: where slabs join (slab_source.h) by what is missing to the
-// request; where they stand alone, by an eighth of what there is, within
-// min_slab_bytes and max_slab_bytes, and from exact_slab_bytes on a request has
-// a slab of exactly its size (which is cut up and reused like any other). But
-// where more is free than the slack allows, slabs that are free move: they are
-// given back, and taken again where the request continues.
+// How it grows: where slabs join (slab_source.h) by what is missing to the request; where they
+// stand alone, by an eighth of what there is, within min_slab_bytes and max_slab_bytes, and from
+// exact_slab_bytes on a request has a slab of exactly its size (which is cut up and reused like any
+// other). But where more is free than the slack allows, slabs that are free move: they are given
+// back, and taken again where the request continues.
 //
-// Cost: Allocate and Deallocate of what is cached about 0.1 us each: a lock,
-// the counters and the search. Trim looks at the free blocks that could hold a
-// slab. Thread safety: thread-safe, if Zero and the imports are. No lock that a
-// cached allocation takes is held while the source works; threads that need the
-// source take turns, and who finds on its turn that another has brought enough
-// takes from that. Ownership: owns the source and its slabs. Slabs of which
-// something is still in use, deferred or quarantined when the pool is closed are
-// never given back (RootAllocator says so on stderr).
-// Errors: ResourceExhausted with the driver's own message; what Zero, MakeImport
-// and the source give.
+// Cost: Allocate and Deallocate of what is cached about 0.1 us each: a lock, the counters and the
+// search. Trim looks at the free blocks that could hold a slab. Thread safety: thread-safe, if Zero
+// and the imports are. No lock that a cached allocation takes is held while the source works;
+// threads that need the source take turns, and who finds on its turn that another has brought
+// enough takes from that. Ownership: owns the source and its slabs. Slabs of which something is
+// still in use, deferred or quarantined when the pool is closed are never given back (RootAllocator
+// says so on stderr).
+// Errors: ResourceExhausted with the driver's own message; what Zero, MakeImport and the source
+// give.
 
 #ifndef TENURE_ALLOCATOR_POOL_POOLED_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_POOL_POOLED_ALLOCATOR_H_
@@ -76,42 +73,39 @@ class PooledAllocator : public RootAllocator {
 
   struct Options {
     uint64_t granule_bytes = RangeHeap::kDefaultGranule;
-    // Requests of at most small_bytes come out of chunks. small_bytes 0: none
-    // does.
+    // Requests of at most small_bytes come out of chunks. small_bytes 0: none does.
     uint64_t small_bytes = uint64_t{512} << 10;
     uint64_t chunk_bytes = uint64_t{2} << 20;
     // Slabs that stand alone. All are rounded up to the source's granularity.
     uint64_t min_slab_bytes = uint64_t{2} << 20;
     uint64_t max_slab_bytes = uint64_t{64} << 20;
     uint64_t exact_slab_bytes = uint64_t{8} << 20;
-    // Slabs that join have at least this many bytes where so many may be
-    // reserved. 0: exactly what is missing.
+    // Slabs that join have at least this many bytes where so many may be reserved. 0: exactly what
+    // is missing.
     uint64_t min_joining_bytes = 0;
-    // Free slabs move rather than that more is taken, if the latter would leave
-    // more bytes reserved than are in use by so many percent (and more than
-    // max_slab_bytes). kNever: they stay until the source is exhausted.
+    // Free slabs move rather than that more is taken, if the latter would leave more bytes reserved
+    // than are in use by so many percent (and more than max_slab_bytes). kNever: they stay until
+    // the source is exhausted.
     uint32_t joining_slack_percent = 12;
     uint32_t alone_slack_percent = kNever;
     // The budget: no more is reserved, in use or not, in slabs or beside them.
     uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
-    // Slabs that are wholly free go back while more than this is cached. Then
-    // freeing may cost what giving back costs; growing and trimming only,
-    // otherwise.
+    // Slabs that are wholly free go back while more than this is cached. Then freeing may cost what
+    // giving back costs; growing and trimming only, otherwise.
     uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
   };
 
   ~PooledAllocator() override;
 
-  // Reaps, then gives back slabs that are wholly free, the largest first, until
-  // at most `keep_bytes` are cached.
+  // Reaps, then gives back slabs that are wholly free, the largest first, until at most
+  // `keep_bytes` are cached.
   uint64_t Trim(uint64_t keep_bytes) override;
-  // limit_bytes is the budget; 1 - largest_free_bytes / cached_bytes tells how
-  // fragmented what is free is.
+  // limit_bytes is the budget; 1 - largest_free_bytes / cached_bytes tells how fragmented what is
+  // free is.
   AllocatorStats Stats() const override;
 
   const Options& pool_options() const { return options_; }
-  // The budget from now on; what is reserved beyond it already stays until
-  // trimmed.
+  // The budget from now on; what is reserved beyond it already stays until trimmed.
   void SetMaxReservedBytes(uint64_t bytes) { max_reserved_bytes_.store(bytes); }
   uint64_t slab_count() const;
 
@@ -119,21 +113,21 @@ class PooledAllocator : public RootAllocator {
   PooledAllocator(MemorySpace space, const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
                   const Options& options);
 
-  // To be called first by the destructor of every derived class, in place of
-  // Close(). False: some bytes are still in use.
+  // To be called first by the destructor of every derived class, in place of Close(). False: some
+  // bytes are still in use.
   bool ClosePool();
 
-  // Makes every byte of a new allocation zero; done, or ordered before whatever
-  // can use it, when it returns.
+  // Makes every byte of a new allocation zero; done, or ordered before whatever can use it, when it
+  // returns.
   virtual absl::Status Zero(const Allocation& allocation) = 0;
 
-  // Foreign memory and windows of files (AllocationRequest::imports()), for who
-  // has the capabilities. `imported` is set afterwards.
+  // Foreign memory and windows of files (AllocationRequest::imports()), for who has the
+  // capabilities. `imported` is set afterwards.
   virtual absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request);
   virtual void ReleaseImport(const Allocation& allocation);
 
-  // Whether a request must have a slab of its own, that no block of another
-  // request is ever in and that goes back when it is freed.
+  // Whether a request must have a slab of its own, that no block of another request is ever in and
+  // that goes back when it is freed.
   virtual bool NeedsDedicatedSlab(const AllocationRequest& request) const;
 
   // A derived class that has more to do for a block calls these too.
@@ -174,12 +168,11 @@ class PooledAllocator : public RootAllocator {
   // Takes slabs until the block is there.
   absl::StatusOr<Allocation> AcquireSlabsFor(const Need& need, Growth growth)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Gives free slabs back that are to be taken again elsewhere, if there is
-  // reason to.
+  // Gives free slabs back that are to be taken again elsewhere, if there is reason to.
   void MoveSlabs(const Need& need) ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // A slab of the source's, counted as reserved. ResourceExhausted: over the
-  // budget, or the source's own.
+  // A slab of the source's, counted as reserved. ResourceExhausted: over the budget, or the
+  // source's own.
   absl::StatusOr<Slab> AcquireSlab(uint64_t size_bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // A slab that can't be used goes back.
@@ -219,13 +212,13 @@ class PooledAllocator : public RootAllocator {
   uint64_t CachedBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return large_.free_bytes() + small_.free_bytes();
   }
-  // Moves wholly free slabs, the largest first, to retired_: until at most
-  // `keep_bytes` are cached, or `enough_bytes` have been moved, or no more is
-  // free. `except_before`: not those in the free block that ends there.
+  // Moves wholly free slabs, the largest first, to retired_: until at most `keep_bytes` are cached,
+  // or `enough_bytes` have been moved, or no more is free. `except_before`: not those in the free
+  // block that ends there.
   uint64_t Retire(uint64_t keep_bytes, uint64_t enough_bytes, uint64_t except_before)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Gives back what is in retired_; how many bytes. The first leaves it to who
-  // is at the source, if somebody is.
+  // Gives back what is in retired_; how many bytes. The first leaves it to who is at the source, if
+  // somebody is.
   void TryReleaseRetiredSlabs() ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
   uint64_t ReleaseRetiredSlabs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(source_mutex_)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -155,8 +155,7 @@ RangeHeap::Fit RangeHeap::Find(uint64_t size, uint64_t alignment) const {
     Look(bin, size, alignment, kLook, best);
     if (best.node != kNone) return best;
   }
-  // What has not been looked at is of its own bin, or too small when aligned
-  // badly.
+  // What has not been looked at is of its own bin, or too small when aligned badly.
   for (int bin = FilledFrom(own); bin < kBins; bin = FilledFrom(bin + 1)) {
     Look(bin, size, alignment, kAll, best);
     if (best.node != kNone) return best;

@@ -1,18 +1,17 @@
 // RangeHeap: hands out parts of address ranges that it was given.
 //
-// Why: memory of devices can't hold the bookkeeping of a heap, and taking it
-// from a driver costs microseconds to milliseconds. So the book is kept here,
-// in host memory: addresses are numbers, their bytes are never touched.
+// Why: memory of devices can't hold the bookkeeping of a heap, and taking it from a driver costs
+// microseconds to milliseconds. So the book is kept here, in host memory: addresses are numbers,
+// their bytes are never touched.
 //
 //   AddRange(0, 8K)   AddRange(8K, 4K, joins)   AddRange(1M, 4K)
 //   0 [ used | free |  used                | free ] 12K      1M [ free ] +4K
 //                    8K: blocks may span it
 //
-// Every block, used or free, is a node in one vector, linked by index to its
-// neighbours in address, with which a freed one merges at once. Free blocks hang
-// in bins of their size, sixteen to each doubling, found through a bitmap of
-// bitmaps. A request looks at a few blocks of its own bin and of the next filled
-// one, and takes the tightest; only before it says no, it looks at all that
+// Every block, used or free, is a node in one vector, linked by index to its neighbours in address,
+// with which a freed one merges at once. Free blocks hang in bins of their size, sixteen to each
+// doubling, found through a bitmap of bitmaps. A request looks at a few blocks of its own bin and
+// of the next filled one, and takes the tightest; only before it says no, it looks at all that
 // could do. So it never says no while one block would do.
 //
 // Example:
@@ -23,10 +22,9 @@
 //   Use(block->address);
 //   heap.Free(block->node);
 //
-// Cost: Allocate and Free some tens of nanoseconds, whatever the number of
-// blocks, and no allocation once the vector has grown; 40 bytes a block. Adding
-// and removing ranges: a search of the ranges, and of the free blocks that are
-// at least as large as the removed range.
+// Cost: Allocate and Free some tens of nanoseconds, whatever the number of blocks, and no
+// allocation once the vector has grown; 40 bytes a block. Adding and removing ranges: a search of
+// the ranges, and of the free blocks that are at least as large as the removed range.
 // Thread safety: thread-compatible. Ownership: none; addresses are numbers.
 // Errors: what can't be done changes nothing, and the result says so.
 
@@ -54,22 +52,22 @@ class RangeHeap {
     uint32_t node = 0;        // the heap's own
   };
 
-  // Sizes and addresses of blocks are multiples of the granule: a power of two
-  // (the next one is taken otherwise).
+  // Sizes and addresses of blocks are multiples of the granule: a power of two (the next one is
+  // taken otherwise).
   explicit RangeHeap(uint64_t granule_bytes = kDefaultGranule);
 
-  // Gives the heap [begin, begin + size_bytes). Where `joins`, blocks may span
-  // it and the range that ends at `begin`, and it and the one that begins at its
-  // end if that was added so too. False, and nothing is added: empty, not whole
-  // granules, ends beyond 2^64 - 1, or overlaps a range that is here already.
+  // Gives the heap [begin, begin + size_bytes). Where `joins`, blocks may span it and the range
+  // that ends at `begin`, and it and the one that begins at its end if that was added so too.
+  // False, and nothing is added: empty, not whole granules, ends beyond 2^64 - 1, or overlaps a
+  // range that is here already.
   bool AddRange(uint64_t begin, uint64_t size_bytes, bool joins);
 
-  // Takes a range out that lies within one free block; what is around it stays.
-  // False, and nothing changes: it is not wholly free, or not whole granules.
+  // Takes a range out that lies within one free block; what is around it stays. False, and nothing
+  // changes: it is not wholly free, or not whole granules.
   bool RemoveRange(uint64_t begin, uint64_t size_bytes);
 
-  // None: no free block can hold that many bytes so aligned, or size_bytes is
-  // 0, or the alignment is not a power of two (0 is taken for 1).
+  // None: no free block can hold that many bytes so aligned, or size_bytes is 0, or the alignment
+  // is not a power of two (0 is taken for 1).
   std::optional<Block> Allocate(uint64_t size_bytes, uint64_t alignment_bytes);
 
   // What is left of a yielding block that gave up some of its bytes.
@@ -79,14 +77,14 @@ class RangeHeap {
     Block front, back;  // in use as before; of size 0: none
   };
   // A block that may lie over free bytes and over blocks in use that yield, by their nodes, where
-  // these are next to each other: in the tightest such stretch. `cuts`: of those that it took
-  // bytes of; their nodes are no longer good. None: no such stretch, and nothing has changed. Cost:
+  // these are next to each other: in the tightest such stretch. `cuts`: of those that it took bytes
+  // of; their nodes are no longer good. None: no such stretch, and nothing has changed. Cost:
   // linear in the yielding blocks.
   std::optional<Block> AllocateOver(absl::Span<const uint32_t> yielding, uint64_t size_bytes,
                                     uint64_t alignment_bytes, std::vector<Cut>& cuts);
 
-  // Takes a block back. The free block that it is part of now; of size 0 if
-  // `node` is not in use, in which case nothing has changed.
+  // Takes a block back. The free block that it is part of now; of size 0 if `node` is not in use,
+  // in which case nothing has changed.
   Block Free(uint32_t node);
 
   // The block in use that has this node; of size 0 if none has.
@@ -101,12 +99,12 @@ class RangeHeap {
   uint64_t used_count() const { return used_count_; }
   // Exact; looks at the blocks of one bin.
   uint64_t largest_free_bytes() const;
-  // How many free bytes end at `end`, where a range ends: a range that joins
-  // there needs to bring so many fewer.
+  // How many free bytes end at `end`, where a range ends: a range that joins there needs to bring
+  // so many fewer.
   uint64_t FreeBytesBefore(uint64_t end) const;
 
-  // Calls visit(Block) for every free block of at least `min_bytes`, in no
-  // order that means anything. The heap may not be changed meanwhile.
+  // Calls visit(Block) for every free block of at least `min_bytes`, in no order that means
+  // anything. The heap may not be changed meanwhile.
   template <typename Visit>
   void ForEachFree(uint64_t min_bytes, Visit visit) const;
 
@@ -130,8 +128,8 @@ class RangeHeap {
     bool free() const { return bin < kBins; }
     bool open() const { return free() || bin == kYields; }
   };
-  // Ranges that blocks may span, one after the other. `end`: a node without
-  // bytes behind the last block.
+  // Ranges that blocks may span, one after the other. `end`: a node without bytes behind the last
+  // block.
   struct Chain {
     uint32_t first;
     uint32_t end;
@@ -160,11 +158,10 @@ class RangeHeap {
   // To and from the bin of its size.
   void Insert(uint32_t node);
   void Remove(uint32_t node);
-  // Cuts the bytes from `size` on off as a free block behind it (not in a bin
-  // yet).
+  // Cuts the bytes from `size` on off as a free block behind it (not in a bin yet).
   uint32_t Split(uint32_t node, uint64_t size);
-  // Merges a block that is in no bin with the free ones beside it, and puts the
-  // result into its bin.
+  // Merges a block that is in no bin with the free ones beside it, and puts the result into its
+  // bin.
   uint32_t Settle(uint32_t node);
   uint32_t FindFreeHolding(uint64_t begin, uint64_t size) const;
 

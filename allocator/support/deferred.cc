@@ -12,8 +12,8 @@ namespace {
 // For std heaps, whose front is the largest.
 constexpr auto kLater = [](const auto& a, const auto& b) { return a.value() > b.value(); };
 
-// What is never released stays reachable, so that leak checkers, which can't
-// know that this is meant, say nothing.
+// What is never released stays reachable, so that leak checkers, which can't know that this is
+// meant, say nothing.
 void KeepForGood(const Allocation& allocation) {
   ABSL_CONST_INIT static absl::Mutex mutex(absl::kConstInit);
   static auto* kept = new std::vector<Allocation>;
@@ -197,8 +197,8 @@ bool DeferredQueue::Drain(absl::Time deadline) {
       if (lines_.empty()) break;
       next = lines_.begin()->second.heap.front().users.back();
     }
-    // A timeline that fails ends the wait too, and Reap quarantines; any other
-    // error would only come again.
+    // A timeline that fails ends the wait too, and Reap quarantines; any other error would only
+    // come again.
     if (!next.WaitUntil(deadline).ok() && !next.IsFailed()) break;
   }
   Reap();

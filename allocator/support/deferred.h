@@ -1,33 +1,30 @@
-// DeferredQueue: allocations that were given back while a fence still guards
-// their bytes.
+// DeferredQueue: allocations that were given back while a fence still guards their bytes.
 //
-// Why: dropping the last handle must neither block nor free bytes that a device
-// may still touch, and there is no hidden thread. So what was given back waits
-// here, and whoever allocates, trims or polls takes out what has become due.
+// Why: dropping the last handle must neither block nor free bytes that a device may still touch,
+// and there is no hidden thread. So what was given back waits here, and whoever allocates, trims or
+// polls takes out what has become due.
 //
 //   Retire(a, {t@3})      t: 0 --- 1 --- 2 --- 3 ->   Reap() frees a
 //   Retire(b, {t@9,u@1})  waits for t@9, then for u@1
 //   Retire(c, {v@2})      v failed at 1: c is quarantined, for good
 //
-// Each entry waits for one fence at a time, in a heap of its timeline, so that
-// reaping looks at one counter a timeline and at what is due, not at all that
-// waits.
+// Each entry waits for one fence at a time, in a heap of its timeline, so that reaping looks at one
+// counter a timeline and at what is due, not at all that waits.
 //
 // Example:
 //   DeferredQueue queue([](const Allocation& a) { std::free(a.host); });
 //   queue.Retire(allocation, {fence});  // frees it now if the fence is reached
 //   queue.Reap();                       // later: frees what has become due
 //
-// Cost: Retire of what no fence guards: a call of `release`. Reap with nothing
-// waiting: one load. Otherwise a lock and a logarithm for each entry that
-// moves. Thread safety: thread-safe. `release`, `give_up` and the timelines are
-// called with no lock held. Ownership: shares the timelines of the fences;
-// borrows the allocations' bytes. Errors: none.
+// Cost: Retire of what no fence guards: a call of `release`. Reap with nothing waiting: one load.
+// Otherwise a lock and a logarithm for each entry that moves. Thread safety: thread-safe.
+// `release`, `give_up` and the timelines are called with no lock held. Ownership: shares the
+// timelines of the fences; borrows the allocations' bytes. Errors: none.
 //
-// What is quarantined, and what still waits when the queue is destroyed (which
-// reaps once more), goes to `give_up`: a decorator hands it to its upstream,
-// fences and all. Without one those bytes are never freed, which is the only
-// safe thing left to do; ask waiting_count() first and tell somebody.
+// What is quarantined, and what still waits when the queue is destroyed (which reaps once more),
+// goes to `give_up`: a decorator hands it to its upstream, fences and all. Without one those bytes
+// are never freed, which is the only safe thing left to do; ask waiting_count() first and tell
+// somebody.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_DEFERRED_H_
 #define TENURE_ALLOCATOR_SUPPORT_DEFERRED_H_
@@ -61,8 +58,8 @@ class DeferredQueue {
   DeferredQueue(const DeferredQueue&) = delete;
   DeferredQueue& operator=(const DeferredQueue&) = delete;
 
-  // Calls `release` for the allocation once every fence is reached: now, if
-  // that is so already, or in a later Reap.
+  // Calls `release` for the allocation once every fence is reached: now, if that is so already, or
+  // in a later Reap.
   void Retire(const Allocation& allocation, absl::Span<const Fence> users)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -71,8 +68,8 @@ class DeferredQueue {
     if (waiting_count_.load(std::memory_order_relaxed) != 0) ReapWaiting();
   }
 
-  // Waits for every fence of what waits (quarantined ones excepted) until
-  // `deadline`, and reaps. False: some is still waiting.
+  // Waits for every fence of what waits (quarantined ones excepted) until `deadline`, and reaps.
+  // False: some is still waiting.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // What waits, and what was quarantined (nothing where `give_up` took it), by
@@ -104,8 +101,7 @@ class DeferredQueue {
   };
 
   void ReapWaiting() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Releases the entry if its fences are reached, or files it under one that is
-  // not.
+  // Releases the entry if its fences are reached, or files it under one that is not.
   void Settle(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
   // The same where none of its fences was reached a moment ago.
   void SettleUnreached(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,6 +1,5 @@
-// RootAllocator: what allocators that take bytes from a system or driver have
-// in common, for those who write one: checks, ids, counters, deferred freeing,
-// the report at destruction.
+// RootAllocator: what allocators that take bytes from a system or driver have in common, for those
+// who write one: checks, ids, counters, deferred freeing, the report at destruction.
 //
 // Example:
 //   class MyAllocator final : public RootAllocator {
@@ -13,11 +12,10 @@
 //     // And the copies, Fill and FindCapability.
 //   };
 //
-// Cost: the counters' (stats_counters.h) and one load while nothing waits for a
-// fence. Thread safety: thread-safe, if Make and Release are.
-// Ownership: allocations that are out, or that a fence still guards, when the
-// allocator is closed are reported on stderr and their bytes left alone: they
-// are never freed.
+// Cost: the counters' (stats_counters.h) and one load while nothing waits for a fence. Thread
+// safety: thread-safe, if Make and Release are.
+// Ownership: allocations that are out, or that a fence still guards, when the allocator is closed
+// are reported on stderr and their bytes left alone: they are never freed.
 // Errors: CheckRequest's and Make's.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_ROOT_ALLOCATOR_H_
@@ -46,15 +44,13 @@ class RootAllocator : public Allocator {
   AllocatorStats Stats() const override;
 
  protected:
-  // The bytes for a request that is in order; `id` and `size_bytes` are filled
-  // in afterwards.
+  // The bytes for a request that is in order; `id` and `size_bytes` are filled in afterwards.
   virtual absl::StatusOr<Allocation> Make(const AllocationRequest& request) = 0;
-  // Gives the bytes back. Called once for each, when no fence guards them any
-  // more.
+  // Gives the bytes back. Called once for each, when no fence guards them any more.
   virtual void Release(const Allocation& allocation) = 0;
 
-  // To be called first by the destructor of every derived class: Release is
-  // virtual. False: some bytes are still in use.
+  // To be called first by the destructor of every derived class: Release is virtual. False: some
+  // bytes are still in use.
   bool Close();
 
   // The alignment to give: what was asked for, at least the space's.

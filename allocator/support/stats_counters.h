@@ -1,14 +1,13 @@
-// StatsCounters: the counters behind Allocator::Stats(), for those who write
-// allocators.
+// StatsCounters: the counters behind Allocator::Stats(), for those who write allocators.
 //
 // Example:
 //   counters_.OnAllocate(allocation.size_bytes, allocation.reserved_bytes);
 //   counters_.OnDeallocate(allocation.size_bytes);   // later: given back
 //   counters_.OnRelease(allocation.reserved_bytes);  // later still: gone for good
 //
-// Cost: three atomic adds on one cache line or two for an allocation, three for
-// a free; padded, so that an allocator's other fields do not suffer. (Not
-// aligned: g++ 12 misaligns such objects on the stack under AddressSanitizer.)
+// Cost: three atomic adds on one cache line or two for an allocation, three for a free; padded, so
+// that an allocator's other fields do not suffer. (Not aligned: g++ 12 misaligns such objects on
+// the stack under AddressSanitizer.)
 // Thread safety: thread-safe. Errors: none.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_STATS_COUNTERS_H_

@@ -1,9 +1,7 @@
-// Timeline: a counter that only grows, of a device or of the host. Fence: a
-// point on it.
+// Timeline: a counter that only grows, of a device or of the host. Fence: a point on it.
 //
-// Why: "these bytes are in use until then" has to be said without a lock, a
-// driver's type or a thread. CUDA events, Vulkan timeline semaphores and host
-// work all become (timeline, value).
+// Why: "these bytes are in use until then" has to be said without a lock, a driver's type or a
+// thread. CUDA events, Vulkan timeline semaphores and host work all become (timeline, value).
 //
 //   value  0 ----- 1 ----- 2 ----- 3 ----->
 //                          ^
@@ -17,11 +15,10 @@
 //   const absl::Status status = done.Wait(absl::Seconds(5));
 //   worker.join();
 //
-// Cost: a Fence is a shared pointer and a number; IsReached() on the host
-// timeline is one acquire load. Thread safety: Timeline and HostTimeline are
-// thread-safe; Fence is a thread-compatible value. Ownership: a Fence shares
-// its timeline. Errors: Wait gives DeadlineExceeded when the time is over, and
-// whatever the timeline failed with otherwise.
+// Cost: a Fence is a shared pointer and a number; IsReached() on the host timeline is one acquire
+// load. Thread safety: Timeline and HostTimeline are thread-safe; Fence is a thread-compatible
+// value. Ownership: a Fence shares its timeline. Errors: Wait gives DeadlineExceeded when the time
+// is over, and whatever the timeline failed with otherwise.
 
 #ifndef TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
 #define TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
@@ -46,8 +43,8 @@ class Timeline {
   virtual uint64_t Reached() const = 0;
 
   // Blocks until `value` is reached, the timeline fails, or `deadline`. Work that ended with an
-  // error has reached its value (nobody touches its bytes any more) and gives that error here.
-  // With absl::InfinitePast() it only looks: an error that it gives then has not been told.
+  // error has reached its value (nobody touches its bytes any more) and gives that error here. With
+  // absl::InfinitePast() it only looks: an error that it gives then has not been told.
   virtual absl::Status Wait(uint64_t value, absl::Time deadline) = 0;
 
   // Whether a wait has told somebody the error that the work at `value` ended with.
@@ -112,8 +109,7 @@ class HostTimeline final : public Timeline {
   // Moves on to `value`; a smaller one than Reached() changes nothing.
   void Signal(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Says that no further value will come, and why (not OK). The first failure
-  // stays.
+  // Says that no further value will come, and why (not OK). The first failure stays.
   void Fail(absl::Status why) ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t Reached() const override { return reached_.load(std::memory_order_acquire); }
