@@ -1,5 +1,5 @@
-// Arithmetic on sizes and offsets that come from outside. Nothing here can wrap: what does not fit
-// is reported.
+// Arithmetic on sizes and offsets from outside. Nothing here can wrap: results that do not fit are
+// reported.
 //
 // Example:
 //   uint64_t end;
@@ -16,12 +16,12 @@
 
 namespace tenure {
 
-// *sum = a + b; false (and *sum unspecified) when that needs more than 64 bits.
+// *sum = a + b. False (and *sum unspecified) if that needs more than 64 bits.
 [[nodiscard]] inline bool CheckedAdd(uint64_t a, uint64_t b, uint64_t* sum) {
   return !__builtin_add_overflow(a, b, sum);
 }
 
-// *product = a * b; false when that needs more than 64 bits.
+// *product = a * b. False if that needs more than 64 bits.
 [[nodiscard]] inline bool CheckedMul(uint64_t a, uint64_t b, uint64_t* product) {
   return !__builtin_mul_overflow(a, b, product);
 }

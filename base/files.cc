@@ -56,10 +56,10 @@ std::string RealPath(const std::string& path) {
   return ::realpath(path.c_str(), resolved) == nullptr ? std::string() : std::string(resolved);
 }
 
-// Where the symbolic links of a path lead.
+// The target of the symbolic links of a path.
 struct Destination {
-  std::string path;           // no link itself; perhaps nothing is there
-  int descriptor = -1;        // /dev/stdout, /dev/fd/N: what this process has open already
+  std::string path;           // not a link; the file may not exist
+  int descriptor = -1;        // /dev/stdout, /dev/fd/N: already open in this process
   bool through_proc = false;  // an open file of another process
 };
 
@@ -76,7 +76,7 @@ Destination Follow(const std::string& path) {
                                                                    : to.path.substr(0, slash));
     struct statfs system {};
     if (::statfs(folder.c_str(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC) {
-      // The text of such a link is only a name for what it stands for.
+      // The text of such a link is only a description of its target.
       if (folder != RealPath("/proc/self/fd") || !absl::SimpleAtoi(name, &to.descriptor)) {
         to.descriptor = -1;
         to.through_proc = true;
@@ -92,7 +92,7 @@ Destination Follow(const std::string& path) {
   return to;
 }
 
-// The path in a message, which stays one line whatever the path holds.
+// The path for a message. It stays on one line whatever the path contains.
 std::string OneLine(std::string path) {
   for (char& c : path) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
@@ -119,11 +119,11 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
   auto too_long = [&]() {
     return absl::ResourceExhaustedError(
         absl::StrCat(name, ": is longer than ", max_bytes,
-                     " bytes, the most that is read; is it the right file?"));
+                     " bytes, the limit for this read; is it the right file?"));
   };
   const uint64_t expected = info.st_size > 0 ? static_cast<uint64_t>(info.st_size) : 0;
   if (expected > max_bytes) return too_long();
-  // The size is only a hint: pipes and devices have none, and files may change meanwhile.
+  // The size is only a hint: pipes and devices have none, and files may change during the read.
   constexpr uint64_t kFirstStep = 1 << 16;
   std::string text;
   uint64_t size = 0;
@@ -149,9 +149,9 @@ absl::Status WriteFile(const std::string& path, std::string_view text) {
   const Destination to = Follow(path);
   struct stat old {};
   const bool exists = to.descriptor < 0 && ::stat(to.path.c_str(), &old) == 0;
-  if (to.descriptor < 0 && !exists && errno != ENOENT) return cannot();  // links in a circle, say
-  // The renamed file must be what the old one was; in place is what that cannot be: pipes, devices,
-  // files of others and under several names.
+  if (to.descriptor < 0 && !exists && errno != ENOENT) return cannot();  // a circle of links, say
+  // The renamed file must be like the old one. Files for which that is impossible are written in
+  // place: pipes, devices, files of other users, and files with several names.
   const bool in_place = exists && (to.through_proc || !S_ISREG(old.st_mode) || old.st_nlink > 1 ||
                                    old.st_uid != ::geteuid() || old.st_gid != ::getegid());
   if (to.descriptor >= 0 || in_place) {
@@ -160,7 +160,7 @@ absl::Status WriteFile(const std::string& path, std::string_view text) {
     if (file.get() < 0 || !WriteAll(file.get(), text) || file.Close() != 0) return cannot();
     return absl::OkStatus();
   }
-  // What is write-protected stays; renaming over it would not ask.
+  // Write-protected files stay; renaming over one would succeed without a check.
   if (exists && ::faccessat(AT_FDCWD, to.path.c_str(), W_OK, AT_EACCESS) != 0) return cannot();
   const std::string part = absl::StrCat(to.path, ".", ::getpid(), ".part");
   Descriptor file(::open(part.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,

@@ -10,7 +10,7 @@
 
 namespace tenure {
 
-// 1, 2, 4, 8 or 16 bytes that Fill repeats.
+// A pattern of 1, 2, 4, 8 or 16 bytes.
 struct FillPattern {
   std::byte bytes[16] = {};
   uint32_t size_bytes = 1;

@@ -12,7 +12,7 @@
 #include "tenure/base/checked.h"
 #include "tenure/base/workers.h"
 
-// Sanitizers see through memcpy, not through streaming stores.
+// Sanitizers understand memcpy, but not streaming stores.
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
 #define TENURE_SANITIZED 1
@@ -29,34 +29,34 @@
 namespace tenure::host {
 namespace {
 
-// What is claimed at a time: long enough that claiming is free, short enough that threads end
-// together.
+// The bytes that a thread claims at a time: enough to make claiming cheap, and few enough that
+// threads finish together.
 constexpr uint64_t kPiece = uint64_t{256} << 10;
-// Of untouched memory, a huge page: the first touch brings it in as a whole, and two threads that
+// For untouched memory, a huge page. The first touch provides it as a whole, and two threads that
 // touch it at once would both clear one.
 constexpr uint64_t kUntouchedPiece = uint64_t{2} << 20;
 // Each thread gets at least this much.
 constexpr uint64_t kBytesPerThread = uint64_t{16} << 20;
-// More saturate the memory of any socket.
+// This many threads saturate the memory of any socket.
 constexpr int kMostThreads = 16;
 
-// Whether some of the range has no memory behind it yet. What the system has just cleared is in the
-// caches, and writing past those would be slower than memcpy (0.6 of it). One page of every huge
-// page is asked for; 0.3 us each.
+// Whether the system has yet to provide some of the range. Memory that it has just cleared is in
+// the caches, and writing past those would be slower than memcpy (0.6 of it). One page of every
+// huge page is checked, which takes 0.3 us each.
 bool IsUntouched(const std::byte* to, uint64_t size) {
   static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(to);
   unsigned char state;
   for (uint64_t i = 0; i < size; i += kUntouchedPiece) {
     const uintptr_t at = (begin + i) & ~(page - 1);
-    // Where it can't be told, the memory counts as touched.
+    // If this is unknown, the memory counts as touched.
     if (mincore(reinterpret_cast<void*>(at), page, &state) == 0 && (state & 1) == 0) return true;
   }
   return false;
 }
 
-// The largest cache, which CPUs share. A copy of as much as it holds still finds some of its bytes
-// there.
+// The size of the largest cache, which CPUs share. A copy of that size still finds some of its
+// bytes there.
 uint64_t SharedCacheBytes() {
   static const uint64_t bytes = [] {
     uint64_t kib = 0;
@@ -69,9 +69,9 @@ uint64_t SharedCacheBytes() {
   return bytes;
 }
 
-// Calls work(offset, size) for the parts of [0, size) of `to`. They begin at multiples of `piece`
-// in memory, but for the first one, and (if `to` is not aligned) for less than 64 bytes, so that
-// offsets are multiples of 64.
+// Calls work(offset, size) for the parts of [0, size) of `to`. Except for the first, they begin at
+// multiples of `piece` in memory. If `to` is not aligned they begin less than 64 bytes away from
+// those, so that offsets are multiples of 64.
 template <typename Work>
 void InPieces(const std::byte* to, uint64_t size, uint64_t piece, int threads, Work work) {
   const uint64_t skew = reinterpret_cast<uintptr_t>(to) & (piece - 1) & ~uint64_t{63};
@@ -84,7 +84,7 @@ void InPieces(const std::byte* to, uint64_t size, uint64_t piece, int threads, W
 
 #ifdef TENURE_STREAMING
 
-// Copies past the caches: the destination is not read first, nor does it push anything out.
+// Copies past the caches: the destination is not read first, and nothing is evicted.
 void StreamCopy(std::byte* to, const std::byte* from, uint64_t size) {
   const uint64_t head = std::min<uint64_t>(size, -reinterpret_cast<uintptr_t>(to) & 63);
   std::memcpy(to, from, head);
@@ -121,9 +121,9 @@ bool IsOneByteRepeated(const FillPattern& pattern) {
 
 }  // namespace
 
-// Only CPUs that nothing runs on help: a helper that the system interrupts keeps the caller waiting
-// for a time slice, longer than most copies take (measured: 32 MiB on two busy CPUs 0.4 of memcpy
-// with a helper, 1.2 without).
+// Uses only idle CPUs. A helper that the system interrupts keeps the caller waiting for a time
+// slice, which is longer than most copies take (measured for 32 MiB on two busy CPUs: 0.4 of
+// memcpy's speed with a helper, 1.2 without).
 int ThreadsFor(uint64_t size_bytes, int max_threads) {
   const int useful =
       static_cast<int>(std::min<uint64_t>(kMostThreads, size_bytes / kBytesPerThread));
@@ -180,8 +180,8 @@ void internal::FillOnThreads(void* to, uint64_t size_bytes, const FillPattern& p
   if (size_bytes == 0) return;
   auto* target = static_cast<std::byte*>(to);
   const bool one_byte = IsOneByteRepeated(pattern);
-  // Every valid pattern goes into 64 bytes a whole number of times, and pieces begin at multiples
-  // of 64: repetitions run on across both.
+  // Every valid pattern fits into 64 bytes a whole number of times, and pieces begin at multiples
+  // of 64, so repetitions continue across both.
   alignas(64) std::byte block[64];
   for (size_t i = 0; i < sizeof(block); ++i) block[i] = pattern.bytes[i % pattern.size_bytes];
   auto fill = [&](uint64_t offset, uint64_t size) {

@@ -7,7 +7,7 @@ namespace {
 
 constexpr uint64_t kBlock = 1 << 16;
 
-// Each on a cache line of its own. 0 is "none", so counting starts at 1.
+// Each counter has its own cache line. 0 is "none", so counting starts at 1.
 struct alignas(64) Counter {
   std::atomic<uint64_t> next{1};
 };

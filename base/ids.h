@@ -1,13 +1,13 @@
-// Identities: StorageId (logical bytes), BufferId (a handle on them), AllocationId (what an
-// allocator gave) and QueueId (where work is done in order).
+// Identities: StorageId (logical bytes), BufferId (a handle on them), AllocationId (an allocation
+// of an allocator) and QueueId (a queue of work).
 //
-// Distinct types over uint64, so that one can't be passed for another.
-// Each value is unique in the process and never used again; 0 is "none". Within one thread values
-// grow; between threads they say nothing about age.
+// They are distinct types over uint64, so that one can't be passed for another.
+// Each value is unique in the process and never reused; 0 is "none". Values grow within one thread.
+// Values of different threads do not tell which is older.
 //
-// Cost: minting is a thread-local increment; once in 65,536 mints a thread takes a new block from a
-// shared counter, so threads do not contend. 2^64 values last 580 years at one a nanosecond. Thread
-// safety: all functions are thread-safe.
+// Cost: minting is a thread-local increment. Once in 65,536 mints a thread takes a new block from a
+// shared counter, so threads do not contend. At one per nanosecond, 2^64 values last 580 years.
+// Thread safety: all functions are thread-safe.
 
 #ifndef TENURE_BASE_IDS_H_
 #define TENURE_BASE_IDS_H_
@@ -25,7 +25,7 @@ class StrongId {
   constexpr StrongId() = default;
   constexpr explicit StrongId(uint64_t value) : value_(value) {}
 
-  // A value that nobody has had before.
+  // A new value.
   static StrongId Mint();
 
   constexpr uint64_t value() const { return value_; }

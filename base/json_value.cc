@@ -7,7 +7,7 @@
 
 namespace tenure {
 
-// Turns our values into those of the library that writes them.
+// Converts values to those of the JSON library.
 struct JsonWriter {
   using Json = nlohmann::ordered_json;
 

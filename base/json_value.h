@@ -56,7 +56,7 @@ class JsonValue {
   JsonValue& operator[](std::string_view name);
   void push_back(JsonValue element);
 
-  // In one line.
+  // The JSON text, on one line.
   std::string ToString() const;
 
  private:

@@ -9,10 +9,11 @@
 namespace tenure::host {
 namespace {
 
-// The number behind `key` in a file of lines "key number"; of a file that is but a number, "".
+// Reads the number after `key` from a file of lines "key number". With key "", reads a file that
+// contains only a number.
 bool ReadNumber(const std::string& file, std::string_view key, uint64_t* number) {
   std::ifstream in(file);
-  if (key.empty()) return static_cast<bool>(in >> *number);  // not of "max"
+  if (key.empty()) return static_cast<bool>(in >> *number);  // fails for "max"
   for (std::string word; in >> word;) {
     if (word == key) return static_cast<bool>(in >> *number);
   }
@@ -25,7 +26,8 @@ void Bound(uint64_t limit, uint64_t used, uint64_t reclaimable, SystemMemory& me
   memory.available_bytes = std::min(memory.available_bytes, limit - std::min(limit, used));
 }
 
-// What the group's files of the page cache hold is given back before anybody is killed.
+// The group's page cache does not count as used, because the system reclaims it before it kills a
+// process.
 void BoundByGroup(const std::string& directory, const char* limit_file, const char* used_file,
                   const char* prefix, SystemMemory& memory) {
   uint64_t limit = 0, used = 0, active = 0, inactive = 0;
@@ -45,8 +47,9 @@ SystemMemory ReadSystemMemory(const std::string& root) {
   const std::string meminfo = root + "/proc/meminfo";
   if (ReadNumber(meminfo, "MemTotal:", &kib)) memory.total_bytes = kib * 1024;
   if (ReadNumber(meminfo, "MemAvailable:", &kib)) memory.available_bytes = kib * 1024;
-  // Lines "id:controllers:/path"; of version 2 "0::/path". A path of another view of the tree is
-  // not found, and the top, which containers see, is looked at all the same.
+  // The lines are "id:controllers:/path", and "0::/path" for version 2. In a container the path may
+  // belong to another view of the tree and not exist; the top, which containers see, is checked in
+  // any case.
   std::ifstream groups(root + "/proc/self/cgroup");
   std::string two = "/", one = "/";
   for (std::string line; std::getline(groups, line);) {

@@ -1,10 +1,11 @@
-// How much memory the machine, or the container that this runs in, has and has left.
+// Reports how much memory the machine, or the container of this process, has in total and
+// available.
 //
-// Why: Linux hands out pages until it kills somebody. Who is about to take gigabytes that can't be
-// taken away again (page-locked memory) asks here first, and says no in time.
+// Why: Linux hands out pages until it must kill a process. Code that takes gigabytes which the
+// system cannot reclaim (page-locked memory) checks here first, and refuses in time.
 //
-// Cost: some files of /proc and /sys, 0.1 ms. Thread safety: thread-safe; a moment later it may be
-// otherwise. Errors: what can't be read counts as no limit.
+// Cost: reads some files of /proc and /sys, 0.1 ms. Thread safety: thread-safe; the numbers may
+// change at once. Errors: a file that can't be read counts as no limit.
 
 #ifndef TENURE_BASE_SYSTEM_MEMORY_H_
 #define TENURE_BASE_SYSTEM_MEMORY_H_
@@ -19,8 +20,8 @@ struct SystemMemory {
   uint64_t available_bytes = ~uint64_t{0};  // without swapping or killing anybody
 };
 
-// By the system (MemAvailable) and by every control group that this process is in. `root`: before
-// the files' names, for tests.
+// Combines the system's numbers (MemAvailable) with the limits of every control group of this
+// process. `root`: a prefix for the names of the files, for tests.
 SystemMemory ReadSystemMemory(const std::string& root = "");
 
 }  // namespace tenure::host

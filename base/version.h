@@ -1,8 +1,8 @@
 // The version of tenure, as `tenure --version` prints it.
 //
-// Numbers grow as semantic versioning has it: while the first one is 0, the second grows with every
-// change that existing programs have to follow. CHANGELOG.md says what changed. MODULE.bazel has
-// the same version (a test compares all three).
+// The numbers follow semantic versioning. While the first one is 0, the second one grows with every
+// change that breaks existing programs. CHANGELOG.md lists the changes. MODULE.bazel has the same
+// version (a test compares all three).
 //
 // Example:
 //   static_assert(kVersionMajor == 0 && kVersionMinor >= 2, "needs tenure 0.2");
