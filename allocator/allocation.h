@@ -1,13 +1,11 @@
-// What is asked of an allocator (AllocationRequest) and what it hands out (Allocation, SubRegion).
+// The request to an allocator (AllocationRequest) and its result (Allocation, SubRegion).
 //
-// An Allocation is a value that says where bytes are, in every way in which somebody may need to
-// name them: a host pointer, a device address, a driver's handle with an offset of its own. What
-// does not exist is null. Drivers' types appear as opaque 64-bit numbers, so that this header needs
-// no driver.
+// An Allocation says where bytes are, in every form that a caller may need: a host pointer, a
+// device address, a driver's handle with an offset. Forms that do not apply are null. Driver types
+// appear as opaque 64-bit numbers, so this header includes no driver's header.
 //
-// Thread safety: thread-compatible values. Ownership: an Allocation borrows its bytes from the
-// allocator that made it, to which it must be returned exactly once (Buffer and Storage do this for
-// you). Units: bytes.
+// Thread safety: thread-compatible values. Ownership: an Allocation borrows its bytes from its
+// allocator, and must be freed there exactly once (Buffer and Storage do this). Units: bytes.
 
 #ifndef TENURE_ALLOCATOR_ALLOCATION_H_
 #define TENURE_ALLOCATOR_ALLOCATION_H_
@@ -28,8 +26,8 @@ namespace tenure {
 
 class Allocator;
 
-// Host memory that somebody else owns. `release` is called once, when the last user is gone; it may
-// be empty.
+// Host memory that belongs to the caller. `release` is called once, after the last use; it may be
+// empty.
 struct ForeignMemory {
   void* data = nullptr;
   bool read_only = false;
@@ -42,33 +40,33 @@ struct FileWindow {
 };
 
 struct AllocationRequest {
-  uint64_t size_bytes = 0;       // 0 is allowed: a valid allocation without bytes
+  uint64_t size_bytes = 0;       // 0 is valid: an allocation without bytes
   uint64_t alignment_bytes = 0;  // a power of two, or 0: the space's default
   bool zeroed = false;           // every byte reads as zero
-  MemoryHints hints = {};        // sharing, write-combining, the first queue
+  MemoryHints hints = {};        // sharing, write-combining, the first queue to use it
   std::string_view name = {};    // for errors, logs and events; borrowed for the call
-  StorageId storage = {};        // whom it is for; none for slabs and arenas' own use
-  // With hints.queue the allocation may get bytes that were freed while work on devices still uses
-  // them. The fences of that work are added to `pending`. They are uses of the new allocation too:
-  // the host and other queues must wait for them, and Deallocate must be given those that are not
-  // reached. Null: no such bytes are given.
+  StorageId storage = {};        // its owner; none for slabs and arenas
+  // With hints.queue, the allocation may reuse freed bytes that device work still uses. The fences
+  // of that work are added to `pending`. They count as uses of the new allocation: the host and
+  // other queues must wait for them, and Deallocate must get those that are still unreached. Null:
+  // no bytes are reused early.
   std::vector<Fence>* pending = nullptr;
-  // Where the bytes come from, if they exist already (at most one of the two). Wrapping foreign
-  // memory and opening windows of files are allocations like any other, so decorators see them;
-  // those that would change the geometry pass them through.
+  // Memory that exists already: the allocation wraps host memory or a window of a file (at most one
+  // of the two). These are allocations like any other, so decorators see them. Decorators that
+  // change sizes or alignments pass them through unchanged.
   std::optional<ForeignMemory> foreign = {};
   std::optional<FileWindow> file = {};
 
   bool imports() const { return foreign.has_value() || file.has_value(); }
-  // Whether the bytes are of no slab: dedicated memory, or memory that exists already. Decorators
-  // pass such requests through unchanged.
+  // Whether the bytes are outside of all slabs: dedicated memory, or memory that exists already.
+  // Decorators pass such requests through unchanged.
   bool is_dedicated() const { return imports() || hints.needs_dedicated(); }
 };
 
 struct Allocation {
   AllocationId id;               // none: an empty value, not an allocation
-  uint64_t size_bytes = 0;       // usable bytes: what was asked for
-  uint64_t reserved_bytes = 0;   // what it takes from its space; >= size_bytes,
+  uint64_t size_bytes = 0;       // usable bytes: the size requested
+  uint64_t reserved_bytes = 0;   // taken from the space: at least size_bytes,
                                  // or 0 for imported bytes
   uint64_t alignment_bytes = 1;  // of the addresses below
   void* host = nullptr;          // readable by the host; null: not mapped (or no bytes)
@@ -76,10 +74,10 @@ struct Allocation {
   uint64_t native_handle = 0;    // the driver's object; 0: none
   uint64_t native_offset = 0;    // of the first byte within that object
   uint64_t native_size = 0;      // of the whole object
-  uint64_t token = 0;            // the allocator's own; means nothing to others
+  uint64_t token = 0;            // private to the allocator
   bool read_only = false;        // host writes are refused
   bool imported = false;         // foreign memory or a window of a file
-  bool dedicated = false;        // the request was (AllocationRequest::is_dedicated)
+  bool dedicated = false;        // AllocationRequest::is_dedicated() of its request
 
   explicit operator bool() const { return static_cast<bool>(id); }
 };

@@ -1,19 +1,21 @@
-// Allocator: gives and takes back allocations in one memory space, and moves bytes in it.
+// Allocator: allocates and frees bytes in one memory space, and copies bytes to, from and within
+// it.
 //
-// The interface is small so that a new space is a day's work and a decorator an hour's. What only
-// some spaces can do is a capability (capabilities.h) that a caller asks for by type.
+// The interface is small, so that a new space takes a day to write and a decorator an hour.
+// Features that only some spaces have are capabilities (capabilities.h), which callers ask for by
+// type.
 //
 // Decorators (allocator/decorators/) own their upstream, wrap every capability, and stack in any
 // order:
 //
 //   LimitingAllocator( CachingAllocator( RecordingAllocator( CpuAllocator )))
 //
-// Cost: one virtual call a request; statistics are atomic counters.
+// Cost: one virtual call per request; the statistics are atomic counters.
 // Thread safety: every member of every allocator is thread-safe.
-// Ownership: callers borrow allocators (they must outlive what they gave; Registry sees to it). An
-// allocator that is destroyed while allocations are out says so on stderr and leaves their bytes
-// alone.
-// Errors: ResourceExhausted (see errors.h for what its message carries), InvalidArgument,
+// Ownership: callers borrow allocators, which must outlive their allocations (Registry ensures
+// this). An allocator that is destroyed while allocations are in use reports it on stderr and
+// leaves their bytes untouched.
+// Errors: ResourceExhausted (errors.h lists what the message contains), InvalidArgument,
 // Unimplemented, DataLoss, Unavailable.
 
 #ifndef TENURE_ALLOCATOR_ALLOCATOR_H_
@@ -37,55 +39,55 @@ namespace tenure {
 
 class CopyTable;
 
-// What a space is like. Numbers are bytes; kUnlimited where there is no limit.
+// The properties of a space. Sizes are in bytes; kUnlimited means that there is no limit.
 struct SpaceTraits {
   static constexpr uint64_t kUnlimited = ~uint64_t{0};
 
   uint64_t max_allocation_bytes = kUnlimited;  // the largest single allocation
-  uint64_t max_binding_bytes = kUnlimited;     // the largest range that a kernel can be given
-  uint64_t min_alignment_bytes = 64;           // what every allocation has at least
+  uint64_t max_binding_bytes = kUnlimited;     // the largest range that a kernel can bind
+  uint64_t min_alignment_bytes = 64;           // every allocation has at least this
   uint64_t coherence_atom_bytes = 1;           // granularity of flushing host writes
   bool has_bytes = true;                       // false: `null`
   bool host_readable = true;                   // zero-copy access through Allocation::host
   bool host_writable = true;
-  // Reading in place may fault (a mapping of a file that has shrunk since). Copies then read by
-  // CopyOut, which returns an error instead.
+  // Reading in place may fault: the space maps a file, which may have shrunk since. Copies then
+  // read through CopyOut, which returns an error instead.
   bool host_reads_may_fault = false;
   bool device_readable = false;  // by kernels of the space's device
   bool device_writable = false;
 };
 
-// Counters since the allocator was made; each is exact, together they are not a snapshot.
+// Counters since the allocator was made. Each is exact, but they are not read at one instant.
 struct AllocatorStats {
-  uint64_t in_use_bytes = 0;  // handed out, as asked for
+  uint64_t in_use_bytes = 0;  // allocated now, as requested
   uint64_t in_use_count = 0;
   uint64_t peak_in_use_bytes = 0;
-  uint64_t reserved_bytes = 0;      // taken from the system or driver, in use or not
-  uint64_t cached_bytes = 0;        // reserved, not in use, ready to be given again
-  uint64_t deferred_bytes = 0;      // given back, waiting for a fence
-  uint64_t quarantined_bytes = 0;   // given back, guarded by a timeline that failed
-  uint64_t largest_free_bytes = 0;  // largest cached block
+  uint64_t reserved_bytes = 0;      // taken from the system or driver, used or not
+  uint64_t cached_bytes = 0;        // reserved, not in use, ready for reuse
+  uint64_t deferred_bytes = 0;      // freed, waiting for a fence
+  uint64_t quarantined_bytes = 0;   // freed, but guarded by a timeline that failed
+  uint64_t largest_free_bytes = 0;  // size of the largest cached block
   uint64_t limit_bytes = SpaceTraits::kUnlimited;
-  uint64_t allocation_count = 0;  // ever made
-  uint64_t failure_count = 0;     // refused
+  uint64_t allocation_count = 0;  // successful requests
+  uint64_t failure_count = 0;     // failed requests
 };
 
 struct CopyOptions {
-  // How many threads a large copy may use, the caller's included; 0: as many as pay off, at most
-  // the machine's.
+  // The most threads that a large copy may use, including the calling thread. 0: as many as make it
+  // faster, at most one per CPU.
   int max_threads = 0;
-  // The caller is going to wait for the fence anyway: the copy may use its thread for as long as it
-  // likes. Otherwise it returns soon, whatever is under way.
+  // True: the caller will wait for the fence anyway, so the call may block until the copy is done.
+  // False: the call returns soon, even while earlier work is still running.
   bool may_block = true;
-  // Fences that the copy has to follow. Only for allocators that have a QueueCapability, and only
-  // fences that it can wait for.
+  // Fences that the copy must wait for. Only allocators with a QueueCapability accept them, and
+  // only fences that they can wait for.
   absl::Span<const Fence> after = {};
-  // The queue to copy in, borrowed for the call; the copy is then in that queue's order. Null: a
-  // queue of the allocator's own. Only for allocators that have a QueueCapability.
+  // The queue that runs the copy, in that queue's order. It is borrowed for the call. Null: the
+  // allocator uses a queue of its own. Only allocators with a QueueCapability accept a queue.
   Queue* queue = nullptr;
 };
 
-// What a transfer does to the bytes of one allocation.
+// The direction of a transfer, as seen by one allocation.
 enum class TransferKind : uint8_t {
   kIn,      // bytes come from host memory or from another allocator
   kOut,     // bytes go to host memory or to another allocator
@@ -105,69 +107,70 @@ class Allocator {
 
   virtual absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) = 0;
 
-  // Takes an allocation back. Never fails and never blocks: while one of `users` is not reached the
-  // bytes stay untouched, and what has become due is freed by a later Allocate, Trim, Poll or the
-  // destructor.
+  // Frees an allocation. Never fails and never blocks. The bytes stay untouched until every fence
+  // of `users` is reached; a later Allocate, Trim, Poll or the destructor then frees them.
   virtual void Deallocate(const Allocation& allocation, absl::Span<const Fence> users) = 0;
   void Deallocate(const Allocation& allocation) { Deallocate(allocation, {}); }
 
-  // Moves bytes. Ranges are within their allocations (checked by the caller: Buffer). The returned
-  // fence may be reached already; until it is, host memory given must stay as it is.
+  // Copies bytes. The caller (Buffer) has checked that ranges lie within their allocations. The
+  // host memory must stay valid and unchanged until the returned fence is reached, which it may be
+  // already.
   virtual absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
                                        const CopyOptions& options) = 0;
   virtual absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
                                         const CopyOptions& options) = 0;
-  // Both ranges of this space and of equal size; they may overlap in any way.
+  // Both ranges belong to this space and have the same size. They may overlap in any way.
   virtual absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
                                            const CopyOptions& options) = 0;
-  // Repeats the pattern; the last repetition is cut off at the end of the range.
+  // Repeats the pattern. The last repetition is cut off at the end of the range.
   virtual absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                                      const CopyOptions& options) = 0;
 
   // Waits until all work that this allocator has queued is done.
   virtual absl::Status Synchronize() { return absl::OkStatus(); }
 
-  // Gives cached bytes back to the system until at most `keep_bytes` are cached; returns how many
-  // bytes went.
+  // Returns cached bytes to the system until at most `keep_bytes` are cached. The result is the
+  // number of bytes returned.
   virtual uint64_t Trim(uint64_t keep_bytes) = 0;
 
-  // Frees what has become due.
+  // Frees allocations whose fences are now reached.
   virtual void Poll() {}
 
   virtual AllocatorStats Stats() const = 0;
 
-  // The next allocator of a stack of decorators; null at its end.
+  // The allocator below this one in a stack of decorators; null at the bottom.
   virtual Allocator* upstream() { return nullptr; }
 
-  // The allocator at the end of the stack, which has the memory.
+  // The allocator at the bottom of the stack, which owns the memory.
   Allocator& root();
 
-  // For routes that move bytes themselves, without CopyIn and the other calls above
-  // (allocator/copy/copy_table.h). A route starts at the allocator that the buffer has and asks it
-  // to admit the transfer, so that every decorator of the stack sees it and may refuse it. Then it
-  // works on the root's region, and reports how it ended.
+  // For copy routes, which move bytes without CopyIn and the other calls above
+  // (allocator/copy/copy_table.h). A route asks the allocator of the buffer to admit the transfer,
+  // so that every decorator of the stack sees it and may refuse it. The route then works on the
+  // root's region, and reports the result.
   virtual absl::Status AdmitTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
   virtual void ReportTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
-  // The bytes of `region` in terms of root().
+  // The same bytes, expressed as a region of an allocation of root().
   virtual SubRegion RootRegion(const SubRegion& region) { return region; }
 
-  // The routes by which buffers of this allocator are copied to those of others
-  // (copy/copy_table.h): what this allocator was bound to, or else its upstream. Null: nothing was
-  // bound. Registry binds its allocators to its own table.
+  // The table of routes for copies between buffers of this allocator and those of other allocators
+  // (copy/copy_table.h). It is the table that this allocator was bound to; without one, the table
+  // of its upstream; null if neither has one. Registry binds its allocators to its own table.
   const CopyTable* copy_table();
   // The table is borrowed and must outlive the allocator.
   void BindCopyTable(const CopyTable* table) {
     copy_table_.store(table, std::memory_order_release);
   }
 
-  // The capability, or null. Borrowed; lives as long as the allocator.
+  // The capability object, or null. It is borrowed and lives as long as the allocator.
   template <typename C>
   C* Capability() {
     return static_cast<C*>(FindCapability(C::kName));
   }
 
  protected:
-  // The address of the capability object called `name` (already a C*), or null.
+  // The address of the capability object called `name`, already converted to its capability class;
+  // null if there is none.
   virtual void* FindCapability(std::string_view name) = 0;
   static void* FindCapabilityIn(Allocator& allocator, std::string_view name) {
     return allocator.FindCapability(name);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
@@ -45,7 +46,7 @@ absl::Status CheckForeign(const AllocationRequest& request) {
     return absl::InvalidArgumentError(absl::StrCat(
         "foreign memory", Named(request), " of ", request.size_bytes, " bytes has a null pointer"));
   }
-  // A null pointer (of no bytes) is as aligned as can be.
+  // A null pointer (with no bytes) has every alignment.
   if (request.alignment_bytes != 0 && (address & (request.alignment_bytes - 1)) != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("foreign memory", Named(request), " is aligned to ", address & -address,
@@ -61,7 +62,7 @@ absl::Status CheckForeign(const AllocationRequest& request) {
   if (request.zeroed) {
     return absl::InvalidArgumentError(
         absl::StrCat("foreign memory", Named(request),
-                     " brings its own contents; it can't be zeroed by wrapping it"));
+                     " has its own contents; it can't be zeroed by wrapping it"));
   }
   return absl::OkStatus();
 }
@@ -83,9 +84,9 @@ absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator
     if (allocator.Capability<ForeignMemoryCapability>() == nullptr) {
       return absl::UnimplementedError(
           absl::StrCat(allocator.space().ToString(),
-                       " can't wrap host memory of others; wrap it in 'cpu' and copy"));
+                       " can't wrap foreign host memory; wrap it in 'cpu' and copy"));
     }
-    if (absl::Status status = CheckForeign(request); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(CheckForeign(request));
   }
   if (request.file.has_value() && allocator.Capability<FileCapability>() == nullptr) {
     return absl::UnimplementedError(

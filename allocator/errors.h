@@ -1,4 +1,4 @@
-// Errors that explain themselves, worded in one place.
+// The error messages that all allocators share.
 
 #ifndef TENURE_ALLOCATOR_ERRORS_H_
 #define TENURE_ALLOCATOR_ERRORS_H_
@@ -12,24 +12,24 @@
 
 namespace tenure {
 
-// ResourceExhausted that carries what is needed to act on it: requested, rounded, alignment, space,
-// name, in use, cached, largest free, limit, and `tried`, what was attempted before giving up
-// ("system allocator", "evicted 3 cached blocks, retried").
+// ResourceExhausted, with everything that a user needs to act on it: requested size, rounded size,
+// alignment, space, name, bytes in use, cached bytes, largest free block, limit, and `tried`, the
+// attempts that were made ("system allocator", "evicted 3 cached blocks, retried").
 absl::Status ExhaustedError(const AllocationRequest& request, uint64_t rounded_bytes,
                             const MemorySpace& space, const AllocatorStats& stats,
                             std::string_view tried);
 
-// FailedPrecondition: what was to be written wraps read-only memory.
+// FailedPrecondition: the caller tried to write to read-only memory.
 absl::Status ReadOnlyError(const Allocation& allocation);
 
-// What is wrong with a request for any allocator of this kind: alignment not a power of two, two
-// sources of bytes, a size beyond the space's largest allocation, an import that the allocator has
-// no capability for; foreign memory that is null, not aligned as asked for, to be zeroed, or
-// reaches beyond the address space.
+// Checks that apply to every allocator. Errors: an alignment that is not a power of two; two
+// sources of bytes; a size beyond the space's largest allocation; an import that the allocator has
+// no capability for; foreign memory that is null, misaligned, requested as zeroed, or reaches
+// beyond the address space.
 absl::Status CheckRequest(const AllocationRequest& request, Allocator& allocator);
 
-// Writes one line to stderr; for what has no caller to be told (an allocator destroyed before its
-// allocations).
+// Writes one line to stderr. For problems that no caller can receive as an error, such as an
+// allocator that is destroyed before its allocations.
 void ReportToStderr(std::string_view what);
 
 }  // namespace tenure

@@ -1,13 +1,13 @@
-// MemoryHints: what a caller knows about the memory that it asks for, beyond its size. One value
-// goes from BufferOptions through the storage to the allocator.
+// MemoryHints: what a caller knows about the memory that it requests, besides its size. The same
+// value passes from BufferOptions through the storage to the allocator.
 //
 // Example:
 //   TENURE_ASSIGN_OR_RETURN(
 //       Buffer upload,
 //       Buffer::Create(*pinned, dtype, shape, {.hints = {.write_combined = true}}));
 //
-// Thread safety: thread-compatible value. Ownership: shares the queue, so that a lazy buffer may be
-// allocated long after it was made.
+// Thread safety: thread-compatible value. Ownership: shares the queue, because a lazy buffer may
+// allocate long after it was made.
 
 #ifndef TENURE_ALLOCATOR_MEMORY_HINTS_H_
 #define TENURE_ALLOCATOR_MEMORY_HINTS_H_
@@ -19,7 +19,7 @@
 
 namespace tenure {
 
-// How other processes can come by the bytes; of spaces that have the ShareCapability
+// How other processes can get access to the bytes. Only for spaces that have the ShareCapability
 // (capabilities.h).
 enum class Sharing : uint8_t {
   kNone,
@@ -28,20 +28,20 @@ enum class Sharing : uint8_t {
 };
 
 struct MemoryHints {
-  // Not kNone: the memory is dedicated, and can be exported to other processes.
+  // If not kNone, the memory is dedicated and can be exported to other processes.
   Sharing sharing = Sharing::kNone;
 
-  // Of page-locked memory: fast for devices to read and for the host to write in order, slow for
-  // the host to read. The memory is dedicated. Other spaces ignore it.
+  // For page-locked memory: devices read it fast and the host writes it fast in order, but the host
+  // reads it slowly. The memory is dedicated. Other spaces ignore this.
   bool write_combined = false;
 
-  // The queue that uses the memory first, if that is known. The allocation may then reuse freed
-  // bytes that other work still uses: the queue comes after that work, or is made to wait for it on
-  // its device. Null: no such reuse.
+  // The queue that will use the memory first, if known. The allocation may then reuse freed bytes
+  // that other work still uses: either the queue already comes after that work, or it is made to
+  // wait for it on the device. Null: no such reuse.
   std::shared_ptr<Queue> queue = nullptr;
 
-  // Whether the memory has to be dedicated: in no slab, never given to another request of another
-  // kind.
+  // Whether the memory must be dedicated: it is outside of all slabs, and never reused for a
+  // request of another kind.
   bool needs_dedicated() const { return sharing != Sharing::kNone || write_combined; }
 };
 

@@ -1,4 +1,4 @@
-// MemorySpace: where bytes can live, as a value that is parsed from and printed as one string.
+// MemorySpace: a place where bytes can live. It is a value with a text form.
 //
 //   cpu                  ordinary host memory
 //   disk:/path/file      a mapped file, read-only; everything after the first colon is the path,
@@ -11,7 +11,7 @@
 //   vulkan-upload:0      memory that the host writes and the device reads
 //   vulkan-readback:0    memory that the device writes and the host reads
 //
-// Drivers and programs add names of their own (space_kind.h).
+// Drivers and programs can add names of their own (space_kind.h).
 //
 // Example:
 //   TENURE_ASSIGN_OR_RETURN(MemorySpace space, MemorySpace::Parse("cuda:1"));
@@ -19,9 +19,9 @@
 //   space.ordinal();      // 1
 //   space.ToString();     // "cuda:1"
 //
-// A device space without a number is device 0 ("cuda" is "cuda:0").
-// Thread safety: thread-compatible value. Errors: Parse gives InvalidArgument and lists the spaces
-// that are declared.
+// A device space without a number means device 0: "cuda" is "cuda:0".
+// Thread safety: thread-compatible value. Errors: Parse returns InvalidArgument, with a list of the
+// declared spaces.
 
 #ifndef TENURE_ALLOCATOR_MEMORY_SPACE_H_
 #define TENURE_ALLOCATOR_MEMORY_SPACE_H_
@@ -37,7 +37,7 @@
 
 namespace tenure {
 
-// The spaces of a machine without a device. Those of devices are declared by their drivers.
+// The spaces that every machine has. Drivers declare the spaces of devices.
 inline constexpr SpaceKind kCpuSpace(kReservedSpaces[0]);
 inline constexpr SpaceKind kDiskSpace(kReservedSpaces[1]);
 inline constexpr SpaceKind kNullSpace(kReservedSpaces[2]);
@@ -50,11 +50,11 @@ class MemorySpace {
   static MemorySpace Cpu() { return {}; }
   static MemorySpace Null() { return MemorySpace(kNullSpace, 0, {}); }
   static MemorySpace Disk(std::string path) { return MemorySpace(kDiskSpace, 0, std::move(path)); }
-  // For the kinds that have devices; others ignore the ordinal.
+  // For kinds that have devices; other kinds ignore the ordinal.
   static MemorySpace Device(SpaceKind kind, uint32_t ordinal) {
     return MemorySpace(kind, kind.form() == SpaceKind::Form::kOrdinal ? ordinal : 0, {});
   }
-  // For the kinds that have a path; others ignore it.
+  // For kinds that have a path; other kinds ignore it.
   static MemorySpace AtPath(SpaceKind kind, std::string path) {
     return MemorySpace(kind, 0, kind.form() == SpaceKind::Form::kPath ? std::move(path) : "");
   }

@@ -1,10 +1,9 @@
-// Queue: where a device, or the host's worker, does work in order. It records fences and waits for
-// fences. CUDA's stream is a Queue.
+// Queue: a sequence of work that a device, or a host thread, runs in order. It records fences and
+// waits for fences. A CUDA stream is a Queue.
 //
-// Why an object and not the driver's handle: a handle is a number that the driver may give again as
-// soon as its stream is destroyed, and 0 is a valid handle of CUDA (the legacy default stream). A
-// Queue has an identity of its own, which is never reused, so a new stream is a new Queue even
-// where the driver gives an old handle again.
+// Why an object and not the driver's handle: a driver may reuse a handle as soon as its stream is
+// destroyed, and 0 is a valid handle in CUDA (the legacy default stream). The identity of a Queue
+// is never reused, so a new stream is a new Queue even if the driver reuses the handle.
 //
 //   queue    | kernel A | copy | fence 1 | kernel B | fence 2 |
 //                                ^ Record()           ^ Record()
@@ -14,13 +13,13 @@
 //   TENURE_RETURN_IF_ERROR(x.CopyInAsync(data, size, {.queue = stream.get()}).status());
 //   TENURE_ASSIGN_OR_RETURN(Fence done, stream->Record());
 //
-// Options hold a plain Queue*, which means: in this queue's order. A null pointer means: in no
-// queue's order, the library chooses.
+// Options hold a plain Queue*. The operation then runs in that queue's order. A null pointer lets
+// the library choose.
 //
-// Cost: what the driver takes to record an event (0.4 to 0.6 us with CUDA).
+// Cost: Record costs what the driver takes to record an event (0.4 to 0.6 us with CUDA).
 // Thread safety: thread-safe; a queue's order is the order of the calls.
-// Ownership: made and held as std::shared_ptr. Options borrow the queue until the call returns;
-// what goes on afterwards shares it.
+// Ownership: queues are made and held as std::shared_ptr. Options borrow the queue until the call
+// returns; work that continues afterwards shares it.
 // Errors: the driver's; FailedPrecondition for a fence that the queue cannot wait for.
 
 #ifndef TENURE_ALLOCATOR_QUEUE_H_
@@ -44,37 +43,39 @@ class Queue : public std::enable_shared_from_this<Queue> {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  // Tells this queue from every other one of the process, also from those that are gone.
+  // Distinguishes this queue from every other queue of the process, including destroyed ones.
   QueueId id() const { return id_; }
 
-  // The driver that runs it: "cuda", "host". Allocators accept the queues of their own driver.
+  // The name of the driver that runs the queue: "cuda", "host". Allocators accept only queues of
+  // their own driver.
   virtual std::string_view driver() const = 0;
 
-  // The driver's own object (CUDA: the CUstream), for launches; 0 where there is none, and for
+  // The driver's object (in CUDA the CUstream), for kernel launches. 0 if there is none, and for
   // CUDA's legacy default stream.
   virtual uint64_t native_handle() const = 0;
 
-  // A fence at the end of all work that the queue holds so far.
+  // A fence that is reached when all work queued so far is done.
   virtual absl::StatusOr<Fence> Record() = 0;
 
-  // Whether the queue can wait for this fence without the host. A fence that is reached can always
-  // be waited for. Calls no driver for fences of devices, so it may be asked while a lock is held.
+  // Whether the queue can wait for this fence without the host. It always can if the fence is
+  // reached. Makes no driver call for fences of devices, so it may be called with a lock held.
   virtual bool CanWaitFor(const Fence& fence) const = 0;
 
-  // Whether this queue recorded the fence: what is queued later comes after it without a wait.
-  // Calls no driver.
+  // Whether this queue recorded the fence. Work that is queued later then runs after it without a
+  // wait. Makes no driver call.
   virtual bool HasRecorded(const Fence& fence) const = 0;
 
-  // False while the queue takes no waits: a CUDA stream that is being captured into a graph, which
+  // False while the queue accepts no waits: a CUDA stream that is being captured into a graph
   // cannot wait for work outside of the graph.
   virtual bool AcceptsWaits() const { return true; }
 
-  // Work that is queued from now on runs after all of `fences`. The host does not wait.
-  // FailedPrecondition if CanWaitFor is false for one of them: wait for that one on the host first.
+  // Makes work that is queued from now on run after all of `fences`. The host does not wait.
+  // FailedPrecondition if CanWaitFor is false for one of them; wait for that fence on the host
+  // first.
   virtual absl::Status WaitFor(absl::Span<const Fence> fences) = 0;
   absl::Status WaitFor(const Fence& fence) { return WaitFor(absl::MakeConstSpan(&fence, 1)); }
 
-  // The host waits until all work that is queued so far is done.
+  // Blocks the host until all work queued so far is done.
   virtual absl::Status Synchronize() = 0;
 
  protected:

@@ -1,6 +1,6 @@
-// SpaceDriver: all that a registry has to know of a driver of memory spaces. Each driver has one
-// function that returns it (CpuDriver, cuda::CudaDriver); allocator/builtin/ adds those of this
-// library, and a program adds its own:
+// SpaceDriver: everything that a registry needs to know about a driver of memory spaces. Each
+// driver has one function that returns it (CpuDriver, cuda::CudaDriver). allocator/builtin/ adds
+// the drivers of this library, and a program adds its own:
 //
 //   TENURE_RETURN_IF_ERROR(registry.AddDriver({
 //       .name = "toy",
@@ -11,8 +11,8 @@
 //       },
 //   }));
 //
-// Thread safety: thread-compatible value. Ownership: a registry keeps what it was given. Its
-// functions may be called by several threads at once.
+// Thread safety: thread-compatible value. Ownership: a registry keeps its copy. Several threads may
+// call the functions at the same time.
 
 #ifndef TENURE_ALLOCATOR_SPACE_DRIVER_H_
 #define TENURE_ALLOCATOR_SPACE_DRIVER_H_
@@ -35,19 +35,19 @@ class CopyTable;
 using AllocatorFactory =
     std::function<absl::StatusOr<std::unique_ptr<Allocator>>(const MemorySpace& space)>;
 
-// A device, as far as code that knows no driver can use it.
+// A device, described without any type of its driver.
 struct SpaceDevice {
   uint32_t ordinal = 0;
-  std::string name;  // for people
+  std::string name;  // for display
 };
 
 struct SpaceDriver {
   std::string name;               // SpaceKind::driver() of all its spaces
-  std::vector<SpaceKind> spaces;  // their declarations are made known
-  AllocatorFactory factory;       // for spaces of all these kinds
-  // Registers the driver's ways to copy between its spaces and those of others; may be empty.
+  std::vector<SpaceKind> spaces;  // the registry declares them
+  AllocatorFactory factory;       // makes allocators for all of `spaces`
+  // Registers the driver's copy routes between its spaces and other spaces; may be empty.
   std::function<void(CopyTable& table)> routes = nullptr;
-  // The devices of this machine; empty for drivers without devices.
+  // The devices of this machine; empty if the driver has no devices.
   std::function<absl::StatusOr<std::vector<SpaceDevice>>()> devices = nullptr;
 };
 

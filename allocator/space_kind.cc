@@ -11,7 +11,7 @@
 namespace tenure {
 namespace {
 
-// The name follows the same rules as the driver's.
+// Names of kinds and of drivers follow the same rules.
 bool IsName(std::string_view text) {
   if (text.empty()) return false;
   for (const char c : text) {
@@ -21,7 +21,7 @@ bool IsName(std::string_view text) {
   return true;
 }
 
-// Keeps the texts of a declaration, which may come from a library that is unloaded.
+// Copies the texts of a declaration, which may belong to a library that is unloaded later.
 struct Kept {
   explicit Kept(const SpaceKind::Declaration& from)
       : name(from.name), driver(from.driver), declaration{name, from.form, driver} {}

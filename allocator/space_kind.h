@@ -1,5 +1,6 @@
-// SpaceKind: a kind of memory space: its name ("cuda-unified"), what follows the name in text, and
-// the driver that the space belongs to. Drivers and programs declare kinds of their own.
+// SpaceKind: a kind of memory space. It has a name ("cuda-unified"), a form that says what follows
+// the name in text, and the driver that the space belongs to. Drivers and programs can declare
+// kinds of their own.
 //
 // Example, of a driver with one kind of space per device:
 //   inline constexpr SpaceKind::Declaration kToyDeclaration{
@@ -11,17 +12,18 @@
 //     return MemorySpace::Parse("toy:1");  // is MemorySpace::Device(kToySpace, 1)
 //   }
 //
-// Registry::AddDriver declares the spaces of the driver that it adds. What is declared is known to
-// the whole process: it is vocabulary. Whether a space can be used is up to each registry.
+// Registry::AddDriver declares the spaces of the driver that it adds. Declarations apply to the
+// whole process, because they only define names. Each registry decides by itself whether a space
+// can be used.
 //
-// The names that README.md lists are declared in every program, also where their driver is not
-// linked: a program can plan for a device that it cannot use.
+// The names that README.md lists are declared in every program, even if their driver is not linked.
+// A program can therefore plan for a device that it cannot use.
 //
-// Cost: a pointer; kinds that are equal compare in a few nanoseconds.
+// Cost: the size of a pointer; comparing two equal kinds takes a few nanoseconds.
 // Thread safety: thread-compatible value; static members are thread-safe. Ownership: refers to a
-// Declaration that lives as long as the process. Errors: InvalidArgument (a name that is not made
-// of lower-case letters, digits and hyphens), AlreadyExists (the name is declared with another form
-// or driver).
+// Declaration that must live as long as the process. Errors: InvalidArgument (a name with other
+// characters than lower-case letters, digits and hyphens), AlreadyExists (the name is declared with
+// another form or driver).
 
 #ifndef TENURE_ALLOCATOR_SPACE_KIND_H_
 #define TENURE_ALLOCATOR_SPACE_KIND_H_
@@ -59,21 +61,21 @@ class SpaceKind {
   constexpr explicit SpaceKind(const Declaration& declaration) : declaration_(&declaration) {}
   SpaceKind(Declaration&&) = delete;
 
-  // Makes the kind known to MemorySpace::Parse. Declaring the same again changes nothing. The
+  // Makes MemorySpace::Parse accept the kind. Repeating the same declaration changes nothing. The
   // declaration is copied.
   static absl::StatusOr<SpaceKind> Declare(const Declaration& declaration);
-  // Every kind that has been declared so far, in order of declaration.
+  // All declared kinds, in order of declaration.
   static std::vector<SpaceKind> Declared();
 
   constexpr std::string_view name() const { return declaration_->name; }
   constexpr Form form() const { return declaration_->form; }
-  // The family that the space belongs to: "host", "cuda". Routes between spaces go by it.
+  // The driver that the space belongs to: "host", "cuda". Copy routes are registered by driver.
   constexpr std::string_view driver() const { return declaration_->driver; }
   constexpr const Declaration& declaration() const { return *declaration_; }
-  // How spaces of this kind are written, for messages: "cpu", "cuda:N", "disk:/path".
+  // The text form of spaces of this kind, for messages: "cpu", "cuda:N", "disk:/path".
   std::string Pattern() const;
 
-  // Kinds are equal if their names are.
+  // Kinds are equal if their names are equal.
   friend constexpr bool operator==(SpaceKind a, SpaceKind b) {
     return a.declaration_ == b.declaration_ || a.name() == b.name();
   }
@@ -90,9 +92,8 @@ class SpaceKind {
   const Declaration* declaration_;
 };
 
-// The names of spaces that README.md promises. They parse in every program, also where their driver
-// is not linked or not written yet. They are names and nothing else: what the spaces can do is
-// their drivers' business.
+// The space names that README.md promises. They parse in every program, even if their driver is not
+// linked or not written yet. These are only names; the drivers define what the spaces can do.
 inline constexpr SpaceKind::Declaration kReservedSpaces[] = {
     {"cpu", SpaceKind::Form::kPlain, "host"},
     {"disk", SpaceKind::Form::kPath, "file"},
