@@ -9,11 +9,10 @@
 namespace tenure {
 namespace {
 
-// For std heaps, whose front is the largest.
+// The order for std heaps, whose front is the largest.
 constexpr auto kLater = [](const auto& a, const auto& b) { return a.value() > b.value(); };
 
-// What is never released stays reachable, so that leak checkers, which can't know that this is
-// meant, say nothing.
+// Keeps allocations that are never released reachable, so that leak checkers do not report them.
 void KeepForGood(const Allocation& allocation) {
   ABSL_CONST_INIT static absl::Mutex mutex(absl::kConstInit);
   static auto* kept = new std::vector<Allocation>;
@@ -42,7 +41,7 @@ DeferredQueue::~DeferredQueue() {
 }
 
 void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) {
-  // Asked once each: a device's answer takes a microsecond.
+  // Each fence is queried once, because a query of a device takes a microsecond.
   Entry entry{allocation, {}};
   for (const Fence& fence : users) {
     if (!fence.IsReached()) entry.users.push_back(fence);
@@ -67,12 +66,12 @@ void DeferredQueue::Settle(Entry entry) {
 }
 
 void DeferredQueue::SettleUnreached(Entry entry) {
-  // Whether they have been reached since matters only where their timeline has failed.
+  // A later change to reached matters only if a timeline has failed.
   const bool failed = std::any_of(entry.users.begin(), entry.users.end(), [](const Fence& f) {
     return !f.timeline()->Failure().ok() && !f.IsReached();
   });
   if (!failed) return File(std::move(entry));
-  // Whatever the failed device may still do, the bytes stay out of use.
+  // The failed device may still touch the bytes, so they stay out of use.
   const uint64_t bytes = entry.allocation.reserved_bytes;
   if (give_up_ != nullptr) {
     give_up_(entry.allocation, entry.users);
@@ -108,14 +107,14 @@ void DeferredQueue::ReapWaiting() {
     uint64_t reached;
     bool failed;
   };
-  // Called for every allocation while something waits: without allocating.
+  // This runs for every allocation while entries wait, so it must not allocate.
   absl::InlinedVector<Look, 4> looks;
   {
     absl::MutexLock lock(&mutex_);
     for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
   }
   for (Look& look : looks) {
-    // In this order: a value reached before the failure still counts.
+    // The order matters: a value that was reached before the failure still counts.
     look.failed = !look.timeline->Failure().ok();
     look.reached = look.timeline->Reached();
   }
@@ -141,7 +140,7 @@ void DeferredQueue::Revise(
     absl::FunctionRef<bool(const Fence&)> wanted,
     absl::FunctionRef<void(absl::Span<Entry* const>, std::vector<Entry>&)> revise) {
   std::vector<Entry> more;
-  std::vector<Entry> gone;  // what it shares with timelines is let go of without the lock
+  std::vector<Entry> gone;  // destroyed without the lock, because it shares timelines
   absl::MutexLock lock(&mutex_);
   std::vector<Entry*> found;
   uint64_t bytes = 0;
@@ -177,7 +176,7 @@ void DeferredQueue::Revise(
         heap.erase(end, heap.end());
         std::make_heap(heap.begin(), heap.end(), kLater);
       }
-      // The timeline outlives this: what is gone holds it.
+      // The timeline outlives this, because `gone` holds it.
       if (heap.empty()) {
         lines_.erase(it++);
       } else {
@@ -197,8 +196,8 @@ bool DeferredQueue::Drain(absl::Time deadline) {
       if (lines_.empty()) break;
       next = lines_.begin()->second.heap.front().users.back();
     }
-    // A timeline that fails ends the wait too, and Reap quarantines; any other error would only
-    // come again.
+    // A failed timeline ends the wait, and Reap quarantines the entry. Any other error would only
+    // repeat.
     if (!next.WaitUntil(deadline).ok() && !next.IsFailed()) break;
   }
   Reap();

@@ -1,30 +1,30 @@
-// DeferredQueue: allocations that were given back while a fence still guards their bytes.
+// DeferredQueue: freed allocations whose bytes are still guarded by fences.
 //
 // Why: dropping the last handle must neither block nor free bytes that a device may still touch,
-// and there is no hidden thread. So what was given back waits here, and whoever allocates, trims or
-// polls takes out what has become due.
+// and the library has no hidden thread. So freed allocations wait here. Later calls that allocate,
+// trim or poll release those whose fences are reached.
 //
 //   Retire(a, {t@3})      t: 0 --- 1 --- 2 --- 3 ->   Reap() frees a
 //   Retire(b, {t@9,u@1})  waits for t@9, then for u@1
 //   Retire(c, {v@2})      v failed at 1: c is quarantined, for good
 //
-// Each entry waits for one fence at a time, in a heap of its timeline, so that reaping looks at one
-// counter a timeline and at what is due, not at all that waits.
+// Each entry waits for one fence at a time, in a heap for that fence's timeline. Reaping therefore
+// reads one counter per timeline and visits only the entries that are ready.
 //
 // Example:
 //   DeferredQueue queue([](const Allocation& a) { std::free(a.host); });
 //   queue.Retire(allocation, {fence});  // frees it now if the fence is reached
 //   queue.Reap();                       // later: frees what has become due
 //
-// Cost: Retire of what no fence guards: a call of `release`. Reap with nothing waiting: one load.
-// Otherwise a lock and a logarithm for each entry that moves. Thread safety: thread-safe.
-// `release`, `give_up` and the timelines are called with no lock held. Ownership: shares the
-// timelines of the fences; borrows the allocations' bytes. Errors: none.
+// Cost: Retire without unreached fences calls `release` and does nothing else. Reap with nothing
+// waiting is one load. Otherwise a lock, and logarithmic time for each entry that moves. Thread
+// safety: thread-safe. `release`, `give_up` and the timelines are called with no lock held.
+// Ownership: shares the timelines of the fences; borrows the allocations' bytes. Errors: none.
 //
-// What is quarantined, and what still waits when the queue is destroyed (which reaps once more),
-// goes to `give_up`: a decorator hands it to its upstream, fences and all. Without one those bytes
-// are never freed, which is the only safe thing left to do; ask waiting_count() first and tell
-// somebody.
+// Quarantined entries, and entries that still wait when the queue is destroyed (after a last reap),
+// go to `give_up`. A decorator passes them to its upstream, with their fences. Without `give_up`
+// those bytes are never freed, which is the only safe choice. Check waiting_count() before
+// destruction and report it.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_DEFERRED_H_
 #define TENURE_ALLOCATOR_SUPPORT_DEFERRED_H_
@@ -58,21 +58,21 @@ class DeferredQueue {
   DeferredQueue(const DeferredQueue&) = delete;
   DeferredQueue& operator=(const DeferredQueue&) = delete;
 
-  // Calls `release` for the allocation once every fence is reached: now, if that is so already, or
-  // in a later Reap.
+  // Calls `release` for the allocation once every fence is reached: now, if all are reached
+  // already, or in a later Reap.
   void Retire(const Allocation& allocation, absl::Span<const Fence> users)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Releases what has become due and quarantines what never will.
+  // Releases entries whose fences are reached, and quarantines entries whose timeline has failed.
   void Reap() {
     if (waiting_count_.load(std::memory_order_relaxed) != 0) ReapWaiting();
   }
 
-  // Waits for every fence of what waits (quarantined ones excepted) until `deadline`, and reaps.
-  // False: some is still waiting.
+  // Waits until the fences of all entries, except quarantined ones, are reached or `deadline`
+  // passes, and reaps. False: some entries still wait.
   bool Drain(absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // What waits, and what was quarantined (nothing where `give_up` took it), by
+  // Entries that wait, plus quarantined entries that `give_up` did not take. Bytes are counted by
   // Allocation::reserved_bytes.
   uint64_t waiting_count() const { return waiting_count_.load(std::memory_order_relaxed); }
   uint64_t waiting_bytes() const { return waiting_bytes_.load(std::memory_order_relaxed); }
@@ -81,29 +81,32 @@ class DeferredQueue {
 
   struct Entry {
     Allocation allocation;
-    absl::InlinedVector<Fence, 2> users;  // not reached when last looked at; the last is waited for
+    // Fences that were unreached when last checked. The entry waits for the last one.
+    absl::InlinedVector<Fence, 2> users;
     uint64_t value() const { return users.back().value(); }
   };
-  // For who can give bytes again before their fences are reached, because whoever gets them comes
-  // after: lets `revise` have what waits for `wanted` fences alone (which must depend on a fence's
-  // timeline only). It may make an entry's allocation a part of it or none, which then waits no
-  // more, and add others with the same users to `more`. Both are called under the lock: they must
-  // not call the timelines or the queue. Cost: linear in what waits.
+  // For allocators that can reuse bytes before their fences are reached, because the new user comes
+  // after the old one. Passes to `revise` the entries that wait only for fences for which `wanted`
+  // is true. `wanted` must depend only on a fence's timeline. `revise` may shrink an entry's
+  // allocation to a part of it, or empty it, which ends its wait. It may add new entries with the
+  // same users to `more`. Both functions run under the lock, and must not call the timelines or the
+  // queue. Cost: linear in the waiting entries.
   void Revise(absl::FunctionRef<bool(const Fence&)> wanted,
               absl::FunctionRef<void(absl::Span<Entry* const>, std::vector<Entry>& more)> revise)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  // A heap by value, the smallest first.
+  // The entries of one timeline: a heap, smallest value first.
   struct Line {
     std::shared_ptr<Timeline> timeline;
     std::vector<Entry> heap;
   };
 
   void ReapWaiting() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Releases the entry if its fences are reached, or files it under one that is not.
+  // Releases the entry if its fences are reached; otherwise adds it to the heap of an unreached
+  // one.
   void Settle(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The same where none of its fences was reached a moment ago.
+  // The same, for an entry whose fences were all unreached a moment ago.
   void SettleUnreached(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
   void NoLongerWaiting(uint64_t bytes);
   void File(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);

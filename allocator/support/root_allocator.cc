@@ -11,8 +11,8 @@ namespace tenure {
 
 RootAllocator::RootAllocator(MemorySpace space, const SpaceTraits& traits)
     : space_(std::move(space)), traits_(traits), deferred_([this](const Allocation& allocation) {
-        // What a fence frees after the end of Close, it has reported; and the class that could
-        // release it is gone.
+        // Close has already reported allocations that a fence frees after it, and the derived class
+        // that could release them is gone.
         if (closed_) return;
         Release(allocation);
         counters_.OnRelease(allocation.reserved_bytes);

@@ -1,5 +1,5 @@
-// RootAllocator: what allocators that take bytes from a system or driver have in common, for those
-// who write one: checks, ids, counters, deferred freeing, the report at destruction.
+// RootAllocator: the common part of allocators that take bytes from a system or driver: checks,
+// ids, counters, deferred freeing, and a report at destruction. For authors of such allocators.
 //
 // Example:
 //   class MyAllocator final : public RootAllocator {
@@ -12,11 +12,11 @@
 //     // And the copies, Fill and FindCapability.
 //   };
 //
-// Cost: the counters' (stats_counters.h) and one load while nothing waits for a fence. Thread
+// Cost: the counters (stats_counters.h), and one load while nothing waits for a fence. Thread
 // safety: thread-safe, if Make and Release are.
-// Ownership: allocations that are out, or that a fence still guards, when the allocator is closed
-// are reported on stderr and their bytes left alone: they are never freed.
-// Errors: CheckRequest's and Make's.
+// Ownership: allocations that are in use or guarded by a fence when the allocator is closed are
+// reported on stderr. Their bytes are never freed.
+// Errors: those of CheckRequest and Make.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_ROOT_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_SUPPORT_ROOT_ALLOCATOR_H_
@@ -38,34 +38,36 @@ class RootAllocator : public Allocator {
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) final;
   using Allocator::Deallocate;
   void Deallocate(const Allocation& allocation, absl::Span<const Fence> users) final;
-  // Root allocators cache nothing: frees what is due.
+  // Root allocators cache nothing, so this only frees allocations whose fences are reached.
   uint64_t Trim(uint64_t keep_bytes) override;
   void Poll() final { deferred_.Reap(); }
   AllocatorStats Stats() const override;
 
  protected:
-  // The bytes for a request that is in order; `id` and `size_bytes` are filled in afterwards.
+  // Provides the bytes for a request that has passed the checks. The caller fills in `id` and
+  // `size_bytes` afterwards.
   virtual absl::StatusOr<Allocation> Make(const AllocationRequest& request) = 0;
-  // Gives the bytes back. Called once for each, when no fence guards them any more.
+  // Frees the bytes. Called once per allocation, when no fence guards it any more.
   virtual void Release(const Allocation& allocation) = 0;
 
-  // To be called first by the destructor of every derived class: Release is virtual. False: some
-  // bytes are still in use.
+  // The destructor of every derived class must call this first, because Release is virtual. False:
+  // some bytes are still in use.
   bool Close();
 
-  // The alignment to give: what was asked for, at least the space's.
+  // The alignment to use: the one requested, but at least the space's.
   uint64_t AlignmentFor(const AllocationRequest& request) const;
 
-  // Foreign memory (which CheckRequest has found in order) as an allocation, without `host` and
-  // `device_address`; and the call of its `release`, once. The token is theirs.
+  // WrapForeign makes an allocation of foreign memory that has passed CheckRequest; `host` and
+  // `device_address` are left to the caller. ReleaseForeign calls the memory's `release`, once.
+  // Both use the token.
   Allocation WrapForeign(const AllocationRequest& request) const;
   static void ReleaseForeign(const Allocation& allocation);
 
-  // What was given back and waits (DeferredQueue::Revise). `reserved_bytes` of what is given again
-  // is the derived class's to count.
+  // The freed allocations that still wait (DeferredQueue::Revise). The derived class must adjust
+  // `reserved_bytes` of the bytes that it reuses.
   DeferredQueue& deferred() { return deferred_; }
 
-  // Nothing came of the request: ExhaustedError with this allocator's state.
+  // The error of a failed request: ExhaustedError with this allocator's state.
   absl::Status Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,
                          std::string_view tried) const;
 

@@ -1,13 +1,13 @@
-// StatsCounters: the counters behind Allocator::Stats(), for those who write allocators.
+// StatsCounters: the counters behind Allocator::Stats(). For authors of allocators.
 //
 // Example:
 //   counters_.OnAllocate(allocation.size_bytes, allocation.reserved_bytes);
 //   counters_.OnDeallocate(allocation.size_bytes);   // later: given back
 //   counters_.OnRelease(allocation.reserved_bytes);  // later still: gone for good
 //
-// Cost: three atomic adds on one cache line or two for an allocation, three for a free; padded, so
-// that an allocator's other fields do not suffer. (Not aligned: g++ 12 misaligns such objects on
-// the stack under AddressSanitizer.)
+// Cost: three atomic adds for an allocation, on one or two cache lines, and three for a free. The
+// counters are padded, so that they do not slow down an allocator's other fields. (They are not
+// aligned, because g++ 12 misaligns such objects on the stack under AddressSanitizer.)
 // Thread safety: thread-safe. Errors: none.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_STATS_COUNTERS_H_
@@ -31,19 +31,19 @@ class StatsCounters {
     }
   }
   void OnFailure() { failures_.fetch_add(1, std::memory_order_relaxed); }
-  // Given back by its user; its bytes may still be guarded by fences.
+  // The user freed it; fences may still guard its bytes.
   void OnDeallocate(uint64_t size_bytes) {
     in_use_.fetch_sub(size_bytes, std::memory_order_relaxed);
     deallocations_.fetch_add(1, std::memory_order_release);
   }
-  // Given back to the system.
+  // The bytes went back to the system.
   void OnRelease(uint64_t reserved_bytes) {
     if (reserved_bytes != 0) reserved_.fetch_sub(reserved_bytes, std::memory_order_relaxed);
   }
 
   uint64_t in_use_bytes() const { return in_use_.load(std::memory_order_relaxed); }
   uint64_t in_use_count() const {
-    // Deallocations first: the difference can't be negative then.
+    // Deallocations are read first, so that the difference can't be negative.
     const uint64_t gone = deallocations_.load(std::memory_order_acquire);
     return allocations_.load(std::memory_order_relaxed) - gone;
   }

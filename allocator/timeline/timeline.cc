@@ -16,7 +16,7 @@ absl::Status Completion::Wait(uint64_t, absl::Time deadline) {
   auto done = [this] { return done_.load(std::memory_order_relaxed); };
   absl::MutexLock lock(&mutex_);
   if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
-    return absl::DeadlineExceededError("waited in vain for host work to end");
+    return absl::DeadlineExceededError("host work did not end before the deadline");
   }
   if (!status_.ok() && deadline != absl::InfinitePast()) {
     told_.store(true, std::memory_order_release);
@@ -48,8 +48,8 @@ absl::Status HostTimeline::Wait(uint64_t value, absl::Time deadline) {
   const bool in_time = mutex_.AwaitWithDeadline(absl::Condition(&over), deadline);
   if (Reached() >= value) return absl::OkStatus();
   if (!in_time) {
-    return absl::DeadlineExceededError(absl::StrCat("waited in vain for a host timeline to reach ",
-                                                    value, "; it is at ", Reached()));
+    return absl::DeadlineExceededError(absl::StrCat("a host timeline did not reach ", value,
+                                                    " before the deadline; it is at ", Reached()));
   }
   return failure_;
 }

@@ -1,7 +1,8 @@
-// Timeline: a counter that only grows, of a device or of the host. Fence: a point on it.
+// Timeline: a counter of a device or of the host that only grows. Fence: a point on a timeline.
 //
-// Why: "these bytes are in use until then" has to be said without a lock, a driver's type or a
-// thread. CUDA events, Vulkan timeline semaphores and host work all become (timeline, value).
+// Why: code needs to say "these bytes are in use until then" without a lock, a driver's type or a
+// thread. CUDA events, Vulkan timeline semaphores and host work all become a pair (timeline,
+// value).
 //
 //   value  0 ----- 1 ----- 2 ----- 3 ----->
 //                          ^
@@ -17,8 +18,8 @@
 //
 // Cost: a Fence is a shared pointer and a number; IsReached() on the host timeline is one acquire
 // load. Thread safety: Timeline and HostTimeline are thread-safe; Fence is a thread-compatible
-// value. Ownership: a Fence shares its timeline. Errors: Wait gives DeadlineExceeded when the time
-// is over, and whatever the timeline failed with otherwise.
+// value. Ownership: a Fence shares its timeline. Errors: Wait returns DeadlineExceeded at the
+// deadline, or the error that the timeline failed with.
 
 #ifndef TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
 #define TENURE_ALLOCATOR_TIMELINE_TIMELINE_H_
@@ -42,16 +43,18 @@ class Timeline {
   // The largest value reached so far. Cheap; never blocks.
   virtual uint64_t Reached() const = 0;
 
-  // Blocks until `value` is reached, the timeline fails, or `deadline`. Work that ended with an
-  // error has reached its value (nobody touches its bytes any more) and gives that error here. With
-  // absl::InfinitePast() it only looks: an error that it gives then has not been told.
+  // Blocks until `value` is reached, the timeline fails, or `deadline` passes. Work that ended with
+  // an error has reached its value, because it no longer touches its bytes; Wait then returns that
+  // error. With absl::InfinitePast(), Wait only looks, and an error that it returns does not count
+  // as told (WasTold).
   virtual absl::Status Wait(uint64_t value, absl::Time deadline) = 0;
 
-  // Whether a wait has told somebody the error that the work at `value` ended with.
+  // Whether a wait has already returned the error of the work at `value` to a caller.
   virtual bool WasTold(uint64_t /*value*/) const { return false; }
 
-  // OK, or why values beyond Reached() will never come and the end of the work is not known. Bytes
-  // that such a timeline guards are quarantined: a faulted device may still touch them.
+  // OK, or the reason why values beyond Reached() will never come. It is then unknown whether the
+  // work has ended, and a faulted device may still touch its bytes, so the bytes that this timeline
+  // guards are quarantined.
   virtual absl::Status Failure() const = 0;
 };
 
@@ -74,7 +77,7 @@ class Fence {
     return timeline_ == nullptr ? absl::OkStatus() : timeline_->Wait(value_, deadline);
   }
 
-  // Whether a wait has given the error of this work to somebody (Timeline::WasTold).
+  // Whether a wait has already returned the error of this work to a caller (Timeline::WasTold).
   bool WasTold() const { return timeline_ != nullptr && timeline_->WasTold(value_); }
 
   const std::shared_ptr<Timeline>& timeline() const { return timeline_; }  // null: reached
@@ -85,10 +88,10 @@ class Fence {
   uint64_t value_ = 0;
 };
 
-// One piece of host work: value 1 is its end, well or not.
+// One piece of host work. Value 1 is reached when the work ends, with success or an error.
 class Completion final : public Timeline {
  public:
-  // Ends the work with `status`, which every wait then gives. Called once.
+  // Ends the work with `status`, which every wait then returns. Must be called once.
   void Finish(absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t Reached() const override { return done_.load(std::memory_order_acquire) ? 1 : 0; }
@@ -99,17 +102,18 @@ class Completion final : public Timeline {
  private:
   absl::Mutex mutex_;
   std::atomic<bool> done_{false};  // written under mutex_
-  std::atomic<bool> told_{false};  // whether a wait has given status_, which is not OK
+  std::atomic<bool> told_{false};  // whether a wait has returned status_, an error
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-// A timeline that the host moves on.
+// A timeline that host code advances.
 class HostTimeline final : public Timeline {
  public:
-  // Moves on to `value`; a smaller one than Reached() changes nothing.
+  // Advances to `value`. A value that is smaller than Reached() changes nothing.
   void Signal(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Says that no further value will come, and why (not OK). The first failure stays.
+  // Declares that no further value will come, and why (must not be OK). Only the first failure is
+  // kept.
   void Fail(absl::Status why) ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t Reached() const override { return reached_.load(std::memory_order_acquire); }
