@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
@@ -21,21 +22,21 @@ std::string Ends(const CopyEnd& to, const CopyEnd& from) {
                       to.allocator->space().ToString(), "'");
 }
 
-// Whether the host may read it in place.
+// Whether the host may read the bytes in place.
 bool HostReads(const CopyEnd& end) {
   const SpaceTraits& traits = end.allocator->traits();
   return end.region.allocation->host != nullptr && traits.host_readable &&
          !traits.host_reads_may_fault;
 }
 
-// Whether the host may write it in place, with nothing to flush afterwards.
+// Whether the host may write the bytes in place, with nothing to flush afterwards.
 bool HostWrites(const CopyEnd& end) {
   const SpaceTraits& traits = end.allocator->traits();
   return end.region.allocation->host != nullptr && traits.host_writable &&
          traits.coherence_atom_bytes <= 1 && !end.region.allocation->read_only;
 }
 
-// What an allocator could not do, told as what it means for the copy.
+// Explains what an allocator's Unimplemented error means for the copy.
 absl::Status Explain(absl::Status status, const CopyEnd& to, const CopyEnd& from) {
   if (status.code() != absl::StatusCode::kUnimplemented) return status;
   return absl::UnimplementedError(
@@ -51,8 +52,8 @@ bool KeepsOrder(const CopyEnd& end) {
   return end.allocator->Capability<QueueCapability>() != nullptr;
 }
 
-// Whose copy it is on this way if a device's order is to be kept: one that can. Null: the way has
-// none.
+// The end whose allocator must do the copy on this route to keep a queue's order. Null: the route
+// cannot keep an order.
 const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const CopyEnd& from) {
   switch (kind) {
     case CopyTable::RouteKind::kWithin:
@@ -61,15 +62,16 @@ const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const Copy
     case CopyTable::RouteKind::kOut:
       return KeepsOrder(from) ? &from : nullptr;
     case CopyTable::RouteKind::kDirect:
-      // Memory of the host's that a device can copy too.
+      // Host memory that a device can copy too.
       return KeepsOrder(to) ? &to : KeepsOrder(from) ? &from : nullptr;
     default:
       return nullptr;
   }
 }
 
-// Lets every decorator of both stacks see a copy that none of their CopyIn, CopyOut and CopyWithin
-// will see, and `copy` do it. An end without a kind is seen by those calls already.
+// Runs `copy` after the decorators of both stacks have admitted it. For copies that none of their
+// CopyIn, CopyOut and CopyWithin will see. A null end is one whose allocator sees the copy through
+// those calls.
 template <typename Copy>
 absl::StatusOr<Fence> Admitted(const CopyEnd* to, const CopyEnd* from, const Copy& copy) {
   absl::Status status;
@@ -99,12 +101,12 @@ absl::StatusOr<Fence> CopyByRoute(CopyRoute& route, const CopyEnd& to, const Cop
 absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
   return absl::UnimplementedError(absl::StrCat(
       "can't copy ", Ends(to, from),
-      " in the order of a device's queue: the host has a part in it; leave TransferOptions::queue "
+      " in the order of a device's queue: the host takes part in it; leave TransferOptions::queue "
       "null and wait for the copy before the queue goes on, or copy by way of a buffer of "
       "page-locked memory, which a device's queue can copy to and from"));
 }
 
-// Waits at each step: the staging memory is used again, and must be when this returns.
+// Waits at each step, because the staging memory is reused, and freed when this returns.
 absl::Status CopyStaged(const CopyEnd& to, const CopyEnd& from, const CopyOptions& options) {
   const uint64_t size = to.region.size_bytes;
   const uint64_t stage_bytes = std::min(size, kStageBytes);
@@ -118,10 +120,8 @@ absl::Status CopyStaged(const CopyEnd& to, const CopyEnd& from, const CopyOption
     const uint64_t n = std::min(stage_bytes, size - done);
     const SubRegion source{from.region.allocation, from.region.offset_bytes + done, n};
     const SubRegion target{to.region.allocation, to.region.offset_bytes + done, n};
-    absl::Status status = CopyAndWait(from.allocator->CopyOut(stage.get(), source, options));
-    if (!status.ok()) return status;
-    status = CopyAndWait(to.allocator->CopyIn(target, stage.get(), options));
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(CopyAndWait(from.allocator->CopyOut(stage.get(), source, options)));
+    TENURE_RETURN_IF_ERROR(CopyAndWait(to.allocator->CopyIn(target, stage.get(), options)));
     done += n;
   }
   return absl::OkStatus();
@@ -212,7 +212,7 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::DefaultRoute(const CopyEnd& to,
     if (!end->allocator->traits().has_bytes) {
       return absl::FailedPreconditionError(absl::StrCat(
           "can't copy ", Ends(to, from), ": '", end->allocator->space().ToString(),
-          "' has sizes and no bytes; it is for planning, run with buffers of another space"));
+          "' has sizes and no bytes; it is only for planning; run with buffers of another space"));
     }
   }
   if (to.allocator == from.allocator) return RouteKind::kWithin;
@@ -230,7 +230,7 @@ bool CopyTable::CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& 
                            const Queue* queue) const {
   if (const CopyRoute* route = Find(to, from)) return route->CanWaitFor(fence);
   const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
-  // The host does what is direct; only in a queue's order does a device.
+  // The host does direct copies; a device does them only if they must keep a queue's order.
   if (!kind.ok() || (*kind == RouteKind::kDirect && queue == nullptr)) return false;
   const CopyEnd* keeper = KeeperOf(*kind, to, from);
   return keeper != nullptr && keeper->allocator->Capability<QueueCapability>()->CanWaitFor(fence);
@@ -241,27 +241,27 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
   if (to.region.size_bytes != from.region.size_bytes) {
     return absl::InvalidArgumentError(absl::StrCat("can't copy ", from.region.size_bytes,
                                                    " bytes over ", to.region.size_bytes,
-                                                   "; give ranges of one size"));
+                                                   "; give ranges of the same size"));
   }
   if (to.region.size_bytes == 0) return Fence();
   if (CopyRoute* route = Find(to, from)) {
     absl::StatusOr<Fence> fence = CopyByRoute(*route, to, from, options);
     if (fence.status().code() != absl::StatusCode::kUnimplemented) return fence;
   }
-  absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
-  if (!kind.ok()) return kind.status();
+  TENURE_ASSIGN_OR_RETURN(const RouteKind kind, DefaultRoute(to, from));
   CopyOptions left = options;
-  const CopyEnd* keeper = KeeperOf(*kind, to, from);
+  const CopyEnd* keeper = KeeperOf(kind, to, from);
   if (options.queue != nullptr && keeper == nullptr) return KeepsNoOrder(to, from);
   if (keeper == nullptr) {
-    // A registered route could have followed them, and has not.
+    // Only a registered route could have waited for these fences on the device, and none took the
+    // copy.
     for (const Fence& fence : options.after) {
-      if (absl::Status status = fence.Wait(); !status.ok()) return status;
+      TENURE_RETURN_IF_ERROR(fence.Wait());
     }
     left.after = {};
   }
   absl::StatusOr<Fence> fence = Fence();
-  switch (*kind) {
+  switch (kind) {
     case RouteKind::kWithin:
       fence = to.allocator->CopyWithin(to.region, from.region, left);
       break;
@@ -275,7 +275,7 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
         });
       } else {
         fence = Admitted(&to, &from, [&]() -> absl::StatusOr<Fence> {
-          // Moved, not copied: two allocators may have wrapped the same foreign memory.
+          // MoveBytes, because two allocators may have wrapped the same foreign memory.
           host::MoveBytes(to.region.host(), from.region.host(), to.region.size_bytes,
                           options.max_threads);
           return Fence();

@@ -1,27 +1,31 @@
 // CopyTable: how bytes get from one memory space to another.
 //
-// Why a table and not a method of the allocators: neither of two drivers' allocators knows how to
-// exchange bytes with the other. A route does, and is registered here for a pair of drivers. All
-// other copies take a default route, made of what each allocator can do alone:
+// Why a table and not a method of the allocators: the allocators of two drivers do not know how to
+// exchange bytes with each other. A route does, and is registered here for a pair of drivers. All
+// other copies take a default route, which combines what each allocator can do alone:
 //
 //   within    one allocator               its CopyWithin, which may overlap
 //   direct    host memory to host memory  by the host, on several threads when large
 //   in, out   one side is host memory     the other allocator's CopyIn or CopyOut
 //   staged    neither is                  out to host memory and in from there, piece by piece
 //
-// Spaces whose bytes must not be read in place (SpaceTraits::host_reads_may_fault: files, which may
-// have shrunk) are read by their allocator (out), which returns an error then.
+// Some spaces must not be read in place, because a mapped file may have shrunk
+// (SpaceTraits::host_reads_may_fault). Their allocator reads them (out), and returns an error in
+// that case.
 //
-// Which table: each registry has one. A copy goes by the table that the destination's allocator is
-// bound to (Allocator::copy_table), else by that of the source's allocator, else by Default().
+// Which table: each registry has one. A copy uses the table that the destination's allocator is
+// bound to (Allocator::copy_table). Without one it uses the table of the source's allocator, and
+// then Default().
 //
-// With CopyOptions::queue the allocator that has QueueCapability does the copy, also between host
-// memories (pinned and other). Ways on which the host has a part keep no such order and are
-// refused: staged ones, files, spaces of which neither has that capability.
+// With CopyOptions::queue, the allocator that has QueueCapability does the copy, even between host
+// memories (such as pinned and ordinary memory). Routes in which the host takes part cannot keep a
+// queue's order and are refused: staged copies, files, and pairs in which neither space has that
+// capability.
 //
-// Decorators see every copy. A route starts at the allocators that the buffers have: each decorator
-// of both stacks is asked to admit the copy (Allocator::AdmitTransfer). A registered route then
-// gets the allocators at the end of the stacks, which have the memory, and regions in their terms.
+// Decorators see every copy. A route starts at the allocators of the buffers: each decorator of
+// both stacks is asked to admit the copy (Allocator::AdmitTransfer). A registered route then gets
+// the allocators at the bottom of the stacks, which own the memory, and regions of their
+// allocations.
 //
 // Example, of a driver that copies host memory into its spaces:
 //   class HostToToy final : public CopyRoute {
@@ -32,13 +36,13 @@
 //   };
 //   table.Register("host", "toy", std::make_shared<HostToToy>());
 //
-// Cost: an acquire load and a comparison for each registered pair; staged copies hold 4 MiB of host
+// Cost: an acquire load, and a comparison for each registered pair. Staged copies use 4 MiB of host
 // memory.
-// Thread safety: thread-safe. Ownership: shares the routes with the tables that were given them,
-// and keeps replaced ones, because copies may be on their way through them. Allocators and regions
-// are borrowed until the fence. Errors: Unimplemented (an allocator that can't copy that way, or
-// not in a queue's order) and FailedPrecondition (a space without bytes), which name both sides and
-// what would work, and whatever the allocators say.
+// Thread safety: thread-safe. Ownership: shares its routes with the tables that they were copied
+// to. It also keeps replaced routes, because copies may still be using them. Allocators and regions
+// are borrowed until the fence is reached. Errors: Unimplemented (an allocator cannot copy that
+// way, or not in a queue's order) and FailedPrecondition (a space without bytes), which name both
+// sides and an alternative; and the errors of the allocators.
 
 #ifndef TENURE_ALLOCATOR_COPY_COPY_TABLE_H_
 #define TENURE_ALLOCATOR_COPY_COPY_TABLE_H_
@@ -59,24 +63,24 @@
 
 namespace tenure {
 
-// One side of a copy. Borrows both.
+// One side of a copy. Borrows the allocator and the region's allocation.
 struct CopyEnd {
   Allocator* allocator = nullptr;
   SubRegion region;
 };
 
-// A driver's own way from its spaces to those of a driver, which may be the same.
+// A driver's own way to copy from its spaces to those of another driver, or within its own spaces.
 class CopyRoute {
  public:
   virtual ~CopyRoute() = default;
-  // Whether it can copy between these two. False leaves the copy to the default route (spaces of
-  // the two drivers that it has nothing better for, say). Allocators and regions as for Copy.
+  // Whether the route can copy between these two. False leaves the copy to the default route, for
+  // example because the route would be no better. Allocators and regions are as for Copy.
   virtual bool Supports(const CopyEnd& /*to*/, const CopyEnd& /*from*/) const { return true; }
-  // Allocators are those at the end of their stacks. Regions are of equal size, not empty and
-  // inside their allocations. Unimplemented leaves this copy to the default route.
+  // The allocators are at the bottom of their stacks. The regions have the same size, are not empty
+  // and lie inside their allocations. Unimplemented leaves this copy to the default route.
   virtual absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                                      const CopyOptions& options) = 0;
-  // Whether CopyOptions::after may hold this fence.
+  // Whether CopyOptions::after may contain this fence.
   virtual bool CanWaitFor(const Fence&) const { return false; }
 };
 
@@ -88,29 +92,32 @@ class CopyTable {
   CopyTable(const CopyTable&) = delete;
   CopyTable& operator=(const CopyTable&) = delete;
 
-  // The table of Registry::Default() and of allocators that no registry has; never destroyed.
+  // The table of Registry::Default() and of allocators that belong to no registry. It is never
+  // destroyed.
   static CopyTable& Default();
-  // The table that a copy between these two goes by.
+  // The table that a copy between these two uses.
   static const CopyTable& For(const CopyEnd& to, const CopyEnd& from);
 
-  // Makes `route` the way from spaces of one driver to those of another (SpaceKind::driver); an
-  // earlier one is replaced. Null: they take the default routes. Copies within one driver, and
-  // within one allocator, go by the route from the driver to itself.
+  // Registers `route` for copies from spaces of one driver to spaces of another
+  // (SpaceKind::driver), and replaces an earlier route. Null removes the route; the pair then takes
+  // the default routes. Copies within one driver, and within one allocator, use the route from the
+  // driver to itself.
   void Register(std::string_view from_driver, std::string_view to_driver,
                 std::shared_ptr<CopyRoute> route) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Adds the routes of `other` for pairs of drivers that nothing has been registered for here.
+  // Adds the routes of `other` for those pairs of drivers that have no route here.
   void AddMissing(const CopyTable& other) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The way that Copy takes between these two, as far as it can be told before trying.
+  // The kind of route that Copy would take between these two, as far as this is known before
+  // trying.
   absl::StatusOr<RouteKind> RouteBetween(const CopyEnd& to, const CopyEnd& from) const;
 
-  // Whether the way between these two can put a copy, in that queue's order if it is not null,
-  // behind this fence (QueueCapability).
+  // Whether a copy between these two can wait for this fence on the device (QueueCapability). With
+  // `queue`: in that queue's order.
   bool CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
                   const Queue* queue = nullptr) const;
 
-  // Copies; what is still under way is guarded by the fence. Sizes must be equal and within the
-  // allocations (checked by the caller: Buffer), and `to` writable.
+  // Copies. The fence is reached when the copy is done. The caller (Buffer) has checked that both
+  // sizes are equal and within the allocations, and that `to` is writable.
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) const;
 
@@ -131,7 +138,7 @@ class CopyTable {
   std::atomic<const Pairs*> pairs_{&none_};  // the newest version
   absl::Mutex mutex_;
   std::vector<std::unique_ptr<const Pairs>> versions_
-      ABSL_GUARDED_BY(mutex_);  // all: see Ownership
+      ABSL_GUARDED_BY(mutex_);  // replaced routes too
 };
 
 // "within", "direct", ...
