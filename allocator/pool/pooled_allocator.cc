@@ -9,14 +9,16 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
 
 constexpr uint64_t kMost = SpaceTraits::kUnlimited;
 
-// Allocation::token of what is not imported. Blocks: kind, node, and bits of the address, which
-// tell a second free of a block from the first of another.
+// Allocation::token of allocations that are not imported. For blocks it holds the kind, the node,
+// and bits of the address. The address bits distinguish a second free of a block from the first
+// free of a newer block with the same node.
 enum Kind : uint64_t { kLarge = 0, kSmall = 1, kOwnSlab = 2, kNone = 3 };
 constexpr uint64_t kKindMask = 3;
 constexpr int kCheckShift = 34;
@@ -35,7 +37,7 @@ uint64_t Sum(uint64_t a, uint64_t b) {
   return CheckedAdd(a, b, &sum) ? sum : kMost;
 }
 
-// The place of `offset` bytes into a slab, named in all its ways.
+// Sets all addresses of `made` to the byte at `offset` in the slab.
 void PointInto(const Slab& slab, uint64_t offset, Allocation& made) {
   if (slab.host != nullptr) made.host = static_cast<std::byte*>(slab.host) + offset;
   if (slab.device_address != 0) made.device_address = slab.device_address + offset;
@@ -138,7 +140,7 @@ absl::StatusOr<Allocation> PooledAllocator::Make(const AllocationRequest& reques
     return Exhausted(request, request.size_bytes, "nothing: no memory is that large");
   }
   need.alignment_bytes = alignment;
-  // An aligned place is in most chunks.
+  // Most chunks then have an aligned place for the block.
   need.small = need.size_bytes <= options_.small_bytes && alignment <= options_.chunk_bytes / 4;
   need.large_bytes = need.small ? options_.chunk_bytes : need.size_bytes;
   need.large_alignment_bytes = need.small ? options_.granule_bytes : alignment;
@@ -186,7 +188,7 @@ uint64_t PooledAllocator::TokenOf(const RangeHeap::Block& block, bool small) con
 
 void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const Need& need,
                               Allocation& made) const {
-  // The slab that it begins in: the last that begins at or before it.
+  // Finds the slab in which the block begins: the last one that begins at or before it.
   size_t at = 0;
   for (size_t count = slabs_.size(); count > 1;) {
     const size_t half = count / 2;
@@ -199,7 +201,7 @@ void PooledAllocator::HandOut(const RangeHeap::Block& block, bool small, const N
   made.alignment_bytes = need.alignment_bytes;
   made.token = TokenOf(block, small);
   PointInto(slab, offset, made);
-  // What spans slabs has no one object.
+  // A block that spans slabs belongs to no single driver object.
   if (WindowFits(offset, block.size_bytes, slab.size_bytes)) NameObject(slab, offset, made);
 }
 
@@ -222,7 +224,7 @@ absl::StatusOr<Allocation> PooledAllocator::MakeDedicatedSlab(const AllocationRe
   TryReleaseRetiredSlabs();
   if (absl::IsResourceExhausted(slab.status())) {
     return Exhausted(request, size,
-                     absl::StrCat("a slab of its own, also after giving back all that was free: ",
+                     absl::StrCat("a dedicated slab, also after releasing all free slabs: ",
                                   slab.status().message()));
   }
   if (!slab.ok()) return slab.status();
@@ -244,27 +246,25 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
   absl::StatusOr<Allocation> made(absl::in_place);
   const bool may_follow = MayFollow(request);
   if (may_follow) {
-    const absl::StatusOr<bool> early = ReuseDeferred(request, need, false, *made);
-    if (!early.ok()) return early.status();
-    if (*early) return made;
+    TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, false, *made));
+    if (early) return made;
   }
   {
     absl::MutexLock source_lock(&source_mutex_);
-    // Whoever was here before may have brought enough.
+    // An earlier thread may have brought enough.
     if (FromCache(need, *made)) return made;
     made = AcquireSlabsFor(need, Growth::kByPolicy);
   }
   std::string tried;
   if (absl::IsResourceExhausted(made.status())) {
     tried = absl::StrCat("a new slab (", made.status().message(), ")");
-    Poll();  // not under the lock: what is due may call code of the user's
+    Poll();  // not under the lock: releasing may call user code
     if (may_follow) {
       made = Allocation();
       if (FromCache(need, *made)) return made;
-      const absl::StatusOr<bool> early = ReuseDeferred(request, need, true, *made);
-      if (!early.ok()) return early.status();
-      if (*early) return made;
-      absl::StrAppend(&tried, ", what the queue could wait for");
+      TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, true, *made));
+      if (early) return made;
+      absl::StrAppend(&tried, ", bytes that the queue could wait for");
     }
     const uint64_t outside = ReleaseKeptDedicated();
     absl::MutexLock source_lock(&source_mutex_);
@@ -280,7 +280,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
       made = FromOtherHeap(need, made.status());
     }
     if (absl::IsResourceExhausted(made.status())) {
-      absl::StrAppend(&tried, ", reaping what was due, giving back ", given,
+      absl::StrAppend(&tried, ", reaping, giving back ", given,
                       " free bytes, a slab of exact size (", made.status().message(), ")");
     }
   }
@@ -292,7 +292,7 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
 absl::StatusOr<Allocation> PooledAllocator::FromOtherHeap(const Need& need, absl::Status refusal) {
   absl::StatusOr<Allocation> made(absl::in_place);
   if (need.small) {
-    // No room for a chunk: a block among the large ones.
+    // There is no room for a chunk, so try a block in the large heap.
     const Need single = {need.size_bytes, need.alignment_bytes, false, need.size_bytes,
                          need.alignment_bytes};
     if (FromCache(single, *made)) return made;
@@ -311,8 +311,8 @@ absl::StatusOr<Allocation> PooledAllocator::AcquireSlabsFor(const Need& need, Gr
     MoveSlabs(need);
     if (FromCache(need, *made)) return made;
   }
-  // While the source works, others may take the free bytes before its tail: the second time they
-  // are not counted on.
+  // While the source works, other threads may take the free bytes before its tail. The second
+  // attempt does not count on them.
   for (const bool use_free_bytes : {true, false}) {
     const uint64_t tail = source_->tail();
     uint64_t missing;
@@ -334,7 +334,7 @@ absl::StatusOr<Allocation> PooledAllocator::AcquireSlabsFor(const Need& need, Gr
     if (FromHeap(need, *made)) return made;
   }
   return absl::ResourceExhaustedError(absl::StrCat("new slabs of ", space().ToString(),
-                                                   " have no place aligned to ",
+                                                   " do not contain a block aligned to ",
                                                    need.alignment_bytes, " bytes"));
 }
 
@@ -348,7 +348,7 @@ void PooledAllocator::MoveSlabs(const Need& need) {
     const uint64_t used = Sum(large_.total_bytes() - CachedBytes(), need.size_bytes);
     const uint64_t after = Sum(reserved_bytes_, missing);
     if (after <= options_.max_slab_bytes || after <= Sum(used, used / 100 * slack)) return;
-    // Not those that it would continue.
+    // Keep the slabs that the new one would continue.
     Retire(/*keep_bytes=*/0, /*enough_bytes=*/missing, /*except_before=*/tail);
   }
   ReleaseRetiredSlabs();
@@ -362,7 +362,7 @@ absl::StatusOr<Slab> PooledAllocator::AcquireSlab(uint64_t size_bytes) {
                                                        Sum(reserved_bytes_, dedicated_bytes_),
                                                        " reserved would pass the limit"));
     }
-    // At once: what is taken beside the slabs does not wait for the source.
+    // Counted at once, because dedicated memory does not wait for the source.
     reserved_bytes_ += size_bytes;
   }
   absl::StatusOr<Slab> slab = source_->Acquire(size_bytes);
@@ -389,7 +389,7 @@ uint64_t PooledAllocator::MissingBytes(const Need& need, uint64_t tail, bool use
   const uint64_t mask = need.large_alignment_bytes - 1;
   uint64_t missing;
   if (tail == 0) {
-    // The source aligns slabs to its granularity; the rest is for us to do.
+    // The source aligns slabs to its granularity; larger alignments are handled here.
     const uint64_t slack =
         need.large_alignment_bytes > granularity ? need.large_alignment_bytes - granularity : 0;
     missing = Sum(need.large_bytes, slack);
@@ -452,7 +452,8 @@ void PooledAllocator::Release(const Allocation& allocation) {
     }
     RangeHeap::Block free = heap.Free(node);
     if (kind == kSmall) {
-      // Some is kept, so that one block that comes and goes does not take its chunk along.
+      // One chunk is kept, so that a single block that is allocated and freed repeatedly does not
+      // take its chunk along.
       if (free.size_bytes != options_.chunk_bytes ||
           (small_.free_bytes() < 2 * options_.chunk_bytes &&
            CachedBytes() <= options_.max_cached_bytes)) {
@@ -489,7 +490,7 @@ uint64_t PooledAllocator::Retire(uint64_t keep_bytes, uint64_t enough_bytes,
   DropFreeChunks();
   std::vector<Slab> unused;
   large_.ForEachFree(source_->granularity_bytes(), [&](const RangeHeap::Block& block) {
-    mutex_.AssertHeld();  // says so to the analysis, to which a lambda is a function apart
+    mutex_.AssertHeld();  // for the analysis, which treats a lambda as a separate function
     if (except_before != 0 && block.address + block.size_bytes == except_before) return;
     for (auto it = std::lower_bound(slabs_.begin(), slabs_.end(), block.address, Before);
          it != slabs_.end() &&
@@ -514,8 +515,8 @@ uint64_t PooledAllocator::Retire(uint64_t keep_bytes, uint64_t enough_bytes,
 }
 
 void PooledAllocator::TryReleaseRetiredSlabs() {
-  // Who finds somebody at the source leaves it to them: they look again after they have let go of
-  // it.
+  // If another thread is using the source, leave the work to it: it checks again after it has
+  // released the lock.
   while (any_retired_.load()) {
     if (!source_mutex_.TryLock()) return;
     ReleaseRetiredSlabs();

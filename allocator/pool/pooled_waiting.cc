@@ -1,4 +1,5 @@
-// PooledAllocator's part that gives bytes again before they are free, to queues that come after.
+// The part of PooledAllocator that reuses bytes before their fences are reached, for queues that
+// come after.
 
 #include <algorithm>
 #include <utility>
@@ -9,7 +10,7 @@
 namespace tenure {
 namespace {
 
-// A later point of a timeline stands for the earlier ones.
+// Adds fences. A later point of a timeline replaces earlier ones.
 void Add(absl::Span<const Fence> users, std::vector<Fence>& fences) {
   for (const Fence& fence : users) {
     auto it = std::find_if(fences.begin(), fences.end(), [&](const Fence& other) {
@@ -34,15 +35,15 @@ absl::StatusOr<bool> PooledAllocator::ReuseDeferred(const AllocationRequest& req
   bool found = false;
   deferred().Revise(
       [&](const Fence& fence) {
-        // Asked about the timeline, not about this fence: a fence that happens to be reached says
-        // nothing about the later ones.
+        // Ask about the timeline, not this fence: if this fence happens to be reached, that says
+        // nothing about later ones.
         const Fence never(fence.timeline(), ~uint64_t{0});
         return queue.HasRecorded(fence) || (by_waiting && queue.CanWaitFor(never));
       },
       [&](absl::Span<DeferredQueue::Entry* const> waiting,
           std::vector<DeferredQueue::Entry>& more) {
         found = CutFromDeferred(need, waiting, more, made, fences);
-        // A small block may lie among large ones, before there is none.
+        // As a last resort, place a small block in the large heap.
         if (!found && need.small && by_waiting) {
           const Need single = {need.size_bytes, need.alignment_bytes, false, need.size_bytes,
                                need.alignment_bytes};
@@ -75,14 +76,14 @@ bool PooledAllocator::CutFromDeferred(const Need& need,
   for (DeferredQueue::Entry* entry : waiting) {
     Allocation& allocation = entry->allocation;
     if (allocation.imported || allocation.dedicated) continue;
-    // Not of the other heap, nor a slab of its own.
+    // Skip blocks of the other heap and dedicated slabs.
     const RangeHeap::Block block = heap.BlockAt(static_cast<uint32_t>(allocation.token >> 2));
     if (block.size_bytes == 0 || block.size_bytes != allocation.reserved_bytes ||
         TokenOf(block, need.small) != allocation.token) {
       continue;
     }
     if (block.size_bytes == need.size_bytes && (block.address & (need.alignment_bytes - 1)) == 0) {
-      // The whole of it, as it is: what schedules that repeat themselves find.
+      // Reuse the whole block as it is. Repeating schedules find such blocks.
       HandOut(block, need.small, need, made);
       Add(entry->users, fences);
       allocation = Allocation();
@@ -98,7 +99,7 @@ bool PooledAllocator::CutFromDeferred(const Need& need,
   for (const RangeHeap::Cut& cut : cuts) {
     DeferredQueue::Entry& entry = *entries[cut.index];
     Add(entry.users, fences);
-    // What is left of it goes on waiting, in one piece or two.
+    // The rest continues to wait, in one piece or two.
     const Allocation whole = std::exchange(entry.allocation, Allocation());
     for (const RangeHeap::Block& piece : {cut.front, cut.back}) {
       if (piece.size_bytes == 0) continue;

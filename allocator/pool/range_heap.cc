@@ -10,7 +10,7 @@
 namespace tenure {
 namespace {
 
-// How many blocks of a bin are looked at for the tightest.
+// The number of blocks in a bin that are searched for the tightest fit.
 constexpr int kLook = 16;
 constexpr int kMaxShift = 40;
 constexpr int kAll = std::numeric_limits<int>::max();
@@ -27,7 +27,7 @@ RangeHeap::RangeHeap(uint64_t granule_bytes)
 // bins
 
 //   granules  0 1 2 ... 15 | 16 17 ... 31 | 32 34 ... 62 | 64 68 ... : bins
-// of the first sixteen are exact; from there on a doubling has sixteen.
+// The first sixteen bins are exact. From there on, each doubling has sixteen bins.
 int RangeHeap::BinOf(uint64_t granules) {
   if (granules < (1 << kBinBits)) return static_cast<int>(granules);
   const int exponent = static_cast<int>(std::bit_width(granules)) - 1 - kBinBits;
@@ -122,7 +122,7 @@ uint32_t RangeHeap::Settle(uint32_t node) {
     Remove(after);
     absorb(node, after);
   }
-  // The lower one stays, so that the first of a chain is the same for good.
+  // The lower one stays, so that the first node of a chain never changes.
   if (const uint32_t before = nodes_[node].before; before != kNone && nodes_[before].free()) {
     Remove(before);
     absorb(before, node);
@@ -155,7 +155,7 @@ RangeHeap::Fit RangeHeap::Find(uint64_t size, uint64_t alignment) const {
     Look(bin, size, alignment, kLook, best);
     if (best.node != kNone) return best;
   }
-  // What has not been looked at is of its own bin, or too small when aligned badly.
+  // Blocks that have not been searched are in this bin, or are too small if their alignment is bad.
   for (int bin = FilledFrom(own); bin < kBins; bin = FilledFrom(bin + 1)) {
     Look(bin, size, alignment, kAll, best);
     if (best.node != kNone) return best;
@@ -217,7 +217,7 @@ std::optional<RangeHeap::Block> RangeHeap::AllocateOver(absl::Span<const uint32_
   uint64_t best_size = ~uint64_t{0};
   for (const uint32_t one : yielding) {
     if (one >= nodes_.size() || nodes_[one].bin != kYields) continue;
-    // Each stretch is looked at from the first that yields in it. Free blocks are no neighbours.
+    // Each stretch is searched from its first yielding block. Free blocks are never neighbours.
     uint32_t first = one;
     uint32_t before = nodes_[one].before;
     if (before != kNone && nodes_[before].free()) {
