@@ -11,21 +11,21 @@
 namespace tenure {
 namespace {
 
-// Which shard the calling thread turns to first.
+// The shard that the calling thread tries first.
 int OwnShard(int shards) {
   static std::atomic<uint32_t> threads{0};
   thread_local const uint32_t mine = threads.fetch_add(1, std::memory_order_relaxed);
   return static_cast<int>(mine % static_cast<uint32_t>(shards));
 }
 
-// Orders frees of different threads, well enough for "least recently".
+// Orders the frees of different threads, precisely enough for "least recently".
 uint64_t Now() {
   return static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
 
 }  // namespace
 
-// Classes: 0..15 are 64, 128 ... 1024; then 16 for each doubling.
+// Classes 0..15 are 64, 128 ... 1024. From there on there are 16 for each doubling.
 uint64_t CachingAllocator::RoundedSize(uint64_t size_bytes) {
   uint64_t rounded;
   if (size_bytes <= 1024) {
@@ -73,7 +73,7 @@ void CachingAllocator::Shard::Remove(Block* block) {
   if (block->above != nullptr) {
     block->above->below = block->below;
   } else {
-    tops[key] = block->below;  // null stays: the key comes again
+    tops[key] = block->below;  // a null entry stays, because the key will be used again
   }
   const int index = ClassOf(key.first);
   if (--counts[index] == 0) filled[index / 64] &= ~(uint64_t{1} << (index % 64));
@@ -190,7 +190,7 @@ absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& r
     }
     return made;
   }
-  // What can't be cached anyway is not rounded.
+  // Sizes that can't be cached are not rounded.
   uint64_t size = RoundedSize(request.size_bytes);
   if (size > options_.max_cached_bytes || size > traits().max_allocation_bytes) {
     size = request.size_bytes;
@@ -234,12 +234,12 @@ void CachingAllocator::Keep(Block* block) {
     GiveBack(block);
     return;
   }
-  // Room first: the bound holds at every moment.
+  // Make room first, so that the bound holds at every moment.
   uint64_t cached = cached_bytes_.load(std::memory_order_relaxed);
   while (true) {
     if (bytes > options_.max_cached_bytes - cached) {
       Block* oldest = TakeOldest();
-      if (oldest == nullptr) {  // others have taken the room, and not yet filled it
+      if (oldest == nullptr) {  // other threads have claimed the room, but not filled it yet
         GiveBack(block);
         return;
       }
@@ -274,7 +274,7 @@ CachingAllocator::Block* CachingAllocator::TakeOldest() {
   }
   if (where == nullptr) return nullptr;
   absl::MutexLock lock(&where->mutex);
-  Block* block = where->oldest;  // another thread may have taken what was seen
+  Block* block = where->oldest;  // another thread may have taken the one seen before
   if (block == nullptr) return nullptr;
   where->Remove(block);
   cached_bytes_.fetch_sub(block->bytes, std::memory_order_relaxed);
@@ -296,7 +296,7 @@ std::pair<uint64_t, uint64_t> CachingAllocator::Evict(uint64_t keep_bytes) {
 
 uint64_t CachingAllocator::Trim(uint64_t keep_bytes) {
   deferred_.Reap();
-  // The upstream may cache too: what went is what it no longer has.
+  // The upstream may cache too, so count the bytes that it no longer reserves.
   const uint64_t before = up().Stats().reserved_bytes;
   Evict(keep_bytes);
   const uint64_t kept = cached_bytes_.load(std::memory_order_relaxed);

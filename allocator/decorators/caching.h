@@ -1,31 +1,33 @@
-// CachingAllocator: keeps what was freed, to give it again.
+// CachingAllocator: keeps freed blocks and reuses them.
 //
-// Why: mapping memory, and on devices allocating it, costs milliseconds for the large blocks that
-// models use; schedules ask for the same sizes again and again. Sizes are rounded up to classes,
-// sixteen to each doubling (so a sixteenth is lost at most), so that equal work finds equal blocks.
+// Why: mapping host memory, or allocating device memory, takes milliseconds for the large blocks
+// that models use, and schedules request the same sizes again and again. Sizes are rounded up to
+// classes, so that equal work finds equal blocks. Each doubling has sixteen classes, so rounding
+// wastes at most a sixteenth.
 //
 //   sizes   64 128 ... 1024 | 1088 1152 ... 2048 | 2176 ... 4096 | ...
 //   freed   -> held in its class, newest first out; over the bound the least
 //              recently freed of all classes goes back to the upstream
 //
-// Exhaustion is no error at first: everything cached goes back to the upstream, which is asked to
-// trim too, and the allocation is tried once more, unrounded. If that fails, the error tells of
-// both attempts.
+// When the upstream is exhausted, the cache returns everything to it, asks it to trim too, and
+// tries once more with the unrounded size. If that fails as well, the error describes both
+// attempts.
 //
-// A block freed with fences is kept apart until they are reached; then it is cached as any other. A
-// zeroed allocation of a cached block fills it. Imports, what is shared with other processes or
-// write-combined, empty allocations and what is larger than the bound are not cached.
+// A block that is freed with fences is not cached until they are reached. A zeroed allocation that
+// reuses a block fills it. Not cached: imports, memory that is shared with other processes or
+// write-combined, empty allocations, and blocks larger than the bound.
 //
 // Example:
 //   CachingAllocator cache(std::make_unique<CpuAllocator>(),
 //                          {.max_cached_bytes = uint64_t{1} << 30});
 //
-// Cost: a hit and its free 0.1 to 0.2 microseconds; an own mapping of 8 MiB, for comparison, 6 or
-// more before it is touched. Each thread turns to a part of the cache of its own first, and into
-// the others' before it asks the upstream: threads share no lock, only counters.
+// Cost: a hit and its free take 0.1 to 0.2 microseconds. For comparison, a new mapping of 8 MiB
+// takes 6 or more before it is touched. Each thread first looks in its own part of the cache, and
+// in the other parts before it asks the upstream. So threads rarely share a lock, only the
+// counters.
 // Thread safety: thread-safe. No lock is held while the upstream works.
-// Ownership: owns its upstream and the cached blocks. Errors: ResourceExhausted with both attempts;
-// the upstream's.
+// Ownership: owns its upstream and the cached blocks. Errors: ResourceExhausted, which describes
+// both attempts; the upstream's errors.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_CACHING_H_
 #define TENURE_ALLOCATOR_DECORATORS_CACHING_H_
@@ -48,12 +50,12 @@ namespace tenure {
 class CachingAllocator final : public Decorator {
  public:
   struct Options {
-    // The most that is held while not in use; 0: nothing is.
+    // The most bytes that are cached. 0: none.
     uint64_t max_cached_bytes = uint64_t{256} << 20;
   };
 
   CachingAllocator(std::unique_ptr<Allocator> upstream, const Options& options);
-  // Gives back what is cached.
+  // Returns the cached blocks to the upstream.
   ~CachingAllocator() override;
 
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
@@ -66,8 +68,8 @@ class CachingAllocator final : public Decorator {
   uint64_t hits() const;
   uint64_t misses() const { return misses_.load(std::memory_order_relaxed); }
 
-  // The size of the class of `size_bytes`, or `size_bytes` itself where 64 bits do not hold it.
-  // Exposed for tests and for who wants to know beforehand.
+  // The size of the class that contains `size_bytes`, or `size_bytes` itself if the rounded size
+  // would need more than 64 bits. Public for tests, and for callers that need the size in advance.
   static uint64_t RoundedSize(uint64_t size_bytes);
 
  protected:
@@ -77,12 +79,12 @@ class CachingAllocator final : public Decorator {
   static constexpr int kShards = 16;
   static constexpr int kClasses = 16 + 16 * 54;
 
-  // One block of the upstream, in use or cached. Allocation::token of what is handed out is its
-  // address.
+  // One cached block: a block of the upstream, in use or cached. Its address is the
+  // Allocation::token of the allocation that uses it.
   struct Block {
     Allocation upstream;
-    uint64_t bytes = 0;      // what it takes of the upstream's space
-    uint64_t alignment = 0;  // as asked of the upstream
+    uint64_t bytes = 0;      // taken from the upstream's space
+    uint64_t alignment = 0;  // as requested from the upstream
     bool cacheable = false;  // has the size of a class
     uint64_t freed_at = 0;
     Block* newer = nullptr;  // by freed_at, in its shard
@@ -99,7 +101,7 @@ class CachingAllocator final : public Decorator {
     Block* newest ABSL_GUARDED_BY(mutex) = nullptr;
     Block* oldest ABSL_GUARDED_BY(mutex) = nullptr;
     uint64_t hits ABSL_GUARDED_BY(mutex) = 0;
-    // Blocks by class, and which of those counts are not 0.
+    // The number of blocks in each class, and a bitmap of the classes that have any.
     std::array<uint32_t, kClasses> counts ABSL_GUARDED_BY(mutex) = {};
     std::array<uint64_t, (kClasses + 63) / 64> filled ABSL_GUARDED_BY(mutex) = {};
 
@@ -119,11 +121,11 @@ class CachingAllocator final : public Decorator {
   absl::StatusOr<Block*> MakeBlock(const AllocationRequest& request, const Key& key);
   absl::Status Zero(const Block& block, uint64_t size_bytes);
   Allocation HandOut(Block* block, uint64_t size_bytes);
-  // Caches a block that nobody uses, or gives it back.
+  // Caches an unused block, or returns it to the upstream.
   void Keep(Block* block);
   void GiveBack(Block* block);
-  // Gives back the least recently freed until `keep_bytes` are left; how many blocks and bytes
-  // went.
+  // Returns the least recently freed blocks to the upstream until `keep_bytes` are left. The result
+  // is the number of blocks and bytes.
   std::pair<uint64_t, uint64_t> Evict(uint64_t keep_bytes);
   Block* TakeOldest();
 

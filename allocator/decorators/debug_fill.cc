@@ -12,7 +12,7 @@
 namespace tenure {
 namespace {
 
-// A request can be as large as the upstream's largest, less the guards.
+// The largest request is the upstream's largest, less the guards.
 SpaceTraits Reduced(SpaceTraits traits, uint64_t guard_bytes) {
   if (!traits.has_bytes || traits.max_allocation_bytes == SpaceTraits::kUnlimited) return traits;
   const uint64_t front =
@@ -61,7 +61,7 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
     return made;
   }
   AllocationRequest padded = request;
-  padded.hints.queue = nullptr;  // it is filled at once
+  padded.hints.queue = nullptr;  // the fill uses the bytes at once, so they can't be reused early
   const uint64_t alignment = std::max(request.alignment_bytes, traits_.min_alignment_bytes);
   uint64_t front = 0;
   const bool fits = !IsPowerOfTwo(alignment) ||  // the upstream refuses it
@@ -82,7 +82,7 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
         absl::StrCat("the upstream, guard bytes included (", made.status().message(), ")"));
   }
   const uint64_t behind = front + request.size_bytes;
-  // Of a wide front, only what lies next to the allocation.
+  // If the front is wide, only the bytes next to the allocation are guards.
   const uint64_t guard = options_.guard_bytes;
   absl::Status painted = Paint(*made, front - guard, guard, options_.guard);
   if (!request.zeroed) {
@@ -130,7 +130,7 @@ void DebugFillAllocator::Inspect(const Record& record, uint64_t offset_bytes, ui
   std::vector<uint8_t> seen(size_bytes);
   absl::StatusOr<Fence> read =
       up().CopyOut(seen.data(), {&record.upstream, offset_bytes, size_bytes}, {});
-  if (!read.ok() || !read->Wait().ok()) return;  // not readable now: nothing can be said
+  if (!read.ok() || !read->Wait().ok()) return;  // the guard can't be read now
   for (uint64_t i = 0; i < size_bytes; ++i) {
     if (seen[i] == options_.guard) continue;
     if (damage.changed_bytes++ > 0) continue;
@@ -156,7 +156,7 @@ void DebugFillAllocator::Free(Record* record) {
       ReportToStderr(absl::StrCat(space().ToString(), ": ", damage.ToString()));
     }
   }
-  // Best effort: freed bytes that can't be filled are freed all the same.
+  // Best effort: freed bytes that can't be filled are still freed.
   Paint(record->upstream, record->front_bytes, record->size_bytes, options_.freed).IgnoreError();
   up().Deallocate(record->upstream);
   delete record;

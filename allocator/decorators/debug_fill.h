@@ -1,26 +1,26 @@
-// DebugFillAllocator: makes mistakes with memory show.
+// DebugFillAllocator: makes memory bugs visible.
 //
-// Fresh bytes are filled with 0xa5 and freed ones with 0xdd, so that what reads uninitialised or
-// freed memory computes nonsense at once and not one day. In front of and behind each allocation
-// stand guard bytes (0xfb) that nobody may touch; they are checked when the bytes are freed, after
-// the last fence.
+// New bytes are filled with 0xa5 and freed bytes with 0xdd, so that code which reads uninitialised
+// or freed memory computes nonsense at once. Each allocation has guard bytes (0xfb) before and
+// behind it that nothing may write. They are checked when the bytes are freed, after the last
+// fence.
 //
 //   upstream's   [ guard, up to the alignment | the allocation | guard ]
 //   filled         fb fb fb fb fb fb fb fb fb | a5 a5 a5 a5 a5 | fb fb
 //
-// Where the host can't reach the bytes, the space's own Fill and CopyOut do the work. Where there
-// are none (`null`) there is nothing to do, and applies() says so. Imports, whose bytes belong to
-// others, and what is shared with other processes or write-combined, which begins where its memory
-// does, are left as they are.
+// If the host can't reach the bytes, the space's own Fill and CopyOut do the work. A space without
+// bytes (`null`) has nothing to fill, and applies() is false. Imports are left unchanged because
+// their bytes belong to others. Memory that is shared with other processes or write-combined is
+// left unchanged because it must begin where its memory begins.
 //
 // Example:
 //   DebugFillAllocator checked(std::make_unique<CpuAllocator>(), {});
 //
-// Cost: every byte is written twice; a debugging tool. At least 2 * guard_bytes more for each
-// allocation. Put it above a CachingAllocator to have freed bytes stay poisoned until they are
-// given again. Thread safety: thread-safe.
-// Ownership: owns its upstream. Errors: its upstream's. Damage goes to Options::on_damage, from
-// whichever thread reaps, with no lock held.
+// Cost: every byte is written twice, and each allocation takes at least 2 * guard_bytes more; this
+// is a debugging tool. Put it above a CachingAllocator to keep freed bytes poisoned until they are
+// reused. Thread safety: thread-safe.
+// Ownership: owns its upstream. Errors: its upstream's. Damage is reported to Options::on_damage,
+// on the thread that reaps, with no lock held.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_DEBUG_FILL_H_
 #define TENURE_ALLOCATOR_DECORATORS_DEBUG_FILL_H_
@@ -44,25 +44,25 @@ class DebugFillAllocator final : public Decorator {
     AllocationId allocation;
     StorageId storage;
     uint64_t size_bytes = 0;
-    // The first guard byte that changed, from the start of the allocation: negative in front of it,
-    // at least size_bytes behind it.
+    // The offset of the first changed guard byte from the start of the allocation. It is negative
+    // before the allocation, and at least size_bytes behind it.
     int64_t offset_bytes = 0;
-    uint64_t changed_bytes = 0;  // guard bytes that changed, in front and behind
-    uint8_t found = 0;           // what stands there now
+    uint64_t changed_bytes = 0;  // changed guard bytes, before and behind
+    uint8_t found = 0;           // the value at offset_bytes now
     std::string ToString() const;
   };
   struct Options {
-    uint64_t guard_bytes = 64;  // on each side, at least; 0: none
+    uint64_t guard_bytes = 64;  // at least, on each side; 0: none
     uint8_t allocated = 0xa5;
     uint8_t freed = 0xdd;
     uint8_t guard = 0xfb;
-    // Empty: a line on stderr.
+    // Empty: writes a line to stderr.
     std::function<void(const Damage&)> on_damage = {};
   };
 
   DebugFillAllocator(std::unique_ptr<Allocator> upstream, const Options& options);
 
-  // Whether it does anything in this space.
+  // Whether this decorator has an effect in its space.
   bool applies() const { return up().traits().has_bytes; }
   uint64_t damaged_count() const { return damaged_.load(std::memory_order_relaxed); }
 
@@ -78,7 +78,7 @@ class DebugFillAllocator final : public Decorator {
   SubRegion ToUpstream(const SubRegion& region) const override;
 
  private:
-  // Of each allocation; its token is the address.
+  // One record per allocation; its address is the allocation's token.
   struct Record {
     Allocation upstream;
     uint64_t front_bytes;
@@ -91,10 +91,10 @@ class DebugFillAllocator final : public Decorator {
     return reinterpret_cast<Record*>(allocation.token);
   }
 
-  // Fills a range of what the upstream gave, and waits for it.
+  // Fills a range of an upstream allocation, and waits for the fill.
   absl::Status Paint(const Allocation& upstream, uint64_t offset_bytes, uint64_t size_bytes,
                      uint8_t value);
-  // Looks at one guard; adds what changed to `damage`.
+  // Checks one guard; adds its changed bytes to `damage`.
   void Inspect(const Record& record, uint64_t offset_bytes, uint64_t size_bytes, Damage& damage);
   void Free(Record* record);
 

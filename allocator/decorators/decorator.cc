@@ -2,9 +2,11 @@
 
 #include <vector>
 
+#include "tenure/base/status_macros.h"
+
 namespace tenure {
 
-// The capabilities of the upstream as this decorator's own.
+// Wraps the capabilities of the upstream as this decorator's own.
 class Decorator::Wrappers final : public QueueCapability,
                                   public AdviceCapability,
                                   public ForeignMemoryCapability,
@@ -28,8 +30,7 @@ class Decorator::Wrappers final : public QueueCapability,
   absl::Status CopyInMany(absl::Span<const In> parts) override {
     std::vector<In> translated(parts.begin(), parts.end());
     for (In& part : translated) {
-      absl::Status admitted = decorator_.BeforeTransfer(TransferKind::kIn, part.to);
-      if (!admitted.ok()) return admitted;
+      TENURE_RETURN_IF_ERROR(decorator_.BeforeTransfer(TransferKind::kIn, part.to));
       part.to = decorator_.ToUpstream(part.to);
     }
     absl::Status status = Upstream<BatchCapability>().CopyInMany(translated);
@@ -40,8 +41,7 @@ class Decorator::Wrappers final : public QueueCapability,
   absl::Status CopyOutMany(absl::Span<const Out> parts) override {
     std::vector<Out> translated(parts.begin(), parts.end());
     for (Out& part : translated) {
-      absl::Status admitted = decorator_.BeforeTransfer(TransferKind::kOut, part.from);
-      if (!admitted.ok()) return admitted;
+      TENURE_RETURN_IF_ERROR(decorator_.BeforeTransfer(TransferKind::kOut, part.from));
       part.from = decorator_.ToUpstream(part.from);
     }
     absl::Status status = Upstream<BatchCapability>().CopyOutMany(translated);
@@ -69,7 +69,7 @@ class Decorator::Wrappers final : public QueueCapability,
     return Upstream<ShareCapability>().ImportIpc(handle, size_bytes);
   }
 
-  // This object as the capability called `name`; null for an unknown one.
+  // This object, as the capability called `name`; null for an unknown name.
   void* Find(std::string_view name) {
     if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
     if (name == AdviceCapability::kName) return static_cast<AdviceCapability*>(this);
@@ -82,7 +82,7 @@ class Decorator::Wrappers final : public QueueCapability,
   }
 
  private:
-  // Only called for a capability that the upstream has (FindCapability).
+  // Only called for capabilities that the upstream has (FindCapability).
   template <typename C>
   C& Upstream() const {
     return *decorator_.upstream_->Capability<C>();
@@ -102,7 +102,7 @@ Decorator::~Decorator() = default;
 template <typename Call>
 auto Decorator::Transfer(TransferKind kind, const SubRegion& region, const Call& call)
     -> decltype(call(region)) {
-  if (absl::Status admitted = BeforeTransfer(kind, region); !admitted.ok()) return admitted;
+  TENURE_RETURN_IF_ERROR(BeforeTransfer(kind, region));
   auto result = call(ToUpstream(region));
   AfterTransfer(kind, region, result.status());
   return result;
@@ -136,7 +136,7 @@ absl::StatusOr<Fence> Decorator::Fill(const SubRegion& to, const FillPattern& pa
 }
 
 absl::Status Decorator::AdmitTransfer(TransferKind kind, const SubRegion& region) {
-  if (absl::Status admitted = BeforeTransfer(kind, region); !admitted.ok()) return admitted;
+  TENURE_RETURN_IF_ERROR(BeforeTransfer(kind, region));
   return upstream_->AdmitTransfer(kind, ToUpstream(region));
 }
 

@@ -1,4 +1,4 @@
-// Decorator: an allocator in front of another, its upstream, that changes one thing and forwards
+// Decorator: an allocator in front of another one, its upstream. It changes one thing and forwards
 // the rest.
 //
 // Example:
@@ -15,19 +15,21 @@
 //     std::atomic<uint64_t> count_{0};
 //   };
 //
-// Every transfer of the stack's bytes passes BeforeTransfer and AfterTransfer, whichever way it
-// takes: the four calls of Allocator, each part of a batch, and the routes of the copy table. A
-// decorator that counts, records or refuses copies overrides these two and nothing else.
+// Every transfer of bytes passes through BeforeTransfer and AfterTransfer, whether it comes by the
+// four calls of Allocator, as part of a batch, or by a route of the copy table. A decorator that
+// counts, records or refuses copies overrides only these two.
 //
-// A decorator that hands out something else than its upstream gave (a part of it, under another id)
-// keeps what it got and overrides ToUpstream. Every region goes through ToUpstream on its way down,
-// so the tokens of its allocations mean something to it alone. Dedicated allocations
-// (Allocation::dedicated) should be passed through unchanged.
+// Some decorators return a different allocation than their upstream gave them, for example a part
+// of it under another id. Such a decorator keeps the upstream's allocation and overrides
+// ToUpstream. Every region passes through ToUpstream on its way down, so only this decorator
+// interprets the tokens of its allocations. Dedicated allocations (Allocation::dedicated) should be
+// passed through unchanged.
 //
-// Capabilities (capabilities.h) are wrapped: what a caller gets from Capability<C>() is this
-// decorator's, and translates regions.
+// Capabilities (capabilities.h) are wrapped: Capability<C>() returns this decorator's own object,
+// which translates regions.
 //
-// Cost: a virtual call each. Thread safety: thread-safe; so must be what is derived from it.
+// Cost: one virtual call per call. Thread safety: thread-safe; derived classes must be too.
+// Ownership: owns its upstream, which is never null and is destroyed after the decorator.
 // Ownership: owns its upstream (never null), which is destroyed after it.
 // Errors: its upstream's.
 
@@ -83,21 +85,22 @@ class Decorator : public Allocator {
   }
 
  protected:
-  // Before bytes of `region` (in this decorator's terms) are moved. An error refuses the transfer.
+  // Called before bytes of `region` (a region of this decorator's allocations) are moved. An error
+  // refuses the transfer.
   virtual absl::Status BeforeTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
-  // After the upstream took the transfer or refused it. A transfer that goes on behind a fence may
-  // still fail later; its fence tells that.
+  // Called after the upstream accepted or refused the transfer. A transfer that continues behind a
+  // fence may still fail later; its fence then reports the error.
   virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
 
-  // The bytes of `region`, in terms of what the upstream gave.
+  // The same bytes as a region of the upstream's allocation.
   virtual SubRegion ToUpstream(const SubRegion& region) const { return region; }
 
-  // The wrapper of a capability that the upstream has; null for a capability that capabilities.h
-  // does not name.
+  // The wrapper of a capability that the upstream has. Null for a capability that capabilities.h
+  // does not define.
   void* FindCapability(std::string_view name) override;
 
-  // For those who count for themselves: their counters, with what only the upstream knows, and
-  // `waiting_bytes` of their own DeferredQueue.
+  // For decorators with counters of their own: those counters, combined with the values that only
+  // the upstream knows. `waiting_bytes` is that of their own DeferredQueue.
   AllocatorStats StatsOf(const StatsCounters& counters, uint64_t waiting_bytes) const;
 
   const Allocator& up() const { return *upstream_; }
@@ -106,7 +109,7 @@ class Decorator : public Allocator {
  private:
   class Wrappers;
 
-  // Passes a transfer on, between the two hooks.
+  // Forwards a transfer, between the two hooks.
   template <typename Call>
   auto Transfer(TransferKind kind, const SubRegion& region, const Call& call)
       -> decltype(call(region));

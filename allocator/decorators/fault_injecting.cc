@@ -8,7 +8,7 @@
 namespace tenure {
 namespace {
 
-// SplitMix64's finalizer: the k-th number of the sequence that `seed` names.
+// The finalizer of SplitMix64: the k-th number of the sequence of `seed`.
 uint64_t Scramble(uint64_t seed, uint64_t k) {
   uint64_t z = seed + k * 0x9e3779b97f4a7c15u;
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -30,7 +30,7 @@ std::string_view NameOf(TransferKind kind) {
   return "transfer";
 }
 
-// Why attempt k fails, or nothing.
+// The reason why attempt k fails; empty if it does not.
 std::string FaultOf(const FaultPlan& plan, uint64_t k, uint64_t size_bytes) {
   if (plan.nth != 0 && k == plan.nth) return "the attempt chosen";
   if (plan.every_nth != 0 && k % plan.every_nth == 0) {

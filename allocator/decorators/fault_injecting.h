@@ -1,8 +1,8 @@
-// FaultInjectingAllocator: lets allocations and copies fail on purpose.
+// FaultInjectingAllocator: makes chosen allocations and copies fail.
 //
-// Why: code that handles exhaustion is right only if it was run. A test fails the first allocation
-// of a scenario, then the second, and so on, until the scenario succeeds: then every failure was
-// tried.
+// Why: error handling is only known to work if it has run. A test fails the first allocation of a
+// scenario, then the second, and so on until the scenario succeeds. Then it has tried every
+// failure.
 //
 // Example:
 //   for (uint64_t n = 1;; ++n) {
@@ -11,12 +11,14 @@
 //     if (faulty.faults() == 0) break;  // ... or succeed
 //   }
 //
-// Deterministic: whether attempt k fails depends on the plan, k and, for from_size_bytes, the size.
-// Between threads, who makes attempt k is open.
+// Deterministic: whether attempt k fails depends only on the plan, on k and, for from_size_bytes,
+// on the size. With several threads, it is not defined which thread makes attempt k.
 //
-// Cost: an atomic add. Thread safety: thread-safe; SetPlan holds for attempts that begin later.
+// Cost: an atomic add. Thread safety: thread-safe; SetPlan affects attempts that begin later.
 // Ownership: owns its upstream.
-// Errors: ResourceExhausted as errors.h words it, saying which fault it was.
+// Ownership: owns its upstream.
+// Errors: ResourceExhausted, worded as in errors.h, which names the rule that made the attempt
+// fail.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_
 #define TENURE_ALLOCATOR_DECORATORS_FAULT_INJECTING_H_
@@ -31,16 +33,16 @@
 
 namespace tenure {
 
-// What fails. Attempts are counted from 1, imports included; those that several rules hit fail
-// once.
+// Rules that make attempts fail. Attempts are counted from 1, including imports. An attempt that
+// matches several rules fails once.
 struct FaultPlan {
   uint64_t nth = 0;                                    // this attempt; 0: none
   uint64_t every_nth = 0;                              // each attempt that it divides; 0: none
   uint64_t from_size_bytes = SpaceTraits::kUnlimited;  // this size or more; kUnlimited: none
   double rate = 0;                                     // each with this probability, 0 to 1
   uint64_t seed = 0;                                   // of rate
-  // Copies, fills and parts of batches are counted apart. A copy between two allocators counts once
-  // for each of them.
+  // Copies, fills and parts of batches have a counter of their own. A copy between two allocators
+  // counts once for each of them.
   uint64_t nth_copy = 0;
   uint64_t every_nth_copy = 0;
 };
@@ -50,12 +52,12 @@ class FaultInjectingAllocator final : public Decorator {
   FaultInjectingAllocator(std::unique_ptr<Allocator> upstream, const FaultPlan& plan)
       : Decorator(std::move(upstream)), plan_(plan) {}
 
-  // Counts from 1 again.
+  // Replaces the plan and counts from 1 again.
   void SetPlan(const FaultPlan& plan) ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t attempts() const { return attempts_.load(std::memory_order_relaxed); }
   uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
-  // How many allocations and copies were made to fail, ever.
+  // The number of allocations and copies that were made to fail so far.
   uint64_t faults() const { return faults_.load(std::memory_order_relaxed); }
 
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;

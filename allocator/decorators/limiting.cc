@@ -16,7 +16,7 @@ LimitingAllocator::LimitingAllocator(std::unique_ptr<Allocator> upstream, uint64
             up().Deallocate(allocation);
             charged_.fetch_sub(allocation.size_bytes, std::memory_order_relaxed);
           },
-          // Stays charged: a failed device may hold it for good.
+          // The bytes stay charged, because a failed device may use them for good.
           [this](const Allocation& allocation, absl::Span<const Fence> users) {
             up().Deallocate(allocation, users);
           }) {}

@@ -1,17 +1,17 @@
-// LimitingAllocator: a budget in front of another allocator.
+// LimitingAllocator: limits the bytes of another allocator to a budget.
 //
-// What counts is what was asked for, in bytes, from Allocate until the bytes are really free (after
-// the last fence, for what is freed while a device uses it). Imports take no memory and count
-// nothing. Below a CachingAllocator the budget holds for what is cached as well, and the cache
-// gives back when it is reached; above one it holds for what is in use.
+// The budget counts requested bytes, from Allocate until the bytes are really free; for bytes that
+// a device still uses that is after the last fence. Imports take no memory and do not count. Below
+// a CachingAllocator the budget includes cached blocks, and the cache returns them when the budget
+// is reached. Above one it covers only bytes in use.
 //
 // Example:
 //   LimitingAllocator gpu(std::move(upstream), uint64_t{8} << 30);
 //
-// Cost: an atomic compare-and-swap and the counters'. Thread safety: thread-safe; the budget is
+// Cost: an atomic compare-and-swap, and the counters. Thread safety: thread-safe; the budget is
 // never exceeded, not even for a moment.
-// Ownership: owns its upstream. Errors: ResourceExhausted beyond the budget, as errors.h words it;
-// the upstream's.
+// Ownership: owns its upstream. Errors: ResourceExhausted beyond the budget, worded as in errors.h;
+// the upstream's errors.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_LIMITING_H_
 #define TENURE_ALLOCATOR_DECORATORS_LIMITING_H_
