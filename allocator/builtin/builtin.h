@@ -1,10 +1,10 @@
-// The drivers that this library brings: cpu, files, null, CUDA. Registry() and Registry::Default()
-// have them; a registry that is made empty gets them here:
+// The drivers of this library: cpu, files, null, CUDA. Registry() and Registry::Default() have
+// them. This function adds them to a registry that was made empty:
 //
 //   std::unique_ptr<Registry> registry = Registry::MakeEmpty();
 //   TENURE_RETURN_IF_ERROR(AddBuiltinDrivers(*registry));
 //
-// Thread safety: free function. Errors: as Registry::AddDriver.
+// Thread safety: free function. Errors: those of Registry::AddDriver.
 
 #ifndef TENURE_ALLOCATOR_BUILTIN_BUILTIN_H_
 #define TENURE_ALLOCATOR_BUILTIN_BUILTIN_H_

@@ -15,18 +15,19 @@
 #include "tenure/allocator/errors.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
 
-// Allocation::token: where the bytes come from. Any other value is a ForeignRecord's address.
+// Allocation::token: the source of the bytes. Any other value is the address of a ForeignRecord.
 enum : uint64_t { kNoBytes = 0, kBlock = 1, kSlab = 2 };
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
-// Up to here, a mimalloc block whose size is a multiple of the alignment is aligned already, nearly
-// always.
+// Up to this alignment, a mimalloc block whose size is a multiple of the alignment is nearly always
+// aligned.
 constexpr uint64_t kNaturalAlignment = 4096;
-// What leaves a block of mimalloc's unaligned goes to a mapping of its own.
+// Larger alignments than this get a mapping of their own.
 constexpr uint64_t kMostBlockAlignment = uint64_t{1} << 20;
 
 uint64_t PageSize() {
@@ -67,9 +68,9 @@ absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) 
 
 absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& request,
                                                    uint64_t alignment) {
-  // mimalloc's size classes are multiples of 64 from 256 bytes on, and its pages begin aligned: a
-  // rounded size mostly is aligned as it comes, and costs less than an aligned block, which is
-  // longer by the alignment.
+  // From 256 bytes on, mimalloc's size classes are multiples of 64, and its pages begin aligned. So
+  // a block of a rounded size is usually aligned by itself. It costs less than an aligned block,
+  // which is longer by the alignment.
   uint64_t rounded = request.size_bytes;
   if (alignment <= kNaturalAlignment) rounded = (rounded + alignment - 1) & ~(alignment - 1);
   auto aligned = [alignment](void* data) {
@@ -84,8 +85,8 @@ absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& requ
     }
   }
   if (data == nullptr) {
-    // 2.0.9 takes powers of two for aligned that are not (256 at 256): ask for another size, and
-    // look.
+    // mimalloc 2.0.9 assumes that blocks whose size is a power of two are aligned, and some are not
+    // (256 bytes at 256). So ask for another size, and check.
     const uint64_t asked = IsPowerOfTwo(rounded) ? rounded + 64 : rounded;
     data =
         request.zeroed ? mi_zalloc_aligned(asked, alignment) : mi_malloc_aligned(asked, alignment);
@@ -95,7 +96,7 @@ absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& requ
     }
   }
   if (data == nullptr) {
-    return Exhausted(request, rounded, "a block of mimalloc's, which the system did not give");
+    return Exhausted(request, rounded, "a mimalloc block, but the system provided no memory");
   }
   Allocation made;
   made.reserved_bytes = std::max<uint64_t>(mi_usable_size(data), request.size_bytes);
@@ -108,21 +109,22 @@ absl::StatusOr<Allocation> CpuAllocator::MakeBlock(const AllocationRequest& requ
 absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& request,
                                                   uint64_t alignment) {
   uint64_t size;
-  // Slabs begin at a huge page, or part of them could not have one.
+  // Slabs begin at a huge page boundary; otherwise a part of them could not use one.
   const bool huge = options_.huge_pages && request.size_bytes >= kHugePage;
   const uint64_t start = std::max(alignment, huge ? kHugePage : PageSize());
   uint64_t span;
   if (!CheckedRoundUp(request.size_bytes, PageSize(), &size) ||
       !CheckedAdd(size, start - PageSize(), &span) ||
       span > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-    return Exhausted(request, request.size_bytes, "nothing: no address space is that large");
+    return Exhausted(request, request.size_bytes, "nothing: the size exceeds the address space");
   }
   auto refused = [&](uint64_t bytes, int error) {
     return Exhausted(request, size,
                      absl::StrCat("to map ", bytes, " bytes: ", std::strerror(error)));
   };
-  // Newer kernels mostly give an aligned mapping at once. Otherwise: address space first, then, of
-  // the aligned part alone, memory (which is when the system counts it, and may refuse).
+  // Newer kernels usually return an aligned mapping at once. Otherwise reserve address space first,
+  // and then get memory for the aligned part alone. The system counts the memory in that second
+  // step, and may refuse it.
   auto map = [](uint64_t bytes, int protection) {
     return mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   };
@@ -143,7 +145,7 @@ absl::StatusOr<Allocation> CpuAllocator::MakeSlab(const AllocationRequest& reque
       return refused(size, error);
     }
   }
-  // Only advice: small pages do as well.
+  // This is only advice; small pages work as well.
   if (huge) (void)madvise(data, size, MADV_HUGEPAGE);
   Allocation made;
   made.reserved_bytes = size;
@@ -189,7 +191,7 @@ absl::StatusOr<Fence> CpuAllocator::CopyWithin(const SubRegion& to, const SubReg
 
 absl::StatusOr<Fence> CpuAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
                                          const CopyOptions& options) {
-  if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+  TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
   if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
   return Fence();

@@ -1,16 +1,16 @@
 // CpuAllocator: ordinary host memory.
 //
-// Why two sources: blocks below Options::slab_bytes come from mimalloc, which gives one to any
-// thread in nanoseconds. Larger ones are mapped from the system one by one: those are zero already
-// (asking for zeroed memory touches nothing), may use huge pages, have any alignment without waste,
-// and go back to the system when freed. A stack that frees and allocates large blocks all the time
-// puts a CachingAllocator on top.
+// Why two sources: blocks below Options::slab_bytes come from mimalloc, which serves any thread in
+// nanoseconds. Larger ones are mapped from the system one by one. Such mappings are zero already
+// (zeroed memory costs no extra write), may use huge pages, can have any alignment without waste,
+// and return to the system when freed. Programs that allocate and free large blocks all the time
+// put a CachingAllocator on top.
 //
 //   size  0 ........ 64 B .................... slab_bytes ............. 2^47
 //         no bytes   |  mimalloc               |  own mapping, MADV_HUGEPAGE
 //
-// mimalloc is used through its own functions only: malloc and operator new of the process stay what
-// they were.
+// mimalloc is used only through its own functions: malloc and operator new of the process do not
+// change.
 //
 // Example:
 //   CpuAllocator cpu;
@@ -18,14 +18,14 @@
 //   std::memcpy(a.host, data, 4096);
 //   cpu.Deallocate(a);
 //
-// Foreign memory (AllocationRequest::foreign) is wrapped as it is; its `release` is called once, by
-// whoever reaps after the last fence is reached. Its alignment is its address's own; asking for
-// more is an error.
+// Foreign memory (AllocationRequest::foreign) is wrapped in place. Its `release` is called once, on
+// the thread that reaps after the last fence is reached. Its alignment is that of its address;
+// requesting more is an error.
 //
-// Cost: small blocks some tens of nanoseconds, counters included; slabs three system calls (seven
-// where the kernel does not align) and a page fault for each (huge) page touched.
-// Thread safety: thread-safe; blocks may be freed by any thread.
-// Ownership: owns the bytes it gives, borrows foreign memory.
+// Cost: small blocks take some tens of nanoseconds, including the counters. Slabs take three system
+// calls (seven if the kernel does not align them), and a page fault for each (huge) page touched.
+// Thread safety: thread-safe; any thread may free a block.
+// Ownership: owns the bytes that it allocates, borrows foreign memory.
 // Errors: ResourceExhausted; InvalidArgument for misaligned foreign memory; FailedPrecondition for
 // writes to read-only foreign memory.
 
@@ -47,9 +47,9 @@ namespace tenure {
 class CpuAllocator final : public RootAllocator, public ForeignMemoryCapability {
  public:
   struct Options {
-    // From this size on, blocks are mapped from the system one by one.
+    // Blocks of this size or more are mapped from the system one by one.
     uint64_t slab_bytes = uint64_t{4} << 20;
-    // Ask for huge pages behind slabs.
+    // Ask the system for huge pages for slabs.
     bool huge_pages = true;
   };
 

@@ -16,12 +16,14 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/base/workers.h"
 
 namespace tenure {
 namespace {
 
-// What threads claim at a time: two that touch one huge page first would both clear one.
+// The bytes that a thread claims at a time: a huge page, because two threads that touch one huge
+// page first would both clear one.
 constexpr uint64_t kReadBytes = uint64_t{2} << 20;
 
 SpaceTraits FileTraits() {
@@ -48,7 +50,7 @@ absl::Status NotARegularFile(const std::string& path, mode_t mode) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MmapAllocator>> MmapAllocator::Open(const std::string& path) {
-  // Not blocking: opening a pipe by mistake must not hang.
+  // Non-blocking, because opening a pipe by mistake must not hang.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("can't open '", path, "' for reading"));
@@ -88,7 +90,7 @@ MmapAllocator::MmapAllocator(const std::string& path, int descriptor, uint64_t s
       base_(static_cast<std::byte*>(base)) {}
 
 MmapAllocator::~MmapAllocator() {
-  if (!Close()) return;  // windows are still looked at
+  if (!Close()) return;  // windows are still in use
   if (base_ != nullptr) munmap(base_, size_bytes_);
   close(descriptor_);
 }
@@ -104,7 +106,7 @@ absl::StatusOr<Allocation> MmapAllocator::Make(const AllocationRequest& request)
     return absl::FailedPreconditionError(
         absl::StrCat("can't allocate ", request.size_bytes, " bytes", Named(request.name), " in ",
                      space().ToString(),
-                     ": it is read-only, and all it gives are windows of its file; name the window "
+                     ": it is read-only and only gives windows of its file; name the window "
                      "(AllocationRequest::file), or allocate in 'cpu' and copy"));
   }
   if (request.zeroed) {
@@ -170,7 +172,7 @@ absl::StatusOr<Fence> MmapAllocator::CopyOut(void* to, const SubRegion& from,
                           ? 1
                           : host::ThreadsFor(from.size_bytes, options.max_threads);
   if (threads == 1) {
-    if (absl::Status read = ReadAt(target, start, from.size_bytes); !read.ok()) return read;
+    TENURE_RETURN_IF_ERROR(ReadAt(target, start, from.size_bytes));
     return Fence();
   }
   absl::Mutex mutex;
@@ -219,8 +221,8 @@ absl::Status MmapAllocator::Advise(const SubRegion& region, Advice advice) {
   if (advice == Advice::kRandom) what = MADV_RANDOM;
   if (advice == Advice::kWillNeed) what = MADV_WILLNEED;
   if (advice == Advice::kDontNeed) what = MADV_DONTNEED;
-  // The system advises whole pages: all that the range touches, but of what is not needed only
-  // those that it fills.
+  // The system takes advice for whole pages. Use all pages that the range touches, but for
+  // kDontNeed only those that it fills.
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   uint64_t first = region.allocation->native_offset + region.offset_bytes;
   uint64_t last = first + region.size_bytes;
@@ -235,7 +237,7 @@ absl::Status MmapAllocator::Advise(const SubRegion& region, Advice advice) {
     return absl::ErrnoToStatus(errno, absl::StrCat("advice on '", space().path(), "'"));
   }
   if (advice == Advice::kDontNeed) {
-    // Pages that others use stay.
+    // The system keeps pages that other processes use.
     (void)posix_fadvise(descriptor_, static_cast<off_t>(first), static_cast<off_t>(last - first),
                         POSIX_FADV_DONTNEED);
   }

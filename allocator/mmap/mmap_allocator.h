@@ -1,8 +1,8 @@
-// MmapAllocator: the space `disk:/path`, one file mapped read-only, in windows.
+// MmapAllocator: the space `disk:/path`. It maps one file read-only and allocates windows of it.
 //
 // Why: weights come as files. A window is an allocation like any other, but its bytes are the
-// file's own, brought in by the system page by page when read. The file is mapped once, whole,
-// however many windows there are.
+// file's own, which the system reads page by page on first access. The whole file is mapped once,
+// for any number of windows.
 //
 //   file   0 ........................................ size
 //   map    [==========================================)   one mapping
@@ -16,15 +16,15 @@
 //   Use(w.host);  // without a copy, or with one:
 //   TENURE_ASSIGN_OR_RETURN(Fence copied, disk->CopyOut(to, {&w, 0, 4096}, {}));
 //
-// Reading through Allocation::host costs no copy, but if the file has been truncated since,
-// touching what is gone raises SIGBUS: nobody can turn that into an error in a process that is not
-// ours. CopyOut reads the file instead and says DataLoss.
+// Reading through Allocation::host needs no copy. But if the file has been truncated since,
+// touching the missing part raises SIGBUS, and a library cannot turn that into an error in a
+// process that it does not own. CopyOut reads the file instead and returns DataLoss.
 //
-// Allocation::native_handle is the file descriptor, native_offset the window's offset in the file;
-// alignment_bytes is the true one of the address.
+// Allocation::native_handle is the file descriptor, and native_offset the window's offset in the
+// file. alignment_bytes is the true alignment of the address.
 //
-// Cost: Open four system calls, whatever the size; a window none; CopyOut one read, or from 32 MiB
-// on, where CPUs are idle, several threads.
+// Cost: Open makes four system calls for any size. A window makes none. CopyOut makes one read, or,
+// from 32 MiB on and if CPUs are idle, reads with several threads.
 // Thread safety: thread-safe. Ownership: owns the mapping and the descriptor.
 // Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file; allocations that are
 // not windows; writes), OutOfRange (a window beyond the end), DataLoss (the file shrank).
@@ -63,8 +63,8 @@ class MmapAllocator final : public RootAllocator, public FileCapability, public 
 
   // FileCapability
   absl::StatusOr<uint64_t> FileSize() override { return size_bytes_; }
-  // AdviceCapability. kWillNeed starts reading ahead; kDontNeed also lets the system forget what it
-  // had read.
+  // AdviceCapability. kWillNeed starts reading ahead. kDontNeed also lets the system drop pages
+  // that it has read.
   absl::Status Advise(const SubRegion& region, Advice advice) override;
 
  protected:

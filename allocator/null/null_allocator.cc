@@ -42,7 +42,7 @@ absl::StatusOr<Fence> NullAllocator::NoBytes(std::string_view what, const SubReg
   return absl::FailedPreconditionError(
       absl::StrCat("can't ", what, " allocation ", region.allocation->id.value(), ": its space, ",
                    space().ToString(),
-                   ", is one of sizes without bytes (for planning only); use 'cpu' to hold data"));
+                   ", has sizes but no bytes (it is for planning only); use 'cpu' to hold data"));
 }
 
 absl::StatusOr<Fence> NullAllocator::CopyIn(const SubRegion& to, const void*, const CopyOptions&) {

@@ -1,19 +1,18 @@
 // NullAllocator: a space with sizes and ids, but no bytes.
 //
-// Why: plans are made of sizes. With this, schedules for any device are planned and tested on any
-// machine, at any size, and nothing is touched.
+// Why: plans depend only on sizes. With this space, schedules for any device can be planned and
+// tested on any machine, at any size, without touching memory.
 //
-// Example: a card that gives at most 2 GiB at once:
+// Example, of a device that allocates at most 2 GiB at once:
 //   SpaceTraits traits = NullAllocator::DefaultTraits();
 //   traits.max_allocation_bytes = uint64_t{2} << 30;
 //   NullAllocator device(traits, *MemorySpace::Parse("vulkan:0"));
 //
-// Allocations have no host pointer and no device address; nothing is pretended. A budget is
-// LimitingAllocator's business.
+// Allocations have no host pointer and no device address. To set a budget, use LimitingAllocator.
 //
-// Cost: the counters'. Thread safety: thread-safe. Ownership: there is nothing to own. Errors:
-// ResourceExhausted beyond the traits' largest allocation, or when all sizes together need more
-// than 64 bits; FailedPrecondition for copies and fills.
+// Cost: the counters. Thread safety: thread-safe. Ownership: owns no memory. Errors:
+// ResourceExhausted beyond the largest allocation of the traits, or when all sizes together need
+// more than 64 bits; FailedPrecondition for copies and fills.
 
 #ifndef TENURE_ALLOCATOR_NULL_NULL_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_NULL_NULL_ALLOCATOR_H_
@@ -33,7 +32,7 @@ class NullAllocator final : public RootAllocator {
   // No bytes, not readable, not writable, no limits, alignment 64.
   static SpaceTraits DefaultTraits();
 
-  // Traits may be any; that there are no bytes stays true.
+  // Any traits are accepted, except that has_bytes stays false.
   explicit NullAllocator(const SpaceTraits& traits = DefaultTraits(),
                          MemorySpace space = MemorySpace::Null());
   ~NullAllocator() override;
