@@ -8,24 +8,26 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
 
-// Up to here the driver's own copy of pageable memory takes no longer than waking threads.
+// Up to this size, the driver's own copy of pageable memory takes no longer than waking threads.
 constexpr uint64_t kDirectBytes = uint64_t{4} << 20;
-// Up to here the driver takes pageable bytes at once, even if the copy has to wait for others.
+// Up to this size, the driver copies pageable bytes away at once, even if the copy must wait for
+// other work.
 constexpr uint64_t kUnaskedBytes = uint64_t{64} << 10;
-// Parts of batches up to this size are gathered in so much page-locked memory; larger ones gain
-// nothing.
+// Parts of batches up to this size are gathered in page-locked memory; larger ones gain nothing.
 constexpr uint64_t kPartBytes = uint64_t{64} << 10;
 constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
-// Copies whose ends overlap go by way of so many bytes of the device.
+// Copies between overlapping ranges use this much scratch memory of the device.
 constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
 
 enum class Memory { kPageable, kPageLocked, kOther };
 
-// What the host memory at `begin` is, all of it, or that it is a device's or managed.
+// Classifies the memory at `begin`: pageable, page-locked for its whole size, or device or managed
+// memory.
 Memory MemoryAt(const Device& device, CUdeviceptr begin, uint64_t size) {
   CUmemorytype type = static_cast<CUmemorytype>(0);
   unsigned int managed = 0;
@@ -39,13 +41,13 @@ Memory MemoryAt(const Device& device, CUdeviceptr begin, uint64_t size) {
     return Memory::kPageable;
   }
   if (type == CU_MEMORYTYPE_DEVICE || managed != 0) return Memory::kOther;
-  // Memory that the driver does not know has no type.
+  // The driver reports no type for memory that it does not know.
   const bool all = static_cast<int>(type) != 0 && start <= begin && size <= range &&
                    begin - start <= range - size;
   return all ? Memory::kPageLocked : Memory::kPageable;
 }
 
-// Whether the driver can read or write all of it in place.
+// Whether the driver can read or write the whole range in place.
 bool IsAddressable(const Device& device, const void* begin, uint64_t size) {
   return MemoryAt(device, reinterpret_cast<CUdeviceptr>(begin), size) != Memory::kPageable;
 }
@@ -60,7 +62,8 @@ FillPattern Shortest(FillPattern pattern) {
   return pattern;
 }
 
-// Large copies of pageable memory give a fence, whoever waits.
+// Waits for a copy. Large copies of pageable memory return an unreached fence even if the caller
+// waits.
 absl::Status Ended(const absl::StatusOr<Fence>& copied) {
   return copied.ok() ? copied->Wait() : copied.status();
 }
@@ -100,11 +103,10 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Direction dir
     const std::shared_ptr<DeviceStream>& stream = direction_streams_[static_cast<int>(direction)];
     if (stream != nullptr) return stream;
   }
-  absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
-  if (!made.ok()) return made.status();
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<DeviceStream> made, DeviceStream::Create(device_));
   absl::MutexLock lock(&mutex_);
   std::shared_ptr<DeviceStream>& stream = direction_streams_[static_cast<int>(direction)];
-  if (stream == nullptr) stream = *made;  // else another thread was faster
+  if (stream == nullptr) stream = made;  // otherwise another thread was faster
   return stream;
 }
 
@@ -140,10 +142,9 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::AcquireSideStream() {
       return best->stream;
     }
   }
-  absl::StatusOr<std::shared_ptr<DeviceStream>> made = DeviceStream::Create(device_);
-  if (!made.ok()) return made.status();
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<DeviceStream> made, DeviceStream::Create(device_));
   absl::MutexLock lock(&side_mutex_);
-  side_streams_.push_back({*made, Fence(), ++side_stream_uses_, true});
+  side_streams_.push_back({made, Fence(), ++side_stream_uses_, true});
   return made;
 }
 
@@ -152,7 +153,7 @@ void CopyEngine::ReleaseSideStream(const DeviceStream& stream, const Fence& last
   for (SideStream& one : side_streams_) {
     if (one.stream.get() != &stream) continue;
     one.taken = false;
-    // Two threads may have had it: the later end counts.
+    // Two threads may have used the stream; the later end counts.
     if (last.value() >= one.last.value()) one.last = last;
   }
 }
@@ -167,8 +168,8 @@ absl::StatusOr<CUstream> CopyEngine::AcquireStream() {
     }
   }
   CUstream stream = nullptr;
-  absl::Status status = TENURE_CU(device_->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(
+      TENURE_CU(device_->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING));
   return stream;
 }
 
@@ -187,9 +188,8 @@ absl::StatusOr<std::byte*> CopyEngine::AcquireGatherMemory() {
     }
   }
   void* memory = nullptr;
-  absl::Status status =
-      TENURE_CU(device_->driver(), MemHostAlloc, &memory, kGatherBytes, CU_MEMHOSTALLOC_PORTABLE);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(
+      TENURE_CU(device_->driver(), MemHostAlloc, &memory, kGatherBytes, CU_MEMHOSTALLOC_PORTABLE));
   return static_cast<std::byte*>(memory);
 }
 
@@ -200,9 +200,8 @@ void CopyEngine::ReleaseGatherMemory(std::byte* memory) {
 
 absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  absl::StatusOr<std::byte*> gather = AcquireGatherMemory();
-  if (!gather.ok()) return gather.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_ASSIGN_OR_RETURN(std::byte* const gather, AcquireGatherMemory());
   absl::Status status;
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].to.size_bytes > kPartBytes) {
@@ -216,23 +215,22 @@ absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
                  const BatchCapability::In& part = parts[next];
                  if (part.to.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
                  if (part.to.size_bytes == 0) continue;
-                 std::memcpy(*gather + used, part.from, part.to.size_bytes);
+                 std::memcpy(gather + used, part.from, part.to.size_bytes);
                  queued = TENURE_CU(device_->driver(), MemcpyHtoDAsync, part.to.device_address(),
-                                    *gather + used, part.to.size_bytes, stream);
+                                    gather + used, part.to.size_bytes, stream);
                  used += part.to.size_bytes;
                }
                return queued;
              }).status();
   }
-  ReleaseGatherMemory(*gather);
+  ReleaseGatherMemory(gather);
   return status;
 }
 
 absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  absl::StatusOr<std::byte*> gather = AcquireGatherMemory();
-  if (!gather.ok()) return gather.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_ASSIGN_OR_RETURN(std::byte* const gather, AcquireGatherMemory());
   absl::Status status;
   for (size_t next = 0; status.ok() && next < parts.size();) {
     if (parts[next].from.size_bytes > kPartBytes) {
@@ -247,7 +245,7 @@ absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
                  const BatchCapability::Out& part = parts[next];
                  if (part.from.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
                  if (part.from.size_bytes == 0) continue;
-                 queued = TENURE_CU(device_->driver(), MemcpyDtoHAsync, *gather + used,
+                 queued = TENURE_CU(device_->driver(), MemcpyDtoHAsync, gather + used,
                                     part.from.device_address(), part.from.size_bytes, stream);
                  used += part.from.size_bytes;
                }
@@ -255,11 +253,11 @@ absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
              }).status();
     for (uint64_t used = 0, i = first; status.ok() && i < next; ++i) {
       if (parts[i].from.size_bytes == 0) continue;
-      std::memcpy(parts[i].to, *gather + used, parts[i].from.size_bytes);
+      std::memcpy(parts[i].to, gather + used, parts[i].from.size_bytes);
       used += parts[i].from.size_bytes;
     }
   }
-  ReleaseGatherMemory(*gather);
+  ReleaseGatherMemory(gather);
   return status;
 }
 
@@ -267,38 +265,30 @@ absl::StatusOr<Fence> CopyEngine::Run(Direction direction, const CopyOptions& op
                                       absl::FunctionRef<absl::Status(CUstream)> queue_work,
                                       const Move* move) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   if (options.may_block && options.queue == nullptr) {
-    absl::StatusOr<CUstream> stream = AcquireStream();
-    if (!stream.ok()) return stream.status();
-    absl::Status status = QueueWaits(*device_, *stream, options.after);
-    if (status.ok()) status = queue_work(*stream);
-    // Even after an error: something may be under way.
-    absl::Status ended = EndWork(*device_, *stream);
-    ReleaseStream(*stream);
+    TENURE_ASSIGN_OR_RETURN(CUstream stream, AcquireStream());
+    absl::Status status = QueueWaits(*device_, stream, options.after);
+    if (status.ok()) status = queue_work(stream);
+    // Also after an error, because work may be running.
+    absl::Status ended = EndWork(*device_, stream);
+    ReleaseStream(stream);
     if (status.ok()) status = std::move(ended);
     if (!status.ok()) return status;
     return Fence();
   }
   const bool follows = options.queue == nullptr && AreOthers(options.after);
-  std::shared_ptr<DeviceStream> own;  // unless the caller's is used
+  std::shared_ptr<DeviceStream> own;  // null if the caller's stream is used
   DeviceStream* stream = nullptr;
   if (options.queue != nullptr) {
-    absl::StatusOr<DeviceStream*> callers = DeviceStream::Of(*options.queue, *device_);
-    if (!callers.ok()) return callers.status();
-    stream = *callers;
+    TENURE_ASSIGN_OR_RETURN(stream, DeviceStream::Of(*options.queue, *device_));
   } else {
-    absl::StatusOr<std::shared_ptr<DeviceStream>> found =
-        follows ? AcquireSideStream() : StreamOf(direction);
-    if (!found.ok()) return found.status();
-    own = *std::move(found);
+    TENURE_ASSIGN_OR_RETURN(own, follows ? AcquireSideStream() : StreamOf(direction));
     stream = own.get();
   }
   bool capturing = false;
   if (options.queue != nullptr) {
-    absl::StatusOr<bool> is = stream->IsCapturing();
-    if (!is.ok()) return is.status();
-    capturing = *is;
+    TENURE_ASSIGN_OR_RETURN(capturing, stream->IsCapturing());
     absl::Status fits;
     if (capturing && options.may_block) {
       fits = RefuseCapture(*device_, stream->get(),
@@ -319,7 +309,7 @@ absl::StatusOr<Fence> CopyEngine::Run(Direction direction, const CopyOptions& op
     if (!status.ok()) return status;
     return Fence();
   }
-  // Even after an error something may be under way; what has no fence is waited for.
+  // Also after an error, work may be running. If it has no fence, wait for it.
   absl::StatusOr<Fence> fence = stream->Record();
   if (!status.ok() || !fence.ok()) EndWork(*device_, stream->get()).IgnoreError();
   if (follows) ReleaseSideStream(*stream, fence.ok() ? *fence : Fence());
@@ -342,19 +332,19 @@ absl::Status CopyEngine::CheckCapturable(const Move& move) const {
   if (move.by_way) {
     return absl::FailedPreconditionError(
         "the stream is being captured into a graph, and a copy onto itself would have to allocate "
-        "memory there to go by way of; copy by way of a buffer of your own, in two steps");
+        "scratch memory in the graph; copy by way of a buffer of your own, in two steps");
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t size_bytes,
                                      const CopyOptions& options) {
-  // Pageable memory that is not waited for goes to the threads even if it is small: the driver
-  // would hold the caller until the device has come to the copy.
+  // Without a wait, even small copies of pageable memory go to the staging threads. The driver
+  // would block the caller until the device reaches the copy.
   const uint64_t direct = options.may_block ? kDirectBytes : kUnaskedBytes;
   if (size_bytes > direct && options.queue == nullptr) {
     Device::Scope scope(*device_);
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     if (!IsAddressable(*device_, from, size_bytes)) {
       auto read = [from](uint64_t offset, void* slot, uint64_t size) -> absl::Status {
         std::memcpy(slot, static_cast<const std::byte*>(from) + offset, size);
@@ -378,7 +368,7 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_
   const uint64_t direct = options.may_block ? kDirectBytes : 0;
   if (size_bytes > direct && options.queue == nullptr) {
     Device::Scope scope(*device_);
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     if (!IsAddressable(*device_, to, size_bytes)) {
       return staging_.ToHost(to, from, size_bytes, {options.after.begin(), options.after.end()},
                              options.max_threads);
@@ -397,7 +387,7 @@ absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
                                          StagingRing::Reader read, const CopyOptions& options) {
   if (options.queue != nullptr) {
     return absl::UnimplementedError(
-        "what comes through staging memory can't keep the order of a device's queue");
+        "copies through staging memory can't keep the order of a device's queue");
   }
   return staging_.ToDevice(to, size_bytes, std::move(read),
                            {options.after.begin(), options.after.end()}, options.max_threads);
@@ -406,7 +396,7 @@ absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
 absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
                                           const CopyOptions& options, Direction direction) {
   if (to == from) {
-    // Nothing moves; what is waited for stays to be waited for.
+    // No bytes move, but the caller still depends on the fences in `after`.
     if (options.after.empty()) return Fence();
     return Run(direction, options, [](CUstream) { return absl::OkStatus(); });
   }
@@ -422,14 +412,14 @@ absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint
       &move);
 }
 
-// In pieces that do not overlap themselves, beginning at the end that nothing is read from any
-// more.
+// Copies in pieces that do not overlap themselves, starting at the end whose bytes are no longer
+// needed as a source.
 absl::Status CopyEngine::CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
                                          CUstream stream) {
   const Driver& driver = device_->driver();
   const bool up = to > from;
   const uint64_t distance = up ? to - from : from - to;
-  // Pieces of the distance itself need no other memory, if they are not too many.
+  // Pieces as long as the distance need no scratch memory, if there are not too many.
   const bool direct = distance >= kScratchBytes;
   const uint64_t piece_bytes = direct ? distance : std::min(size_bytes, kScratchBytes);
   CUdeviceptr scratch = 0;
@@ -457,7 +447,7 @@ absl::Status CopyEngine::CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint6
 
 absl::StatusOr<Fence> CopyEngine::Fill(CUdeviceptr to, uint64_t size_bytes,
                                        const FillPattern& pattern, const CopyOptions& options) {
-  if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+  TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
   const FillPattern shortest = Shortest(pattern);
   return Run(Direction::kWithin, options,
              [&](CUstream stream) { return QueueFill(to, size_bytes, shortest, stream); });
@@ -493,7 +483,8 @@ absl::Status CopyEngine::QueueFill(CUdeviceptr to, uint64_t size_bytes, const Fi
     if (whole > 0) status = TENURE_CU(driver, MemsetD32Async, to, value, whole / 4, stream);
     return status.ok() ? bytes(whole, size_bytes - whole) : status;
   }
-  // Once by single bytes or words; then what is there is doubled until it fills the range.
+  // Writes the pattern once, by single bytes or words, and then doubles the filled part until it
+  // fills the range.
   uint64_t filled = std::min(width, size_bytes);
   if (to % 4 == 0 && width >= 4 && filled == width) {
     for (uint64_t i = 0; status.ok() && i < width; i += 4) {
@@ -526,7 +517,7 @@ absl::Status CopyEngine::Synchronize() {
     for (const SideStream& side : side_streams_) streams.push_back(side.stream);
   }
   for (const auto& stream : streams) {
-    if (absl::Status status = stream->Synchronize(); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(stream->Synchronize());
   }
   return absl::OkStatus();
 }

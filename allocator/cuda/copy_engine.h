@@ -1,31 +1,34 @@
-// CopyEngine: the copies and fills of one CUDA device, for its three memory spaces and the routes
-// between them.
+// CopyEngine: does the copies and fills of one CUDA device, for its three memory spaces and the
+// routes between them.
 //
-// Addresses are unified: one number says where device, managed and page-locked memory is, of any
-// device, so these need one kind of copy. What is left is ordinary host memory:
+// Addresses are unified: one number identifies device, managed or page-locked memory of any device,
+// so one kind of copy serves them all. Only ordinary host memory differs:
 //
-//   page-locked                     at the bus's rate, whoever has locked it
-//   pageable, waited for, to 4 MiB  the driver's own copy: nothing has less overhead
+//   page-locked                     at the speed of the bus
+//   pageable, waited for, to 4 MiB  the driver's own copy, which has the least overhead
 //   pageable, larger                through page-locked memory on several threads (staging.h), five
 //                                   times as fast
-//   pageable, not waited for        so too, lest the driver hold the caller; in, from 64 KiB on
+//   pageable, not waited for        the same, because the driver would block the caller; copies
+//                                   to the device only from 64 KiB on
 //   pageable, in a caller's queue   the driver's own copy, whatever the size
 //
-// Where the caller is going to wait (CopyOptions::may_block), copies take a stream of their own for
-// the call: nobody waits behind somebody else's copy. Others give a fence, and go
-// - to three streams, one for each direction (to the device, from it, within it) ...
-// - ... but to one of four more where they have to follow unreached fences of others: what stands
-//   behind a late kernel holds up nothing but, when all four are taken, what does so too. No more
-//   than four, as a process has eight hardware queues for a device (CUDA_DEVICE_MAX_CONNECTIONS):
-//   on an H100 four streams that wait held up nobody, eight held up every kernel and copy of all
-//   others, whatever their priorities;
-// - to the caller's own stream (CopyOptions::queue), and, while that is being captured, into its
-//   graph. What the graph can't hold is refused before the driver spoils the capture.
+// If the caller waits (CopyOptions::may_block), the copy has a stream of its own for the call and
+// never waits behind another copy. Other copies return a fence, and use one of these streams:
+// - One of three direction streams: to the device, from it, within it.
+// - One of four side streams, if the copy must wait for unreached fences of other streams. A copy
+//   behind a late kernel then delays no other copy, unless all four side streams are taken. There
+//   are only four, because a process has eight hardware queues for a device
+//   (CUDA_DEVICE_MAX_CONNECTIONS). On an H100, four waiting streams delayed nothing; eight delayed
+//   every kernel and copy of all other streams, whatever their priorities.
+// - The caller's own stream (CopyOptions::queue). While that is being captured, the copy becomes a
+//   node of the graph. Work that the graph can't contain is refused before it reaches the driver,
+//   which would invalidate the capture.
 //
-// Cost: a copy that is waited for, 0.5 us above the driver's; a fence 0.6 us.
-// Thread safety: thread-safe. Ownership: shares the device, and is shared by its allocators; memory
-// is borrowed until the fence. Errors: the driver's; FailedPrecondition for what has no place in a
-// capture (cuda.h).
+// Cost: a copy that the caller waits for takes 0.5 us more than the driver's call; a fence takes
+// 0.6 us.
+// Thread safety: thread-safe. Ownership: shares the device, and is shared by the device's
+// allocators. Memory is borrowed until the fence is reached. Errors: the driver's;
+// FailedPrecondition for work that a stream capture cannot contain (cuda.h).
 
 #ifndef TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
 #define TENURE_ALLOCATOR_CUDA_COPY_ENGINE_H_
@@ -50,7 +53,7 @@ namespace tenure::cuda {
 
 class CopyEngine {
  public:
-  // The device's, for as long as anybody holds it.
+  // The engine of the device. It is the same object for as long as anybody holds it.
   static absl::StatusOr<std::shared_ptr<CopyEngine>> Of(std::shared_ptr<Device> device);
   ~CopyEngine();
 
@@ -59,27 +62,28 @@ class CopyEngine {
   // To the device, from it, within it or between devices.
   enum class Direction { kIn, kOut, kWithin };
 
-  // Host memory of any kind into memory of the device or of what it can reach, and back.
+  // Copies between host memory of any kind and memory that the device can reach.
   absl::StatusOr<Fence> In(CUdeviceptr to, const void* from, uint64_t size_bytes,
                            const CopyOptions& options);
   absl::StatusOr<Fence> Out(void* to, CUdeviceptr from, uint64_t size_bytes,
                             const CopyOptions& options);
-  // Between memories with unified addresses; they may overlap.
+  // Copies between memories with unified addresses. The ranges may overlap.
   absl::StatusOr<Fence> Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
                                 const CopyOptions& options,
                                 Direction direction = Direction::kWithin);
   absl::StatusOr<Fence> Fill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
                              const CopyOptions& options);
-  // What `read` brings, in pieces, from several threads. Unimplemented with a caller's queue.
+  // Copies the bytes that `read` provides, piece by piece, from several threads. Unimplemented with
+  // a caller's queue.
   absl::StatusOr<Fence> InFrom(CUdeviceptr to, uint64_t size_bytes, StagingRing::Reader read,
                                const CopyOptions& options);
 
-  // Small copies, gathered in page-locked memory: one wait for as many as that holds.
+  // Small copies, gathered in page-locked memory. There is one wait for as many as fit into it.
   absl::Status InMany(absl::Span<const BatchCapability::In> parts);
   absl::Status OutMany(absl::Span<const BatchCapability::Out> parts);
 
-  // Puts what `queue_work` queues where the options say; what all of the above use. Exposed for
-  // prefetches and the like.
+  // Runs `queue_work` on the stream that the options select. All of the above use this. Public for
+  // prefetches and similar work.
   absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work) {
     return Run(direction, options, queue_work, nullptr);
@@ -91,18 +95,19 @@ class CopyEngine {
  private:
   static constexpr size_t kMostSideStreams = 4;
 
-  // What a copy moves, and whether by way of memory of its own: for what a graph can't hold.
+  // The operands of a copy, and whether it needs scratch memory. Used to refuse copies that a graph
+  // cannot contain.
   struct Move {
     CUdeviceptr to = 0;
     CUdeviceptr from = 0;
     uint64_t size_bytes = 0;
     bool by_way = false;
   };
-  // A stream for copies that follow fences of others.
+  // A stream for copies that wait for fences of other streams.
   struct SideStream {
     std::shared_ptr<DeviceStream> stream;
-    Fence last;         // of what it was given
-    uint64_t used = 0;  // when
+    Fence last;         // of its latest copy
+    uint64_t used = 0;  // when it was last used
     bool taken = false;
   };
 
@@ -112,10 +117,10 @@ class CopyEngine {
   absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work, const Move* move);
   absl::Status CheckCapturable(const Move& move) const;
-  // Whether one of them is unreached and not of the three lanes, which come to their ends by
-  // themselves.
+  // Whether one of the fences is unreached and not of the three direction streams, whose work
+  // always finishes by itself.
   bool AreOthers(absl::Span<const Fence> fences) ABSL_LOCKS_EXCLUDED(mutex_);
-  // One with nothing to do, if there is one or can be.
+  // An idle side stream, if there is one or a new one may be made; otherwise a busy one.
   absl::StatusOr<std::shared_ptr<DeviceStream>> AcquireSideStream()
       ABSL_LOCKS_EXCLUDED(side_mutex_);
   void ReleaseSideStream(const DeviceStream& stream, const Fence& last)
@@ -137,7 +142,7 @@ class CopyEngine {
   std::shared_ptr<DeviceStream> direction_streams_[3] ABSL_GUARDED_BY(mutex_);
   std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);      // for calls that wait
   std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);  // not in use
-  absl::Mutex side_mutex_;                                  // events are asked under it
+  absl::Mutex side_mutex_;                                  // held while events are queried
   std::vector<SideStream> side_streams_ ABSL_GUARDED_BY(side_mutex_);
   uint64_t side_stream_uses_ ABSL_GUARDED_BY(side_mutex_) = 0;
   StagingRing staging_;

@@ -13,7 +13,7 @@ namespace {
 
 SpaceKind KindOf(const CopyEnd& end) { return end.allocator->space().kind(); }
 
-// The engine of the end's device; null if the allocator is not this driver's, whatever its space is
+// The engine of the end's device. Null if the allocator is not one of CUDA's, whatever its space is
 // called.
 CopyEngine* EngineOf(const CopyEnd& end) {
   auto* capability = end.allocator->Capability<EngineCapability>();
@@ -27,7 +27,7 @@ class OrderedRoute : public CopyRoute {
   }
 };
 
-// Whether the engine's device can touch memory of that device.
+// Whether the engine's device can access memory of the other device.
 bool Reaches(const CopyEngine& engine, const Device& other) {
   const Device& device = *engine.device();
   int can = 0;
@@ -37,10 +37,11 @@ bool Reaches(const CopyEngine& engine, const Device& other) {
           can != 0);
 }
 
-// Page-locked and managed memory is every device's; memory of one device is that of its peers.
+// Copies between unified addresses. Every device can access page-locked and managed memory; a
+// device's own memory is accessible to its peers.
 class UnifiedAddresses final : public OrderedRoute {
  public:
-  // Between two pinned buffers, the host copies.
+  // The host copies between two pinned buffers.
   bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
     return (KindOf(to) != kPinnedSpace || KindOf(from) != kPinnedSpace) &&
            EngineOf(to) != nullptr && EngineOf(from) != nullptr;
@@ -48,7 +49,7 @@ class UnifiedAddresses final : public OrderedRoute {
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
     const SpaceKind target = KindOf(to), source = KindOf(from);
-    // The device whose memory it is does the work.
+    // The device that owns the memory does the work.
     const bool by_source =
         target == kPinnedSpace || (target == kUnifiedSpace && source == kDeviceSpace);
     CopyEngine* engine = EngineOf(by_source ? from : to);
@@ -68,8 +69,8 @@ class UnifiedAddresses final : public OrderedRoute {
   }
 
  private:
-  // Through the page-locked memory of the target's device, into which the source's brings the
-  // bytes.
+  // Copies through page-locked memory of the target's device; the source's device writes the bytes
+  // into it.
   static absl::StatusOr<Fence> Staged(CopyEngine& to_engine, CopyEngine& from_engine,
                                       const CopyEnd& to, const CopyEnd& from,
                                       const CopyOptions& options) {
@@ -82,7 +83,7 @@ class UnifiedAddresses final : public OrderedRoute {
   }
 };
 
-// Only managed memory: the default routes serve the other spaces.
+// Copies from host memory to managed memory only; the default routes serve the other spaces.
 class FromHost final : public OrderedRoute {
  public:
   bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
@@ -107,14 +108,14 @@ class ToHost final : public OrderedRoute {
 
 class FromFile final : public OrderedRoute {
  public:
-  // The file's allocator reads into pinned memory by itself.
+  // Pinned memory is excluded, because the file's allocator can read into it directly.
   bool Supports(const CopyEnd& to, const CopyEnd&) const override {
     return KindOf(to) != kPinnedSpace && EngineOf(to) != nullptr;
   }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
     CopyEngine* engine = EngineOf(to);
-    // The allocation is a value that may be gone before the bytes are read; its copy is as good.
+    // Copies the Allocation value, which may be gone before the bytes are read.
     auto read = [allocator = from.allocator, allocation = *from.region.allocation,
                  begin = from.region.offset_bytes](uint64_t offset, void* slot,
                                                    uint64_t size) -> absl::Status {

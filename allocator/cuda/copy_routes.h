@@ -9,9 +9,9 @@
 //   cpu <-> cuda-unified                 by the device, though the host could: each page that the
 //                                        host touches would have to come back from the device first
 //
-// Everything else takes CopyTable's default routes.
+// All other copies take CopyTable's default routes.
 //
-// Thread safety: free functions. Ownership: the table owns the routes. Errors: as CopyTable's.
+// Thread safety: free functions. Ownership: the table owns the routes. Errors: those of CopyTable.
 
 #ifndef TENURE_ALLOCATOR_CUDA_COPY_ROUTES_H_
 #define TENURE_ALLOCATOR_CUDA_COPY_ROUTES_H_
@@ -22,7 +22,7 @@ namespace tenure::cuda {
 
 void RegisterCopyRoutes(CopyTable& table);
 
-// A table of these routes alone, to which CUDA's allocators are bound until a registry takes them.
+// A table of these routes alone. CUDA's allocators are bound to it until a registry takes them.
 const CopyTable& CudaCopyTable();
 
 }  // namespace tenure::cuda

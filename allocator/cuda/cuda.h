@@ -1,40 +1,39 @@
-// CUDA as the embedding program meets it: which devices there are, its streams as timelines, and
-// what only CUDA's memory can do.
+// CUDA for embedding programs: the list of devices, streams as queues, and the features that only
+// CUDA's memory has.
 //
-// The memory itself needs none of this: `cuda:0`, `cuda-unified:0` and `cuda-pinned:0` are spaces
-// like others, and Registry::Default().Get() gives their allocators.
+// Plain use of the memory needs none of this: `cuda:0`, `cuda-unified:0` and `cuda-pinned:0` are
+// spaces like others, and Registry::Default().Get() returns their allocators.
 //
-// A scheduler that launches kernels tells tenure so in two lines. Bytes of `buffer` are then
-// neither read by the host nor given to anybody else before the kernel is done, and nobody waits
-// meanwhile:
+// A scheduler that launches kernels reports them with two lines. Until the kernel is done, the host
+// does not read the bytes of `buffer`, and nobody else gets them. No thread waits meanwhile:
 //
 //   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Stream> stream, Stream::Wrap(0, my_stream));
 //   my_kernel<<<grid, block, 0, my_stream>>>(*buffer.MutableDeviceAddress());
 //   TENURE_ASSIGN_OR_RETURN(Fence done, stream->Record());
 //   TENURE_RETURN_IF_ERROR(buffer.RecordUse(Access::kWrite, done));
 //
-// The other way round, work on the stream follows a copy (or whatever has a fence) by
-// stream->WaitFor(fence), and a copy is queued on the stream itself by TransferOptions::queue =
-// stream.get().
+// In the other direction, stream->WaitFor(fence) makes the stream wait for a copy, or for anything
+// else that has a fence. TransferOptions::queue = stream.get() queues a copy on the stream itself.
 //
-// Freed bytes are given again when the fences of their uses are reached. A buffer that says which
-// queue uses it first (BufferOptions::hints.queue = stream) may reuse freed bytes early. Bytes last
+// Freed bytes are reused when the fences of their uses are reached. A buffer that names the queue
+// that uses it first (BufferOptions::hints.queue = stream) may reuse freed bytes early. Bytes last
 // used on the same stream are reused at once. Bytes last used on another stream are reused only
 // when the pool would otherwise be exhausted; the new stream then waits for the old one on the
 // device. The old uses become uses of the new buffer, so the host and other queues wait for them as
 // for any other. Zeroed buffers, and buffers made within a capture, do not reuse bytes early.
 //
-// Inside a stream capture: fills and copies with that queue become nodes of the graph if they are
-// not waited for and one side is a device's or managed memory, the other one that or page-locked.
-// The rest is FailedPrecondition and leaves the capture as it was: Record, Synchronize, WaitFor
-// what is not reached, copies of pageable memory or within the host's, prefetches, copies onto
-// themselves that go by way of other memory. Bytes that a graph uses must stay where they are, and
-// allocated, for as long as it is launched: the caller sees to that.
+// Inside a stream capture, fills and copies with that queue become nodes of the graph. Conditions:
+// the call does not wait, one side is device or managed memory, and the other side is that or
+// page-locked memory. Everything else fails with FailedPrecondition and leaves the capture intact:
+// Record, Synchronize, WaitFor with unreached fences, copies of pageable memory, copies from host
+// memory to host memory, prefetches, and overlapping copies that need scratch memory. The caller
+// must keep bytes that a graph uses allocated and in place for as long as the graph is launched.
 //
-// Cost: Record 0.4 to 0.6 us. Thread safety: thread-safe; a stream's order is that of the calls.
-// Ownership: streams share their device; fences stay good when their stream is gone.
-// Errors: Unavailable without driver or device, or where this was built without the CUDA Toolkit;
-// the driver's, with its name and text for them.
+// Cost: Record takes 0.4 to 0.6 us. Thread safety: thread-safe; a stream's order is the order of
+// the calls.
+// Ownership: streams share their device. Fences stay valid after their stream is gone.
+// Errors: Unavailable without a driver or device, or if this was built without the CUDA Toolkit;
+// and the driver's errors, with the driver's name and text for them.
 
 #ifndef TENURE_ALLOCATOR_CUDA_CUDA_H_
 #define TENURE_ALLOCATOR_CUDA_CUDA_H_
@@ -61,38 +60,38 @@ namespace tenure::cuda {
 struct DeviceInfo {
   uint32_t ordinal = 0;  // of cuda:N
   std::string name;
-  std::string uuid;        // as nvidia-smi prints it: GPU-xxxxxxxx-xxxx-...
+  std::string uuid;        // as in nvidia-smi: GPU-xxxxxxxx-xxxx-...
   std::string pci_bus_id;  // 0000:1b:00.0
   int compute_major = 0;
   int compute_minor = 0;
   uint64_t memory_total_bytes = 0;
-  uint64_t memory_free_bytes = 0;  // by all processes; 0 where the device can't be used
+  uint64_t memory_free_bytes = 0;  // free now; 0 if the device can't be used
   int multiprocessors = 0;
   int copy_engines = 0;
   bool integrated = false;                 // shares the host's memory
-  bool virtual_memory = false;             // cuMemCreate and what goes with it
-  bool managed_memory = false;             // cuda-unified
+  bool virtual_memory = false;             // supports cuMemCreate
+  bool managed_memory = false;             // supports cuda-unified
   bool concurrent_managed_access = false;  // host and kernels may use it at the same time
   bool pageable_memory_access = false;     // kernels can read ordinary host memory
   int driver_version = 0;                  // 13000 is CUDA 13.0
 };
 
-// All of them. Unavailable where there is no driver; empty where the driver sees no device. Takes
-// 0.1 s and more where a device is not in use yet.
+// Lists all devices. Unavailable if there is no driver; empty if the driver sees no device. Takes
+// 0.1 s or more for a device that is not in use yet.
 absl::StatusOr<std::vector<DeviceInfo>> Devices();
 
-// The one that `selector` means: an index ("1"), a UUID or the beginning of one ("GPU-3f2a"), or a
-// part of a name that only one has ("H200"). NotFound lists what there is.
+// The device that `selector` names: an index ("1"), a UUID or the beginning of one ("GPU-3f2a"), or
+// a part of a name that only one device has ("H200"). NotFound lists the devices.
 absl::StatusOr<uint32_t> FindDevice(std::string_view selector);
 
 // --- Streams
 
-// A moment of a device's own clock: what came before it on its stream is done.
+// A moment on a device's own clock, recorded when all earlier work of its stream is done.
 class Timestamp {
  public:
   Timestamp() = default;
-  // From `earlier` to this one, of the same device; to half a microsecond. Waits for both, on the
-  // host.
+  // The time from `earlier` to this timestamp, to half a microsecond. Both must be of the same
+  // device. The host waits for both.
   absl::StatusOr<absl::Duration> Since(const Timestamp& earlier) const;
 
   struct Recorded;
@@ -102,19 +101,19 @@ class Timestamp {
   std::shared_ptr<Recorded> recorded_;
 };
 
-// A CUDA stream as a Queue. Two objects that wrap one CUstream are two queues: each waits for the
-// fences of the other, on the device, which costs next to nothing.
+// A CUDA stream as a Queue. Two objects that wrap one CUstream are two queues. Each waits for the
+// other's fences on the device, which costs next to nothing.
 class Stream : public Queue {
  public:
-  // A stream of its own, which does not wait for the legacy default stream.
+  // Makes a new stream, which does not wait for the legacy default stream.
   static absl::StatusOr<std::shared_ptr<Stream>> Create(uint32_t ordinal);
-  // The embedding program's stream, which must live as long as this; 0 is the legacy default
-  // stream. A stream that is made after another was destroyed needs a Stream of its own, also where
-  // the driver gives the old handle again. CU_STREAM_PER_THREAD is InvalidArgument: it is as many
-  // streams as threads.
+  // Wraps the embedding program's stream, which must outlive this object; 0 is the legacy default
+  // stream. A stream that is made after another was destroyed needs a new Stream, even if the
+  // driver reuses the old handle. CU_STREAM_PER_THREAD is InvalidArgument, because it is a
+  // different stream in each thread.
   static absl::StatusOr<std::shared_ptr<Stream>> Wrap(uint32_t ordinal, uint64_t handle);
   std::string_view driver() const final { return "cuda"; }
-  // The CUstream (cudaStream_t), for launches; Queue's name for it is native_handle().
+  // The CUstream (cudaStream_t), for launches. It is the same as Queue::native_handle().
   uint64_t handle() const { return native_handle(); }
   virtual absl::StatusOr<Timestamp> RecordTimestamp() = 0;
   virtual absl::StatusOr<bool> IsCapturing() const = 0;

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/errors.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
@@ -29,7 +30,7 @@ CudaAllocator::CudaAllocator(MemorySpace space, const SpaceTraits& traits,
 void* CudaAllocator::FindCapability(std::string_view name) {
   if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
   if (name == ForeignMemoryCapability::kName) return static_cast<ForeignMemoryCapability*>(this);
-  // The host copies its own memory as it is.
+  // The host copies pinned memory itself, so it needs no batches.
   if (name == BatchCapability::kName && space().kind() != kPinnedSpace) {
     return static_cast<BatchCapability*>(this);
   }
@@ -41,7 +42,7 @@ absl::StatusOr<uint64_t> CudaAllocator::DedicatedBytes(const AllocationRequest&)
 
 absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::MakeDedicated(
     const AllocationRequest&, uint64_t) {
-  return absl::UnimplementedError("there is no memory but the pool's");
+  return absl::UnimplementedError("this space has no dedicated memory");
 }
 
 const CudaAllocator::DedicatedMemory* CudaAllocator::FindDedicated(uint64_t address) const {
@@ -54,26 +55,25 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
   if (request.imports() || request.size_bytes == 0 || !request.hints.needs_dedicated()) {
     return PooledAllocator::Make(request);
   }
-  absl::StatusOr<uint64_t> size = DedicatedBytes(request);
-  if (!size.ok()) return size.status();
-  if (*size == 0) return PooledAllocator::Make(request);
-  absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated = AcquireDedicated(request, *size);
-  if (!dedicated.ok()) return dedicated.status();
+  TENURE_ASSIGN_OR_RETURN(uint64_t size, DedicatedBytes(request));
+  if (size == 0) return PooledAllocator::Make(request);
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<DedicatedMemory> dedicated,
+                          AcquireDedicated(request, size));
   Allocation made;
   made.token = kNotABlock;
-  made.reserved_bytes = (*dedicated)->reserved_bytes;
-  made.device_address = (*dedicated)->address;
-  if ((*dedicated)->host) made.host = reinterpret_cast<void*>(made.device_address);
+  made.reserved_bytes = dedicated->reserved_bytes;
+  made.device_address = dedicated->address;
+  if (dedicated->host) made.host = reinterpret_cast<void*>(made.device_address);
   made.alignment_bytes = uint64_t{1} << std::countr_zero(made.device_address);
   if (made.alignment_bytes < AlignmentFor(request)) {
-    ReleaseDedicated(*std::move(dedicated));
-    return absl::InvalidArgumentError(absl::StrCat("memory of its own is aligned to ",
+    ReleaseDedicated(std::move(dedicated));
+    return absl::InvalidArgumentError(absl::StrCat("dedicated memory is aligned to ",
                                                    made.alignment_bytes, " bytes, not to ",
                                                    AlignmentFor(request), "; ask for less"));
   }
   {
     absl::MutexLock lock(&mutex_);
-    dedicated_[made.device_address] = *std::move(dedicated);
+    dedicated_[made.device_address] = std::move(dedicated);
     dedicated_count_.fetch_add(1, std::memory_order_relaxed);
   }
   if (request.zeroed) {
@@ -96,12 +96,12 @@ absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::A
     if (!TryReserveDedicated(size_bytes)) {
       return Exhausted(request, size_bytes,
                        absl::StrCat("giving back ", trimmed,
-                                    " cached bytes: memory of its own would pass the limit"));
+                                    " cached bytes: dedicated memory would pass the limit"));
     }
   }
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated = MakeDedicated(request, size_bytes);
   if (absl::IsResourceExhausted(dedicated.status())) {
-    // What is cached may be what is missing.
+    // The cached bytes may be the ones that are missing.
     trimmed += Trim(0);
     dedicated = MakeDedicated(request, size_bytes);
   }
@@ -110,8 +110,8 @@ absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::A
   if (!absl::IsResourceExhausted(dedicated.status())) return dedicated.status();
   return Exhausted(
       request, size_bytes,
-      absl::StrCat("memory of its own, twice, with ", trimmed,
-                   " cached bytes given back between: ", dedicated.status().message()));
+      absl::StrCat("dedicated memory, twice, with ", trimmed,
+                   " cached bytes released in between: ", dedicated.status().message()));
 }
 
 std::unique_ptr<CudaAllocator::DedicatedMemory> CudaAllocator::AcquireKept(Sharing sharing,
@@ -142,7 +142,7 @@ void CudaAllocator::ReleaseDedicated(std::unique_ptr<DedicatedMemory> dedicated)
 
 bool CudaAllocator::ReturnToDriver(const DedicatedMemory& dedicated) {
   if (absl::Status status = dedicated.release(); !status.ok()) {
-    // Still counted: the driver has it.
+    // The bytes stay counted as reserved, because the driver still has them.
     ReportToStderr(absl::StrCat(dedicated.reserved_bytes,
                                 " bytes could not be given back: ", status.message()));
     return false;
@@ -221,7 +221,8 @@ absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& re
       status = TENURE_CU(device().driver(), PointerGetAttributes, 4, attributes, values, address);
     }
     if (status.ok()) status = CheckForeign(type, managed != 0);
-    // Mapped addresses may go on behind the range that the driver tells of: one mapping each.
+    // Mapped addresses may continue behind the range that the driver reports, because each mapping
+    // has its own range.
     if (status.ok() && address < begin) {
       status = absl::InvalidArgumentError("the address is not of that memory");
     }

@@ -1,10 +1,11 @@
-// CudaAllocator: what the allocators of CUDA's three spaces have in common: a pool over their
-// source of slabs, copies by the device's engine, and memory of others.
+// CudaAllocator: the common part of the allocators of CUDA's three spaces: a pool over their slab
+// source, copies by the device's engine, and foreign memory.
 //
-// The spaces differ in where slabs come from (slab_sources.h) and in what a request may ask for
-// beyond bytes; those parts are DedicatedMemory, beside the pool and told by their address. Where
-// giving such memory back would wait for the device's queued work, it is kept when it is freed: for
-// the next request of its kind, or until it is trimmed or missed.
+// The spaces differ in their slab source (slab_sources.h), and in the special requests that they
+// accept. Such requests get DedicatedMemory, which is outside of the pool and found by its address.
+// Some dedicated memory can only be freed by waiting for the device's queued work. It is kept when
+// its allocation is freed, until the next request of its kind, a trim, or an exhausted request
+// needs it.
 //
 // Thread safety: thread-safe. Ownership: shares the device's engine. Errors: allocators.h.
 
@@ -29,7 +30,7 @@
 
 namespace tenure::cuda {
 
-// The engine behind an allocator, for routes between allocators.
+// Gives routes between allocators access to the engine of an allocator.
 class EngineCapability {
  public:
   static constexpr std::string_view kName = "cuda copy engine";
@@ -51,7 +52,7 @@ class CudaAllocator : public PooledAllocator,
                                    const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions& options) override;
-  // What is kept beside the pool is cached.
+  // Kept dedicated memory counts as cached.
   AllocatorStats Stats() const override;
   uint64_t Trim(uint64_t keep_bytes) override;
   absl::Status Synchronize() override { return engine_->Synchronize(); }
@@ -69,27 +70,29 @@ class CudaAllocator : public PooledAllocator,
 
   const Device& device() const { return *engine_->device(); }
 
-  // Memory that is not of the pool: its address, and what gives it back.
+  // Memory outside of the pool: its address, and how to free it.
   struct DedicatedMemory {
     uint64_t address = 0;
     uint64_t reserved_bytes = 0;  // as DedicatedBytes said
     bool host = false;            // readable at the same address
-    uint64_t handle = 0;          // the derived class's own
+    uint64_t handle = 0;          // private to the derived class
     Sharing sharing = Sharing::kNone;
-    bool waits = false;  // giving it back waits for the device: it is kept for another request
+    bool waits = false;  // freeing it waits for the device, so it is kept for reuse
     std::function<absl::Status()> release;
   };
-  // What memory of its own the request needs, as the driver counts it; 0: it is for the pool.
+  // The dedicated bytes that the request needs, as the driver counts them. 0: the pool serves the
+  // request.
   virtual absl::StatusOr<uint64_t> DedicatedBytes(const AllocationRequest& request) const;
   virtual absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeDedicated(
       const AllocationRequest& request, uint64_t reserved_bytes);
-  // What was made for the allocation that begins there; null if it is the pool's.
+  // The dedicated memory of the allocation that begins at `address`; null if the allocation is of
+  // the pool.
   const DedicatedMemory* FindDedicated(uint64_t address) const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Whether foreign memory of this kind belongs here; an error says what would be right.
+  // Whether foreign memory of this kind belongs in this space. The error names the right space.
   virtual absl::Status CheckForeign(CUmemorytype type, bool managed) const = 0;
 
-  // Undoes what was said to the driver of bytes that somebody else may be given next; called while
-  // MarkHinted() has said so.
+  // Removes the hints that the driver was given for these bytes, before other allocations reuse
+  // them. Called only after MarkHinted().
   virtual void ClearHints(const Allocation&) {}
   void OnReused(const Allocation& allocation) final {
     if (has_hints_.load(std::memory_order_relaxed)) ClearHints(allocation);
@@ -105,12 +108,12 @@ class CudaAllocator : public PooledAllocator,
   uint64_t ReleaseKeptDedicated() final;
 
  private:
-  // Of its own, from what is kept or from the driver, counted as reserved.
+  // Dedicated memory, either kept or new from the driver. Counts it as reserved.
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> AcquireDedicated(
       const AllocationRequest& request, uint64_t size_bytes);
   std::unique_ptr<DedicatedMemory> AcquireKept(Sharing sharing, uint64_t size_bytes)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // To the driver, or to what is kept.
+  // Frees the dedicated memory, or keeps it.
   void ReleaseDedicated(std::unique_ptr<DedicatedMemory> dedicated);
   bool ReturnToDriver(const DedicatedMemory& dedicated);
 
@@ -124,7 +127,7 @@ class CudaAllocator : public PooledAllocator,
       ABSL_GUARDED_BY(mutex_);
 };
 
-// Of a device that is open already: for tests with a driver of their own.
+// The allocator of a device that is open already; for tests with a driver of their own.
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
                                                            SpaceKind kind,
                                                            const AllocatorOptions& options);

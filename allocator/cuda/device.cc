@@ -9,11 +9,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
 
-// "GPU-" and 8-4-4-4-12 hexadecimal digits, as nvidia-smi has it.
+// "GPU-" and 8-4-4-4-12 hexadecimal digits, as in nvidia-smi.
 std::string UuidText(const CUuuid& uuid) {
   std::string hex = absl::BytesToHexString({uuid.bytes, sizeof(uuid.bytes)});
   for (const size_t dash : {20, 16, 12, 8}) hex.insert(dash, "-");
@@ -24,7 +25,7 @@ absl::Status NoSuchDevice(uint32_t ordinal, int count) {
   return absl::UnavailableError(
       absl::StrCat("there is no CUDA device ", ordinal, ": the driver sees ", count,
                    count == 1 ? " device" : " devices",
-                   " (CUDA_VISIBLE_DEVICES counts); 'tenure devices' lists "
+                   " (CUDA_VISIBLE_DEVICES limits them); 'tenure devices' lists "
                    "them"));
 }
 
@@ -36,12 +37,11 @@ absl::StatusOr<CUdevice> HandleOf(const Driver& driver, uint32_t ordinal) {
   }
   if (ordinal >= static_cast<uint32_t>(count)) return NoSuchDevice(ordinal, count);
   CUdevice device = 0;
-  absl::Status status = TENURE_CU(driver, DeviceGet, &device, static_cast<int>(ordinal));
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(driver, DeviceGet, &device, static_cast<int>(ordinal)));
   return device;
 }
 
-// The devices that somebody holds.
+// The devices that are open.
 struct OpenDevices {
   absl::Mutex mutex;
   std::map<std::pair<const Driver*, uint32_t>, std::weak_ptr<Device>> devices
@@ -55,28 +55,27 @@ OpenDevices& Opened() {
 }  // namespace
 
 absl::StatusOr<DeviceInfo> DescribeDevice(const Driver& driver, uint32_t ordinal) {
-  absl::StatusOr<CUdevice> device = HandleOf(driver, ordinal);
-  if (!device.ok()) return device.status();
+  TENURE_ASSIGN_OR_RETURN(CUdevice device, HandleOf(driver, ordinal));
   DeviceInfo info;
   info.ordinal = ordinal;
   info.driver_version = driver.version();
   char text[256] = {};
-  absl::Status status = TENURE_CU(driver, DeviceGetName, text, sizeof(text) - 1, *device);
+  absl::Status status = TENURE_CU(driver, DeviceGetName, text, sizeof(text) - 1, device);
   info.name = text;
   CUuuid uuid;
-  if (status.ok()) status = TENURE_CU(driver, DeviceGetUuid, &uuid, *device);
+  if (status.ok()) status = TENURE_CU(driver, DeviceGetUuid, &uuid, device);
   if (status.ok()) info.uuid = UuidText(uuid);
   size_t total = 0;
-  if (status.ok()) status = TENURE_CU(driver, DeviceTotalMem, &total, *device);
+  if (status.ok()) status = TENURE_CU(driver, DeviceTotalMem, &total, device);
   info.memory_total_bytes = total;
   std::memset(text, 0, sizeof(text));
   if (status.ok()) {
-    status = TENURE_CU(driver, DeviceGetPCIBusId, text, sizeof(text) - 1, *device);
+    status = TENURE_CU(driver, DeviceGetPCIBusId, text, sizeof(text) - 1, device);
     info.pci_bus_id = text;
   }
   auto attribute = [&](CUdevice_attribute which) {
     int value = 0;
-    if (status.ok()) status = TENURE_CU(driver, DeviceGetAttribute, &value, which, *device);
+    if (status.ok()) status = TENURE_CU(driver, DeviceGetAttribute, &value, which, device);
     return value;
   };
   info.compute_major = attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
@@ -96,23 +95,22 @@ absl::StatusOr<std::vector<DeviceInfo>> DescribeDevices(const Driver& driver) {
   int count = 0;
   const CUresult counted = driver->DeviceGetCount(&count);
   if (counted != CUDA_ERROR_NO_DEVICE) {
-    absl::Status status = driver.StatusOf(counted, "cuDeviceGetCount");
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(driver.StatusOf(counted, "cuDeviceGetCount"));
   }
   std::vector<DeviceInfo> all;
   for (int i = 0; i < count; ++i) {
-    absl::StatusOr<DeviceInfo> info = DescribeDevice(driver, static_cast<uint32_t>(i));
-    if (!info.ok()) return info.status();
-    // Free memory is told in a context only. A device that can't give one is listed all the same.
-    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, info->ordinal);
+    TENURE_ASSIGN_OR_RETURN(DeviceInfo info, DescribeDevice(driver, static_cast<uint32_t>(i)));
+    // The driver reports free memory only within a context. A device that can't provide one is
+    // still listed.
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, info.ordinal);
     if (device.ok()) {
       Device::Scope scope(**device);
       size_t free = 0, total = 0;
       if (scope.status().ok() && driver->MemGetInfo(&free, &total) == CUDA_SUCCESS) {
-        info->memory_free_bytes = free;
+        info.memory_free_bytes = free;
       }
     }
-    all.push_back(*std::move(info));
+    all.push_back(std::move(info));
   }
   return all;
 }
@@ -125,7 +123,7 @@ Device::Scope::Scope(const Device& device) : device_(device) {
     if (!status_.ok()) return;
     pushed_ = true;
   }
-  // Where even this fails, the calls to come say why.
+  // If even this fails, the following calls report the reason.
   (void)driver->ThreadExchangeStreamCaptureMode(&mode_);
 }
 
@@ -138,21 +136,19 @@ Device::Scope::~Scope() {
 
 absl::StatusOr<std::shared_ptr<Device>> Device::Open(const Driver& driver, uint32_t ordinal) {
   OpenDevices& opened = Opened();
-  // Held while the device is opened, so that it is opened once; a device is opened seldom.
+  // Held while the device is opened, so that it is opened only once. This is rare.
   absl::MutexLock lock(&opened.mutex);
   std::weak_ptr<Device>& slot = opened.devices[{&driver, ordinal}];
   if (std::shared_ptr<Device> device = slot.lock()) return device;
-  absl::StatusOr<CUdevice> handle = HandleOf(driver, ordinal);
-  if (!handle.ok()) return handle.status();
-  absl::StatusOr<DeviceInfo> info = DescribeDevice(driver, ordinal);
-  if (!info.ok()) return info.status();
+  TENURE_ASSIGN_OR_RETURN(CUdevice handle, HandleOf(driver, ordinal));
+  TENURE_ASSIGN_OR_RETURN(DeviceInfo info, DescribeDevice(driver, ordinal));
   CUcontext context = nullptr;
-  absl::Status status = TENURE_CU(driver, DevicePrimaryCtxRetain, &context, *handle);
+  absl::Status status = TENURE_CU(driver, DevicePrimaryCtxRetain, &context, handle);
   if (!status.ok()) {
-    return absl::Status(status.code(), absl::StrCat("CUDA device ", ordinal, " (", info->name,
+    return absl::Status(status.code(), absl::StrCat("CUDA device ", ordinal, " (", info.name,
                                                     ") can't be used: ", status.message()));
   }
-  std::shared_ptr<Device> device(new Device(driver, ordinal, *handle, context, *std::move(info)));
+  std::shared_ptr<Device> device(new Device(driver, ordinal, handle, context, std::move(info)));
   slot = device;
   return device;
 }
@@ -178,10 +174,9 @@ absl::StatusOr<CUevent> Device::AcquireEvent() {
     }
   }
   Scope scope(*this);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   CUevent event = nullptr;
-  absl::Status status = TENURE_CU(driver_, EventCreate, &event, CU_EVENT_DISABLE_TIMING);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(driver_, EventCreate, &event, CU_EVENT_DISABLE_TIMING));
   return event;
 }
 

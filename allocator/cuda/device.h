@@ -1,20 +1,20 @@
-// Device: one CUDA device as the allocators, streams and copies of this directory see it.
+// Device: one CUDA device, as the allocators, streams and copies of this directory use it.
 //
-// It retains the primary context, the one that the CUDA runtime, PyTorch and everybody else in the
-// process use too, once; addresses are therefore good everywhere. Nothing is made current behind
-// the caller's back: Enter() pushes the context, unless it is current already, and the Scope pops
-// it again. Meanwhile the thread may call what a stream capture elsewhere forbids to it (asking an
-// event, allocating): none of it touches what is captured.
+// It retains the primary context, which the CUDA runtime, PyTorch and all other code in the process
+// use too, so addresses are valid everywhere. A Scope makes the context current, unless it is
+// already, and restores the previous one at its end. Meanwhile the thread may make calls that are
+// forbidden while another thread captures a stream (querying an event, allocating), because none of
+// them affects the captured work.
 //
 //   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device, Device::Open(*driver, 0));
 //   Device::Scope scope(*device);
 //   TENURE_RETURN_IF_ERROR(scope.status());
 //   TENURE_RETURN_IF_ERROR(TENURE_CU(device->driver(), MemAlloc, &address, size));
 //
-// Cost: opening one takes 0.1 s, the first time. A Scope: 25 ns where the context is current.
+// Cost: opening a device takes 0.1 s the first time. A Scope takes 25 ns if the context is current.
 // Events come from a pool. Thread safety: thread-safe; a Scope belongs to its thread. Ownership:
-// shared by all that use it; the last one releases the context. The driver is borrowed and must
-// outlive it. Errors: Unavailable (no such device, or it can't be used), and the driver's.
+// shared by all users; the last one releases the context. The driver is borrowed and must outlive
+// the device. Errors: Unavailable (no such device, or it can't be used), and the driver's.
 
 #ifndef TENURE_ALLOCATOR_CUDA_DEVICE_H_
 #define TENURE_ALLOCATOR_CUDA_DEVICE_H_
@@ -35,7 +35,7 @@ namespace tenure::cuda {
 
 class Device {
  public:
-  // The same object for as long as anybody holds it.
+  // Opens the device. Returns the same object for as long as anybody holds it.
   static absl::StatusOr<std::shared_ptr<Device>> Open(const Driver& driver, uint32_t ordinal);
   ~Device();
   Device(const Device&) = delete;
@@ -51,8 +51,8 @@ class Device {
 
    private:
     const Device& device_;
-    bool pushed_ = false;                                        // not: it was current already
-    CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // the thread's own
+    bool pushed_ = false;                                        // false: it was current already
+    CUstreamCaptureMode mode_ = CU_STREAM_CAPTURE_MODE_RELAXED;  // the thread's previous mode
     absl::Status status_;
   };
 
@@ -62,7 +62,7 @@ class Device {
   CUcontext context() const { return context_; }
   const DeviceInfo& info() const { return info_; }  // without memory_free_bytes
 
-  // An event without timing, to be given back when nobody will ask it any more.
+  // An event without timing. Release it when nobody will query it any more.
   absl::StatusOr<CUevent> AcquireEvent() ABSL_LOCKS_EXCLUDED(mutex_);
   void ReleaseEvent(CUevent event) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -84,7 +84,7 @@ class Device {
   std::vector<CUevent> events_ ABSL_GUARDED_BY(mutex_);
 };
 
-// What the driver tells of a device, memory_free_bytes only of all.
+// The driver's description of a device. Only DescribeDevices fills in memory_free_bytes.
 absl::StatusOr<DeviceInfo> DescribeDevice(const Driver& driver, uint32_t ordinal);
 absl::StatusOr<std::vector<DeviceInfo>> DescribeDevices(const Driver& driver);
 

@@ -1,4 +1,4 @@
-// cuda:N.
+// The allocator of `cuda:N`.
 
 #include <unistd.h>
 
@@ -9,14 +9,15 @@
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
 
-// What cuMemAlloc makes of one piece.
+// The unit of cuMemAlloc: it divides one piece of this size among small allocations.
 constexpr uint64_t kIpcPiece = uint64_t{2} << 20;
 
-// A range of addresses of its own with one piece of memory behind it.
+// A range of reserved addresses with one piece of memory mapped to it.
 struct MappedMemory {
   CUdeviceptr address = 0;
   uint64_t size_bytes = 0;
@@ -24,10 +25,10 @@ struct MappedMemory {
 
 absl::Status Unmap(const Device& device, const MappedMemory& mapped) {
   Device::Scope scope(device);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   const Driver& driver = device.driver();
-  absl::Status status = TENURE_CU(driver, MemUnmap, mapped.address, mapped.size_bytes);
-  if (!status.ok()) return status;  // its addresses stay reserved
+  // After an error the addresses stay reserved.
+  TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemUnmap, mapped.address, mapped.size_bytes));
   return TENURE_CU(driver, MemAddressFree, mapped.address, mapped.size_bytes);
 }
 
@@ -35,9 +36,9 @@ absl::StatusOr<MappedMemory> Map(const Device& device, CUmemGenericAllocationHan
                                  uint64_t size_bytes) {
   const Driver& driver = device.driver();
   MappedMemory mapped{0, size_bytes};
-  absl::Status status = TENURE_CU(driver, MemAddressReserve, &mapped.address, size_bytes, 0, 0, 0);
-  if (!status.ok()) return status;
-  status = TENURE_CU(driver, MemMap, mapped.address, size_bytes, 0, memory, 0);
+  TENURE_RETURN_IF_ERROR(
+      TENURE_CU(driver, MemAddressReserve, &mapped.address, size_bytes, 0, 0, 0));
+  absl::Status status = TENURE_CU(driver, MemMap, mapped.address, size_bytes, 0, memory, 0);
   if (!status.ok()) {
     (void)driver->MemAddressFree(mapped.address, size_bytes);
     return status;
@@ -64,27 +65,24 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
       return NotForSharing("kPosixFd");
     }
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     int fd = -1;
-    absl::Status status = TENURE_CU(device().driver(), MemExportToShareableHandle, &fd,
-                                    memory->handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemExportToShareableHandle, &fd,
+                                     memory->handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
     return fd;
   }
 
   absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) override {
-    absl::StatusOr<uint64_t> rounded = RoundedToPages(size_bytes);
-    if (!rounded.ok()) return rounded.status();
+    TENURE_ASSIGN_OR_RETURN(uint64_t rounded, RoundedToPages(size_bytes));
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     const Driver& driver = device().driver();
     CUmemGenericAllocationHandle memory = 0;
-    absl::Status status = TENURE_CU(driver, MemImportFromShareableHandle, &memory,
-                                    reinterpret_cast<void*>(static_cast<intptr_t>(fd)),
-                                    CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);
-    if (!status.ok()) return status;
-    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, *rounded);
-    // The mapping keeps the memory.
+    TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemImportFromShareableHandle, &memory,
+                                     reinterpret_cast<void*>(static_cast<intptr_t>(fd)),
+                                     CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR));
+    absl::StatusOr<MappedMemory> mapped = Map(device(), memory, rounded);
+    // The mapping keeps the memory alive.
     (void)driver->MemRelease(memory);
     if (!mapped.ok()) return mapped.status();
     ForeignMemory foreign;
@@ -97,11 +95,10 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     const DedicatedMemory* memory = FindDedicated(allocation.device_address);
     if (memory == nullptr || memory->sharing != Sharing::kIpc) return NotForSharing("kIpc");
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     CUipcMemHandle handle;
-    absl::Status status =
-        TENURE_CU(device().driver(), IpcGetMemHandle, &handle, allocation.device_address);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(
+        TENURE_CU(device().driver(), IpcGetMemHandle, &handle, allocation.device_address));
     return std::string(handle.reserved, sizeof(handle.reserved));
   }
 
@@ -113,15 +110,14 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     }
     std::memcpy(handle.reserved, bytes.data(), bytes.size());
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     const Driver& driver = device().driver();
     CUdeviceptr address = 0;
-    absl::Status status =
-        TENURE_CU(driver, IpcOpenMemHandle, &address, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(
+        TENURE_CU(driver, IpcOpenMemHandle, &address, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS));
     CUdeviceptr begin = 0;
     size_t size = 0;
-    status = TENURE_CU(driver, MemGetAddressRange, &begin, &size, address);
+    absl::Status status = TENURE_CU(driver, MemGetAddressRange, &begin, &size, address);
     if (status.ok() && size_bytes > size) {
       status = absl::InvalidArgumentError(
           absl::StrCat("the handle is of ", size, " bytes, not of ", size_bytes));
@@ -159,7 +155,8 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
       case Sharing::kPosixFd:
         return RoundedToPages(request.size_bytes);
       case Sharing::kIpc: {
-        // Less would lie in one piece with memory of others, which a handle would show too.
+        // A smaller allocation would share a piece with other memory, which the handle would expose
+        // too.
         uint64_t rounded;
         if (!CheckedRoundUp(request.size_bytes, kIpcPiece, &rounded))
           return NotSharable(request.size_bytes);
@@ -172,7 +169,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeDedicated(const AllocationRequest& request,
                                                                  uint64_t reserved_bytes) override {
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     return request.hints.sharing == Sharing::kIpc ? MakeForIpc(reserved_bytes)
                                                   : MakeForFd(reserved_bytes);
   }
@@ -180,8 +177,8 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
  private:
   absl::Status NotForSharing(std::string_view kind) const {
     return absl::FailedPreconditionError(absl::StrCat(
-        "the allocation was not made to be shared so: ask for Sharing::", kind,
-        " when it is made (BufferOptions::hints); it has no memory of its own otherwise"));
+        "the allocation was not made for this kind of sharing: ask for Sharing::", kind,
+        " when it is made (BufferOptions::hints); it has no dedicated memory otherwise"));
   }
 
   static absl::Status NotSharable(uint64_t size_bytes) {
@@ -196,12 +193,9 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     const CUmemAllocationProp properties = PhysicalMemory(device(), true);
     size_t page = 0;
     Device::Scope scope(device());
-    absl::Status status = scope.status();
-    if (status.ok()) {
-      status = TENURE_CU(device().driver(), MemGetAllocationGranularity, &page, &properties,
-                         CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
-    }
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(scope.status());
+    TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemGetAllocationGranularity, &page,
+                                     &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED));
     uint64_t rounded = 0;
     if (!CheckedRoundUp(size_bytes, page, &rounded) || rounded == 0) {
       return NotSharable(size_bytes);
@@ -213,8 +207,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     const Driver& driver = device().driver();
     const CUmemAllocationProp properties = PhysicalMemory(device(), true);
     CUmemGenericAllocationHandle memory = 0;
-    absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0));
     absl::StatusOr<MappedMemory> mapped = Map(device(), memory, size_bytes);
     if (!mapped.ok()) {
       (void)driver->MemRelease(memory);
@@ -236,8 +229,7 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
 
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeForIpc(uint64_t size_bytes) {
     CUdeviceptr address = 0;
-    absl::Status status = TENURE_CU(device().driver(), MemAlloc, &address, size_bytes);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemAlloc, &address, size_bytes));
     auto dedicated = std::make_unique<DedicatedMemory>();
     dedicated->address = address;
     dedicated->reserved_bytes = size_bytes;
@@ -265,9 +257,7 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(
   traits.device_writable = true;
   std::unique_ptr<SlabSource> source;
   if (device->info().virtual_memory) {
-    absl::StatusOr<std::unique_ptr<VirtualMemorySource>> made = VirtualMemorySource::Make(device);
-    if (!made.ok()) return made.status();
-    source = *std::move(made);
+    TENURE_ASSIGN_OR_RETURN(source, VirtualMemorySource::Make(device));
   } else {
     source = std::make_unique<DeviceSource>(device);
   }

@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
@@ -31,7 +32,7 @@ absl::StatusOr<DriverTable> OpenLibrary() {
         absl::StrCat("no CUDA driver on this machine (", why == nullptr ? kLibrary : why,
                      "); install NVIDIA's driver, or use another memory space"));
   }
-  // Never closed again: the driver does not bear it.
+  // The library is never closed, because the driver does not survive it.
   auto get = reinterpret_cast<PFN_cuGetProcAddress_v12000>(dlsym(library, "cuGetProcAddress_v2"));
   auto version =
       reinterpret_cast<PFN_cuDriverGetVersion_v2020>(dlsym(library, "cuDriverGetVersion"));
@@ -133,8 +134,7 @@ absl::Status Driver::Initialize() {
         absl::StrCat("the CUDA driver does not start: ", status.message(),
                      "; see whether nvidia-smi works here, or use another memory space"));
   }
-  status = TENURE_CU(*this, DriverGetVersion, &version_);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(*this, DriverGetVersion, &version_));
   return version_ < kOldestDriver ? TooOld(version_) : absl::OkStatus();
 }
 
@@ -148,8 +148,7 @@ absl::StatusOr<Driver> Driver::FromTable(const DriverTable& table) {
     return absl::InvalidArgumentError(absl::StrCat("the driver table lacks ", missing));
   }
   Driver driver(table);
-  absl::Status status = driver.Initialize();
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(driver.Initialize());
   return driver;
 }
 
@@ -158,11 +157,9 @@ absl::StatusOr<const Driver*> Driver::Default() {
   static const Driver* opened ABSL_GUARDED_BY(mutex) = nullptr;
   absl::MutexLock lock(&mutex);
   if (opened == nullptr) {
-    absl::StatusOr<DriverTable> table = OpenLibrary();
-    if (!table.ok()) return table.status();
-    absl::StatusOr<Driver> driver = FromTable(*table);
-    if (!driver.ok()) return driver.status();
-    opened = new Driver(*driver);
+    TENURE_ASSIGN_OR_RETURN(DriverTable table, OpenLibrary());
+    TENURE_ASSIGN_OR_RETURN(Driver driver, FromTable(table));
+    opened = new Driver(driver);
   }
   return opened;
 }

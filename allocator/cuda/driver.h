@@ -1,20 +1,20 @@
 // Driver: CUDA's driver, opened at run time, as a table of entry points.
 //
-// Why a table: one binary must run where there is no GPU, so nothing of CUDA is linked; and a test
-// replaces the table to see what happens when a call fails, or to run without a GPU. The table
-// holds what this project calls and nothing else. Each entry point is asked for by the version of
-// its interface, so that a newer driver with another default gives the one that was compiled
-// against.
+// Why a table: one binary must run on machines without a GPU, so nothing of CUDA is linked. Tests
+// replace the table to make calls fail, or to run without a GPU. The table holds only the calls
+// that this project makes. Each entry point is requested by the version of its interface, so that a
+// newer driver with another default still returns the interface that was compiled against.
 //
 //   TENURE_ASSIGN_OR_RETURN(const Driver* driver, Driver::Default());      // libcuda.so.1, once
 //   TENURE_RETURN_IF_ERROR(TENURE_CU(*driver, MemAlloc, &address, size));
 //
-// For this directory, its tests and the tools that launch kernels: it includes cuda.h, which public
-// headers don't.
+// For this directory, its tests and the tools that launch kernels. It includes CUDA's cuda.h, which
+// public headers do not.
 //
-// Cost: opening the driver takes 0.1 s, once; a call costs an indirection.
-// Thread safety: thread-safe. Ownership: the default driver is never closed; devices borrow theirs.
-// Errors: Unavailable (no driver, too old a one, no device), and those of StatusOf.
+// Cost: opening the driver takes 0.1 s, once. A call costs one indirection.
+// Thread safety: thread-safe. Ownership: the default driver is never closed; devices borrow their
+// driver.
+// Errors: Unavailable (no driver, a driver that is too old, no device), and those of StatusOf.
 
 #ifndef TENURE_ALLOCATOR_CUDA_DRIVER_H_
 #define TENURE_ALLOCATOR_CUDA_DRIVER_H_
@@ -29,8 +29,8 @@
 
 namespace tenure::cuda {
 
-// Every entry point: name without "cu", and the version of CUDA that its interface dates from.
-// GetProcAddress comes first by dlsym, and brings the others.
+// All entry points: the name without "cu", and the CUDA version of the interface. GetProcAddress is
+// found first, by dlsym, and finds the others.
 #define TENURE_CUDA_ENTRY_POINTS(X)         \
   X(Init, 2000)                             \
   X(DriverGetVersion, 2020)                 \
@@ -107,25 +107,27 @@ struct DriverTable {
 #undef TENURE_X
 };
 
-// The oldest driver that has all of them: CUDA 12.2.
+// The oldest driver that has all entry points: CUDA 12.2.
 inline constexpr int kOldestDriver = 12020;
 
 class Driver {
  public:
-  // libcuda.so.1, opened and initialised by the first call. What failed is tried again by the next.
+  // The driver of libcuda.so.1. The first call opens and initialises it. After a failure, the next
+  // call tries again.
   static absl::StatusOr<const Driver*> Default();
 
-  // One whose calls go where the caller says; initialises it. Every entry must be there.
+  // A driver whose calls go to the given table. Initialises it. The table must have every entry.
   static absl::StatusOr<Driver> FromTable(const DriverTable& table);
 
   const DriverTable& table() const { return table_; }
   const DriverTable* operator->() const { return &table_; }
   int version() const { return version_; }  // 12020 is CUDA 12.2
 
-  // OK, or an error that names the call and carries the driver's name and text for it:
-  // ResourceExhausted (out of memory), Unavailable (no driver, device or context any more),
-  // InvalidArgument, Unimplemented (not supported), FailedPrecondition (not while a stream is
-  // captured), Internal (a kernel or the device failed: nothing on this device works from then on).
+  // OK, or an error with the name of the call and the driver's name and text for the error.
+  // ResourceExhausted: out of memory. Unavailable: there is no driver, device or context any more.
+  // InvalidArgument. Unimplemented: not supported. FailedPrecondition: not allowed while a stream
+  // is captured. Internal: a kernel or the device failed, and nothing on this device works from
+  // then on.
   absl::Status StatusOf(CUresult result, std::string_view call) const {
     return result == CUDA_SUCCESS ? absl::OkStatus() : ErrorOf(result, call);
   }
@@ -139,8 +141,8 @@ class Driver {
   int version_ = 0;
 };
 
-// TENURE_CU(driver, MemAlloc, &p, n) calls cuMemAlloc(&p, n) and gives its status. A macro for the
-// name's sake, which the error carries.
+// TENURE_CU(driver, MemAlloc, &p, n) calls cuMemAlloc(&p, n) and returns its status. It is a macro
+// because the error contains the name of the call.
 #define TENURE_CU(driver, name, ...) \
   (driver).StatusOf((driver).table().name(__VA_ARGS__), "cu" #name)
 

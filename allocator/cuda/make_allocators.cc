@@ -1,4 +1,4 @@
-// The allocators of CUDA's three spaces, with the driver's own copy routes.
+// Makes the allocators of CUDA's three spaces, bound to the driver's own copy routes.
 
 #include <memory>
 #include <utility>
@@ -7,14 +7,14 @@
 #include "tenure/allocator/cuda/copy_routes.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/spaces.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Device> device,
                                                            SpaceKind kind,
                                                            const AllocatorOptions& options) {
-  absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(std::move(device));
-  if (!engine.ok()) return engine.status();
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<CopyEngine> engine, CopyEngine::Of(std::move(device)));
   auto make = kind == kDeviceSpace    ? MakeDeviceAllocator
               : kind == kUnifiedSpace ? MakeUnifiedAllocator
               : kind == kPinnedSpace  ? MakePinnedAllocator
@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocatorOn(std::shared_ptr<Devic
         absl::StrCat("'", kind.Pattern(), "' is not a space of CUDA; give cuda::kDeviceSpace, ",
                      "kUnifiedSpace or kPinnedSpace"));
   }
-  absl::StatusOr<std::unique_ptr<Allocator>> made = make(*engine, options);
+  absl::StatusOr<std::unique_ptr<Allocator>> made = make(engine, options);
   if (made.ok()) (*made)->BindCopyTable(&CudaCopyTable());
   return made;
 }

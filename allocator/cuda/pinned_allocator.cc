@@ -1,4 +1,4 @@
-// cuda-pinned:N.
+// The allocator of `cuda-pinned:N`.
 
 #include <utility>
 
@@ -7,6 +7,7 @@
 #include "tenure/allocator/cuda/slab_sources.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/base/system_memory.h"
 
 namespace tenure::cuda {
@@ -22,7 +23,7 @@ class PinnedAllocator final : public CudaAllocator {
                       std::make_unique<PinnedSource>(engine->device()), options, engine) {}
   ~PinnedAllocator() override { ClosePool(); }
 
-  // It is the host's memory: the host copies, unless a device's order is to be kept.
+  // This is host memory, so the host copies it, unless a queue's order must be kept.
   absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
                                const CopyOptions& options) override {
     if (InOrderOfDevice(options) || to.allocation->read_only) {
@@ -50,7 +51,7 @@ class PinnedAllocator final : public CudaAllocator {
     if (InOrderOfDevice(options) || to.allocation->read_only) {
       return CudaAllocator::Fill(to, pattern, options);
     }
-    if (absl::Status valid = host::CheckPattern(pattern); !valid.ok()) return valid;
+    TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
     host::FillBytes(to.host(), to.size_bytes, pattern, options.max_threads);
     return Fence();
   }
@@ -82,11 +83,10 @@ class PinnedAllocator final : public CudaAllocator {
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeDedicated(const AllocationRequest&,
                                                                  uint64_t reserved_bytes) override {
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     void* memory = nullptr;
-    absl::Status status = TENURE_CU(device().driver(), MemHostAlloc, &memory, reserved_bytes,
-                                    CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemHostAlloc, &memory, reserved_bytes,
+                                     CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_WRITECOMBINED));
     auto dedicated = std::make_unique<DedicatedMemory>();
     dedicated->address = reinterpret_cast<uint64_t>(memory);
     dedicated->reserved_bytes = reserved_bytes;

@@ -1,4 +1,4 @@
-// SelectDevice: which of some devices a user means. Thread safety: a free function.
+// SelectDevice: finds the device that a user named. Thread safety: a free function.
 
 #ifndef TENURE_ALLOCATOR_CUDA_SELECT_DEVICE_H_
 #define TENURE_ALLOCATOR_CUDA_SELECT_DEVICE_H_
@@ -12,7 +12,7 @@
 
 namespace tenure::cuda {
 
-// FindDevice (cuda.h), among these.
+// FindDevice (cuda.h) among the given devices.
 absl::StatusOr<uint32_t> SelectDevice(const std::vector<DeviceInfo>& devices,
                                       std::string_view selector);
 

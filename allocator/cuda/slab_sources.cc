@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
 #include "tenure/base/checked.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/base/workers.h"
 
 namespace tenure::cuda {
@@ -16,14 +17,16 @@ namespace {
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kSmallPage = 4096;
-// Addresses cost nothing: enough for the device's memory to come and go many times.
+// The size of a reservation. Addresses cost nothing, so it is enough to map the device's memory
+// many times.
 constexpr uint64_t kReservedBytes = uint64_t{1} << 42;
-// Of what the host has available so much at most is not taken.
+// At most this much of the available host memory is left to others.
 constexpr uint64_t kMostSpared = uint64_t{256} << 20;
-// Pages are brought in by pieces of this size.
+// Threads touch pages in pieces of this size.
 constexpr uint64_t kTouchBytes = uint64_t{16} << 20;
 
-// What can't be given back is lost: said aloud, as there is nobody to return it to.
+// Reports memory that could not be freed. It goes to stderr because there is no caller to return an
+// error to.
 void ReportLost(const absl::Status& status, uint64_t size_bytes) {
   if (status.ok() || absl::IsUnavailable(status)) return;  // the process is ending
   ReportToStderr(absl::StrCat(size_bytes, " bytes could not be given back: ", status.message()));
@@ -66,7 +69,7 @@ absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t siz
   }
   absl::Status status =
       TENURE_CU(driver, MemSetAccess, address, size_bytes, access.data(), access.size());
-  // The others are a courtesy.
+  // Access by other devices is optional.
   if (!status.ok() && access.size() > 1) {
     status = TENURE_CU(driver, MemSetAccess, address, size_bytes, access.data(), 1);
   }
@@ -79,12 +82,11 @@ absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t siz
 absl::StatusOr<std::unique_ptr<VirtualMemorySource>> VirtualMemorySource::Make(
     std::shared_ptr<Device> device) {
   Device::Scope scope(*device);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   const CUmemAllocationProp properties = PhysicalMemory(*device, false);
   size_t granularity = 0;
-  absl::Status status = TENURE_CU(device->driver(), MemGetAllocationGranularity, &granularity,
-                                  &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device->driver(), MemGetAllocationGranularity, &granularity,
+                                   &properties, CU_MEM_ALLOC_GRANULARITY_RECOMMENDED));
   if (!IsPowerOfTwo(granularity)) {
     return absl::InternalError(
         absl::StrCat("the driver says that memory comes in pieces of ", granularity, " bytes"));
@@ -101,15 +103,14 @@ VirtualMemorySource::~VirtualMemorySource() {
 absl::Status VirtualMemorySource::Reserve(uint64_t least_bytes) {
   const uint64_t size = std::max(kReservedBytes, least_bytes);
   CUdeviceptr address = 0;
-  absl::Status status = TENURE_CU(device_->driver(), MemAddressReserve, &address, size, 0, 0, 0);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemAddressReserve, &address, size, 0, 0, 0));
   tail_ = address;
   end_ = address + size;
   regions_[address] = {size, 0};
   return absl::OkStatus();
 }
 
-// Gives back addresses of regions that are used up and hold nothing any more.
+// Frees the addresses of regions that are used up and hold no slab any more.
 void VirtualMemorySource::DropUnused() {
   Device::Scope scope(*device_);
   for (auto it = regions_.begin(); it != regions_.end();) {
@@ -126,20 +127,19 @@ void VirtualMemorySource::DropUnused() {
 
 absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   const Driver& driver = device_->driver();
   if (tail_ == 0 || size_bytes > end_ - tail_) {
-    if (absl::Status status = Reserve(size_bytes); !status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(Reserve(size_bytes));
     DropUnused();
   }
   const CUmemAllocationProp properties = PhysicalMemory(*device_, false);
   CUmemGenericAllocationHandle memory = 0;
-  absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
-  if (!status.ok()) return status;
-  status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
+  TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0));
+  absl::Status status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
   const bool mapped = status.ok();
   if (status.ok()) status = GrantAccess(*device_, tail_, size_bytes);
-  // The mapping keeps the memory.
+  // The mapping keeps the memory alive.
   absl::Status released = TENURE_CU(driver, MemRelease, memory);
   if (status.ok()) status = std::move(released);
   if (!status.ok()) {
@@ -170,10 +170,9 @@ void VirtualMemorySource::Release(const Slab& slab) {
 
 absl::StatusOr<Slab> DeviceSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   CUdeviceptr address = 0;
-  absl::Status status = TENURE_CU(device_->driver(), MemAlloc, &address, size_bytes);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemAlloc, &address, size_bytes));
   Slab slab;
   slab.address = address;
   slab.size_bytes = size_bytes;
@@ -188,26 +187,24 @@ void DeviceSource::Release(const Slab& slab) {
 
 absl::StatusOr<Slab> ManagedSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   size_t free = 0, total = 0;
-  absl::Status status = TENURE_CU(device_->driver(), MemGetInfo, &free, &total);
-  if (!status.ok()) return status;
-  // What was taken may be on the device or not; all of it must find room there, beside what others
-  // have. What is used beyond what was taken is theirs; while nothing is taken, all of it is.
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemGetInfo, &free, &total));
+  // Managed memory that was taken may be on the device or not, and all of it must fit on the device
+  // beside the memory of others. Device memory in use beyond the taken bytes belongs to others;
+  // while nothing is taken, all of it does.
   const uint64_t used = total - std::min(free, total);
   const uint64_t others = used - std::min(used, taken_bytes_);
   others_bytes_ = taken_bytes_ == 0 ? others : std::max(others_bytes_, others);
   const uint64_t room = total - std::min<uint64_t>(total, others_bytes_);
   if (size_bytes > room - std::min(room, taken_bytes_)) {
     return absl::ResourceExhaustedError(absl::StrCat(
-        "of the device's ", total, " bytes others use ", others_bytes_, ", and ", taken_bytes_,
-        " bytes of managed memory are taken: more than fits beside "
-        "them is not taken, since devices hang then"));
+        "the device has ", total, " bytes: others use ", others_bytes_, ", and ", taken_bytes_,
+        " bytes are managed memory; no more is taken than fits, because devices hang beyond that"));
   }
   CUdeviceptr address = 0;
-  status =
-      TENURE_CU(device_->driver(), MemAllocManaged, &address, size_bytes, CU_MEM_ATTACH_GLOBAL);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(
+      TENURE_CU(device_->driver(), MemAllocManaged, &address, size_bytes, CU_MEM_ATTACH_GLOBAL));
   taken_bytes_ += size_bytes;
   Slab slab;
   slab.address = address;
@@ -228,20 +225,20 @@ void ManagedSource::Release(const Slab& slab) {
 
 absl::StatusOr<Slab> PinnedSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   const host::SystemMemory memory = ask_();
   const uint64_t spare = std::min(memory.total_bytes / 64, kMostSpared);
   if (size_bytes > memory.available_bytes - std::min(memory.available_bytes, spare)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("of ", memory.total_bytes, " bytes of host memory ", memory.available_bytes,
-                     " are available, of which ", spare,
-                     " are left to others: page-locking more would have somebody killed"));
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "of ", memory.total_bytes, " bytes of host memory ", memory.available_bytes,
+        " are available, of which ", spare,
+        " are left to others: page-locking more could make the system kill processes"));
   }
   uint64_t span;
   if (!CheckedAdd(size_bytes, kHugePage, &span)) {
-    return absl::ResourceExhaustedError("more than there are addresses");
+    return absl::ResourceExhaustedError("the size exceeds the address space");
   }
-  // Reserved, so that the system may refuse here too.
+  // Reserved memory, so that the system can refuse here already.
   void* mapped = mmap(nullptr, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) {
     return absl::ResourceExhaustedError(
@@ -282,7 +279,7 @@ void PinnedSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   const absl::Status status = TENURE_CU(device_->driver(), MemHostUnregister, slab.host);
   ReportLost(status, slab.size_bytes);
-  // Page-locked memory that is unmapped would stay mapped for the device.
+  // If unlocking failed, the device would still map the memory after munmap.
   if (status.ok() || absl::IsUnavailable(status)) munmap(slab.host, slab.size_bytes);
 }
 

@@ -1,12 +1,14 @@
-// Where the pools of CUDA's spaces take their slabs from.
+// The slab sources of the pools of CUDA's spaces.
 //
 //   VirtualMemorySource   device memory, mapped page by page into reserved addresses: slabs join
-//   DeviceSource          device memory by cuMemAlloc, where the former is not supported
-//   ManagedSource         cuMemAllocManaged, at most what the device has beside what others use
-//   PinnedSource          the host's huge pages, brought in by several threads, then page-locked;
-//                         at most what the system has available: more would have somebody killed
+//   DeviceSource          device memory by cuMemAlloc, if the former is not supported
+//   ManagedSource         cuMemAllocManaged, at most the device memory that nobody else uses
+//   PinnedSource          host memory in huge pages, touched by several threads and then
+//                         page-locked; at most the available memory, because the system would
+//                         kill processes beyond that
 //
-// Thread safety, ownership and errors: slab_source.h. ResourceExhausted carries the driver's text.
+// Thread safety, ownership and errors: see slab_source.h. ResourceExhausted carries the driver's
+// text.
 
 #ifndef TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
 #define TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
@@ -25,9 +27,11 @@
 
 namespace tenure::cuda {
 
-// What cuMemCreate is to make: memory of this device, `exportable` as a file descriptor.
+// The properties that cuMemCreate needs to make memory of this device, with `exportable` for export
+// as a file descriptor.
 CUmemAllocationProp PhysicalMemory(const Device& device, bool exportable);
-// Makes mapped bytes usable: by this device and, where they can, by the others of the machine.
+// Makes mapped bytes accessible to this device and, if possible, to the other devices of the
+// machine.
 absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes);
 
 class VirtualMemorySource final : public SlabSource {
@@ -40,7 +44,8 @@ class VirtualMemorySource final : public SlabSource {
   void Release(const Slab& slab) override;
 
  private:
-  // Reserved addresses. They are used once, from the beginning to the end: there are many.
+  // A range of reserved addresses. They are used once, from the beginning to the end, because there
+  // are so many.
   struct Region {
     uint64_t size = 0;
     uint64_t slabs = 0;
@@ -78,7 +83,7 @@ class ManagedSource final : public SlabSource {
  private:
   const std::shared_ptr<Device> device_;
   uint64_t taken_bytes_ = 0;
-  uint64_t others_bytes_ = 0;  // the most that the device held for others while some were taken
+  uint64_t others_bytes_ = 0;  // the most that others used while managed memory was taken
 };
 
 class PinnedSource final : public SlabSource {

@@ -5,11 +5,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
 
-// How long a wait with a deadline sleeps between two looks: short at first, as most waits are.
+// The sleep between two queries of a wait with a deadline. It is short at first, because most waits
+// are.
 constexpr absl::Duration kShortestSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 
@@ -19,14 +21,12 @@ constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 // EventTimeline
 
 absl::StatusOr<uint64_t> EventTimeline::Record(CUstream stream) {
-  absl::StatusOr<CUevent> event = device_->AcquireEvent();
-  if (!event.ok()) return event.status();
-  auto pooled = std::make_shared<PooledEvent>(device_, *event);
-  // Under the lock: values must come in the order of the events.
+  TENURE_ASSIGN_OR_RETURN(CUevent event, device_->AcquireEvent());
+  auto pooled = std::make_shared<PooledEvent>(device_, event);
+  // Under the lock, because values must be in the order of the events.
   absl::MutexLock lock(&mutex_);
   if (!failure_.ok()) return failure_;
-  absl::Status status = TENURE_CU(device_->driver(), EventRecord, *event, stream);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), EventRecord, event, stream));
   const uint64_t value = issued_.load(std::memory_order_relaxed) + 1;
   pending_.push_back({value, std::move(pooled)});
   issued_.store(value, std::memory_order_release);
@@ -49,7 +49,7 @@ void EventTimeline::Look() const {
 uint64_t EventTimeline::Reached() const {
   const uint64_t reached = reached_.load(std::memory_order_acquire);
   if (reached == issued_.load(std::memory_order_acquire)) return reached;
-  // Whoever holds the lock is looking already.
+  // A thread that holds the lock is already querying.
   if (!mutex_.TryLock()) return reached;
   Device::Scope scope(*device_);
   if (scope.status().ok()) Look();
@@ -68,7 +68,7 @@ std::shared_ptr<PooledEvent> EventTimeline::EventOf(uint64_t value) {
 absl::Status EventTimeline::Wait(uint64_t value, absl::Time deadline) {
   if (reached_.load(std::memory_order_acquire) >= value) return absl::OkStatus();
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   absl::Duration sleep = kShortestSleep;
   while (true) {
     std::shared_ptr<PooledEvent> event;
@@ -90,7 +90,7 @@ absl::Status EventTimeline::Wait(uint64_t value, absl::Time deadline) {
       }
     }
     if (deadline == absl::InfiniteFuture()) {
-      // An error here is found by the next look.
+      // The next query finds an error of this call.
       const CUresult result = device_->driver()->EventSynchronize(event->get());
       if (result == CUDA_SUCCESS) continue;
       absl::MutexLock lock(&mutex_);
@@ -102,7 +102,7 @@ absl::Status EventTimeline::Wait(uint64_t value, absl::Time deadline) {
     if (now >= deadline) {
       return absl::DeadlineExceededError(
           absl::StrCat("CUDA device ", device_->ordinal(),
-                       " has not come to the end of the work "
+                       " has not finished the work "
                        "that was waited for; wait longer, or look at what is queued"));
     }
     absl::SleepFor(std::min(sleep, deadline - now));
@@ -120,10 +120,10 @@ absl::Status EventTimeline::Failure() const {
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Create(std::shared_ptr<Device> device) {
   Device::Scope scope(*device);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   CUstream stream = nullptr;
-  absl::Status status = TENURE_CU(device->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(
+      TENURE_CU(device->driver(), StreamCreate, &stream, CU_STREAM_NON_BLOCKING));
   return std::shared_ptr<DeviceStream>(new DeviceStream(std::move(device), stream, true));
 }
 
@@ -136,10 +136,9 @@ absl::StatusOr<std::shared_ptr<DeviceStream>> DeviceStream::Wrap(std::shared_ptr
   }
   if (stream != nullptr && stream != CU_STREAM_LEGACY) {
     Device::Scope scope(*device);
-    if (!scope.status().ok()) return scope.status();
+    TENURE_RETURN_IF_ERROR(scope.status());
     CUcontext context = nullptr;
-    absl::Status status = TENURE_CU(device->driver(), StreamGetCtx, stream, &context);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(device->driver(), StreamGetCtx, stream, &context));
     if (context != device->context()) {
       return absl::InvalidArgumentError(
           absl::StrCat("the stream is not of the primary context of CUDA device ",
@@ -153,18 +152,16 @@ DeviceStream::~DeviceStream() {
   if (!owned_) return;
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return;  // lost
-  // What is queued is still done.
+  // The driver still completes queued work.
   (void)device_->driver()->StreamDestroy(stream_);
 }
 
 absl::StatusOr<Fence> DeviceStream::Record() {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  absl::Status status = RefuseCapture(*device_, stream_, "a fence that the host could wait for");
-  if (!status.ok()) return status;
-  absl::StatusOr<uint64_t> value = timeline_->Record(stream_);
-  if (!value.ok()) return value.status();
-  return Fence(timeline_, *value);
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(RefuseCapture(*device_, stream_, "a fence that the host could wait for"));
+  TENURE_ASSIGN_OR_RETURN(const uint64_t value, timeline_->Record(stream_));
+  return Fence(timeline_, value);
 }
 
 bool DeviceStream::AcceptsWaits() const {
@@ -177,32 +174,30 @@ absl::Status DeviceStream::WaitFor(absl::Span<const Fence> fences) {
     return absl::OkStatus();
   }
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  // The driver would give up the capture.
-  absl::Status status = RefuseCapture(*device_, stream_, "a wait for work outside of it");
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(scope.status());
+  // The driver would invalidate the capture.
+  TENURE_RETURN_IF_ERROR(RefuseCapture(*device_, stream_, "a wait for work outside of it"));
   return QueueWaits(*device_, stream_, fences);
 }
 
 absl::Status DeviceStream::Synchronize() {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  absl::Status status = RefuseCapture(*device_, stream_, "a wait of the host's");
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(RefuseCapture(*device_, stream_, "a wait of the host's"));
   return TENURE_CU(device_->driver(), StreamSynchronize, stream_);
 }
 
 absl::StatusOr<bool> DeviceStream::IsCapturing() const {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
+  TENURE_RETURN_IF_ERROR(scope.status());
   CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-  absl::Status status = TENURE_CU(device_->driver(), StreamIsCapturing, stream_, &capturing);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), StreamIsCapturing, stream_, &capturing));
   return capturing != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
 bool DeviceStream::AnyStreamCanWaitFor(const Fence& fence) {
-  // In this order: asking a device's timeline whether it is reached would call the driver.
+  // The order matters: asking a device's timeline whether the fence is reached would call the
+  // driver.
   return dynamic_cast<const EventTimeline*>(fence.timeline().get()) != nullptr || fence.IsReached();
 }
 
@@ -228,34 +223,31 @@ absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const 
     auto* timeline = dynamic_cast<EventTimeline*>(fence.timeline().get());
     if (timeline == nullptr) {
       return absl::FailedPreconditionError(
-          "a CUDA stream can't wait for a fence of the host's; wait for it before queueing");
+          "a CUDA stream can't wait for a host fence; wait for it before queueing");
     }
-    absl::Status failure = timeline->Failure();
-    if (!failure.ok()) return failure;
+    TENURE_RETURN_IF_ERROR(timeline->Failure());
     std::shared_ptr<PooledEvent> event = timeline->EventOf(fence.value());
     if (event == nullptr) continue;
     Device::Scope scope(device);
-    if (!scope.status().ok()) return scope.status();
-    // The event may go back to its pool and be recorded anew: the wait is for what it stands for
-    // now.
-    absl::Status status =
-        TENURE_CU(device.driver(), StreamWaitEvent, stream, event->get(), CU_EVENT_WAIT_DEFAULT);
-    if (!status.ok()) return status;
+    TENURE_RETURN_IF_ERROR(scope.status());
+    // The event may return to its pool and be recorded again. The wait applies to what it stands
+    // for now.
+    TENURE_RETURN_IF_ERROR(
+        TENURE_CU(device.driver(), StreamWaitEvent, stream, event->get(), CU_EVENT_WAIT_DEFAULT));
   }
   return absl::OkStatus();
 }
 
 absl::Status EndWork(const Device& device, CUstream stream) {
   absl::Status status = TENURE_CU(device.driver(), StreamSynchronize, stream);
-  // A device that has failed does so again, and does nothing any more.
+  // A failed device fails again, and does no more work.
   if (!status.ok()) (void)device.driver()->StreamSynchronize(stream);
   return status;
 }
 
 absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what) {
   CUstreamCaptureStatus capturing = CU_STREAM_CAPTURE_STATUS_NONE;
-  absl::Status status = TENURE_CU(device.driver(), StreamIsCapturing, stream, &capturing);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device.driver(), StreamIsCapturing, stream, &capturing));
   if (capturing == CU_STREAM_CAPTURE_STATUS_NONE) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the stream is being captured into a graph, which has no place for ", what,
@@ -278,15 +270,12 @@ struct Timestamp::Recorded {
 
 absl::StatusOr<Timestamp> DeviceStream::RecordTimestamp() {
   Device::Scope scope(*device_);
-  if (!scope.status().ok()) return scope.status();
-  absl::Status status = RefuseCapture(*device_, stream_, "a timestamp");
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(RefuseCapture(*device_, stream_, "a timestamp"));
   CUevent event = nullptr;
-  status = TENURE_CU(device_->driver(), EventCreate, &event, CU_EVENT_DEFAULT);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), EventCreate, &event, CU_EVENT_DEFAULT));
   auto recorded = std::make_shared<Timestamp::Recorded>(device_, event);
-  status = TENURE_CU(device_->driver(), EventRecord, event, stream_);
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), EventRecord, event, stream_));
   return Timestamp(std::move(recorded));
 }
 
@@ -299,15 +288,12 @@ absl::StatusOr<absl::Duration> Timestamp::Since(const Timestamp& earlier) const 
   }
   const Device& device = *recorded_->device;
   Device::Scope scope(device);
-  absl::Status status = scope.status();
-  if (status.ok()) status = TENURE_CU(device.driver(), EventSynchronize, earlier.recorded_->event);
-  if (status.ok()) status = TENURE_CU(device.driver(), EventSynchronize, recorded_->event);
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device.driver(), EventSynchronize, earlier.recorded_->event));
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device.driver(), EventSynchronize, recorded_->event));
   float milliseconds = 0;
-  if (status.ok()) {
-    status = TENURE_CU(device.driver(), EventElapsedTime, &milliseconds, earlier.recorded_->event,
-                       recorded_->event);
-  }
-  if (!status.ok()) return status;
+  TENURE_RETURN_IF_ERROR(TENURE_CU(device.driver(), EventElapsedTime, &milliseconds,
+                                   earlier.recorded_->event, recorded_->event));
   return absl::Milliseconds(milliseconds);
 }
 

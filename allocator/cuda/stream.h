@@ -1,15 +1,17 @@
-// DeviceStream: a CUDA stream, its own or somebody's, and the timeline of what was recorded on it.
+// DeviceStream: a CUDA stream, made here or wrapped, with the timeline of the fences that it
+// recorded.
 //
-// Each Record is an event and the next value of the timeline; an event that the device has passed
-// goes back to the device's pool. Events come in the order of the stream, so the timeline asks only
-// the oldest one that it does not know to be over.
+// Each Record takes an event and the next value of the timeline. When the device has passed an
+// event, it returns to the device's pool. Events complete in stream order, so the timeline only
+// queries the oldest one that is not known to be complete.
 //
 //   stream   | kernel | copy | event 1 | kernel | event 2 |
 //   timeline          value 1 ^                 value 2 ^
 //
-// Cost: Record 0.6 us; asking, 0.2 us where something is under way, a load where not.
+// Cost: Record takes 0.6 us. A query takes 0.2 us while work is running, and one load otherwise.
 // Thread safety: thread-safe. Ownership: the timeline shares the device and outlives the stream.
-// Errors: the driver's; a timeline whose device failed says so for good (Timeline::Failure).
+// Errors: the driver's. A timeline whose device has failed reports that for good
+// (Timeline::Failure).
 
 #ifndef TENURE_ALLOCATOR_CUDA_STREAM_H_
 #define TENURE_ALLOCATOR_CUDA_STREAM_H_
@@ -31,7 +33,7 @@
 
 namespace tenure::cuda {
 
-// An event of a device's pool, for as long as anybody asks it.
+// An event of a device's pool, shared by all that query it.
 class PooledEvent {
  public:
   PooledEvent(std::shared_ptr<Device> device, CUevent event)
@@ -50,9 +52,9 @@ class EventTimeline final : public Timeline {
  public:
   explicit EventTimeline(std::shared_ptr<Device> device) : device_(std::move(device)) {}
 
-  // The next value, reached when what `stream` holds now is done.
+  // Records the next value, which is reached when all work that `stream` holds now is done.
   absl::StatusOr<uint64_t> Record(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
-  // An event that comes with `value` or after it; null if the value is reached.
+  // An event that completes at `value` or later; null if the value is reached.
   std::shared_ptr<PooledEvent> EventOf(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
 
   uint64_t Reached() const override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -64,7 +66,7 @@ class EventTimeline final : public Timeline {
     uint64_t value;
     std::shared_ptr<PooledEvent> event;
   };
-  // Moves on over what is done.
+  // Advances over the events that are complete.
   void Look() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::shared_ptr<Device> device_;
@@ -99,11 +101,12 @@ class DeviceStream final : public Stream {
   absl::StatusOr<Timestamp> RecordTimestamp() override;
   absl::StatusOr<bool> IsCapturing() const override;
 
-  // Whether the fence is of a CUDA device's timeline, or reached: any stream can wait for it.
+  // Whether any stream can wait for the fence: it is reached, or belongs to a CUDA device's
+  // timeline.
   static bool AnyStreamCanWaitFor(const Fence& fence);
 
-  // The stream that `queue` is, for work on `device`. InvalidArgument for a queue of another
-  // driver, or for a stream of another device.
+  // The stream behind `queue`, for work on `device`. InvalidArgument for a queue of another driver,
+  // or a stream of another device.
   static absl::StatusOr<DeviceStream*> Of(Queue& queue, const Device& device);
 
  private:
@@ -119,15 +122,16 @@ class DeviceStream final : public Stream {
   const std::shared_ptr<EventTimeline> timeline_;
 };
 
-// Makes what `stream` is given from now on wait for the fences; all must be device fences.
+// Makes work that is queued on `stream` from now on wait for the fences. All must be fences of
+// devices.
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences);
 
-// Waits until nothing is under way on the stream; for who gives back memory or the stream then, and
-// so asks again where the driver could not tell. The error is the first one.
+// Waits until the stream is idle. Callers free memory or the stream afterwards, so it waits again
+// if the first wait failed. Returns the first error.
 absl::Status EndWork(const Device& device, CUstream stream);
 
-// FailedPrecondition, if the stream is being captured, saying that `what` has no place there. The
-// driver would spoil the capture: to be asked before it is.
+// FailedPrecondition if the stream is being captured; the message says that the graph cannot
+// contain `what`. Call it before the driver call, which would invalidate the capture.
 absl::Status RefuseCapture(const Device& device, CUstream stream, std::string_view what);
 
 }  // namespace tenure::cuda

@@ -1,4 +1,4 @@
-// cuda-unified:N.
+// The allocator of `cuda-unified:N`.
 
 #include <algorithm>
 #include <cstring>
@@ -12,11 +12,12 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/slab_sources.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
 
-// How much of what is streamed goes ahead: half a millisecond's worth.
+// The bytes of a streamed region that are prefetched: half a millisecond's worth.
 constexpr uint64_t kAheadBytes = uint64_t{32} << 20;
 
 CUmemLocation On(const Device& device) {
@@ -46,12 +47,12 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
     if (region.size_bytes == 0) return absl::OkStatus();
     const uint64_t address = region.device_address();
     Device::Scope scope(device());
-    if (!scope.status().ok()) return scope.status();
-    // What was said before is taken back first.
+    TENURE_RETURN_IF_ERROR(scope.status());
+    // Remove earlier hints first.
     absl::Status status = Unset(address, region.size_bytes);
     if (!status.ok() || hint == AccessHint::kNone) return status;
     {
-      // Before it is said: half of it may be when the rest fails.
+      // Recorded before the driver is told, because a failure may leave half of the hint in place.
       absl::MutexLock lock(&mutex_);
       uint64_t& size = hinted_[address];
       size = std::max(size, region.size_bytes);
@@ -71,10 +72,8 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
       case AccessHint::kReadMostly:
         return advise(CU_MEM_ADVISE_SET_READ_MOSTLY, On(device()));
       case AccessHint::kStreaming: {
-        // The device is where it is used; the first bytes are brought at once, the others follow
-        // page by page.
-        status = advise(CU_MEM_ADVISE_SET_ACCESSED_BY, On(device()));
-        if (!status.ok()) return status;
+        // The device uses the bytes. The first ones are prefetched; the others follow page by page.
+        TENURE_RETURN_IF_ERROR(advise(CU_MEM_ADVISE_SET_ACCESSED_BY, On(device())));
         SubRegion first = region;
         first.size_bytes = std::min(first.size_bytes, kAheadBytes);
         return Prefetch(first, Side::kDevice, 0).status();
@@ -92,8 +91,7 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
     return engine().Run(
         to == Side::kDevice ? CopyEngine::Direction::kIn : CopyEngine::Direction::kOut, options,
         [&](CUstream stream) -> absl::Status {
-          absl::Status status = RefuseCapture(device(), stream, "a prefetch");
-          if (!status.ok()) return status;
+          TENURE_RETURN_IF_ERROR(RefuseCapture(device(), stream, "a prefetch"));
           return TENURE_CU(device().driver(), MemPrefetchAsync, region.device_address(),
                            region.size_bytes, to == Side::kDevice ? On(device()) : OnHost(), 0,
                            stream);
@@ -106,7 +104,7 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
     return CudaAllocator::FindCapability(name);
   }
 
-  // Hints are of a buffer, and go with it.
+  // Hints belong to a buffer, and end with it.
   void ClearHints(const Allocation& allocation) override {
     std::vector<std::pair<uint64_t, uint64_t>> over;
     {
@@ -114,7 +112,7 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
       const uint64_t begin = allocation.device_address;
       const uint64_t size = std::max(allocation.size_bytes, allocation.reserved_bytes);
       auto it = hinted_.lower_bound(begin);
-      // One that reaches into it, if it is a part of what was freed.
+      // Include a hint that begins before the freed bytes and reaches into them.
       if (it != hinted_.begin() && begin - std::prev(it)->first < std::prev(it)->second) --it;
       for (; it != hinted_.end() && it->first < begin + size;) {
         over.push_back(*it);
@@ -124,7 +122,7 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
     if (over.empty()) return;
     Device::Scope scope(device());
     if (!scope.status().ok()) return;
-    // A hint that stays costs time and nothing else.
+    // A hint that remains only costs time.
     for (const auto& [address, bytes] : over) Unset(address, bytes).IgnoreError();
   }
 
@@ -150,7 +148,7 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
   }
 
   absl::Mutex mutex_;
-  // What hints were given for: sizes by address. Regions of one allocation may overlap.
+  // The regions that have hints: sizes by address. Regions of one allocation may overlap.
   std::map<uint64_t, uint64_t> hinted_ ABSL_GUARDED_BY(mutex_);
 };
 

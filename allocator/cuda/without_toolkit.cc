@@ -1,4 +1,4 @@
-// cuda.h and allocators.h where the CUDA Toolkit's headers were not there when this was built.
+// Implements cuda.h and allocators.h for builds without the CUDA Toolkit's headers.
 
 #include <string>
 #include <vector>
