@@ -1,7 +1,7 @@
 #include "tenure/allocator/observer.h"
 
 #include <algorithm>
-#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/base/const_init.h"
@@ -9,17 +9,20 @@
 #include "absl/synchronization/mutex.h"
 
 namespace tenure {
-namespace {
 
-// An observer in scope. Shared with the dispatches under way, so that the end
-// of a scope can wait for them without a lock held during the callback.
-struct Watch {
+// An observer in scope. Dispatches that are under way share it, so that the end of the scope can
+// wait for them without a lock held during the callback.
+struct internal::Watch {
   explicit Watch(Observer* o) : observer(o) {}
   Observer* const observer;
   absl::Mutex mutex;
   int running ABSL_GUARDED_BY(mutex) = 0;
   bool over ABSL_GUARDED_BY(mutex) = false;
 };
+
+namespace {
+
+using internal::Watch;
 
 ABSL_CONST_INIT absl::Mutex watches_mutex(absl::kConstInit);
 
@@ -28,15 +31,27 @@ std::vector<std::shared_ptr<Watch>>& Watches() ABSL_EXCLUSIVE_LOCKS_REQUIRED(wat
   return *watches;
 }
 
-// Callbacks of each observer that this thread is inside of: a scope may end
-// within one.
-thread_local std::vector<Watch*> inside;
+// The callbacks that this thread is inside of, the innermost first. They live on the stack and
+// the list has no destructor: a thread_local object would be gone before the last buffers of a
+// thread are.
+struct Inside {
+  const Watch* watch;
+  const Inside* outer;
+};
+constinit thread_local const Inside* innermost = nullptr;
+
+bool IsInside(const Watch* watch) {
+  const Inside* inside = innermost;
+  while (inside != nullptr && inside->watch != watch) inside = inside->outer;
+  return inside != nullptr;
+}
 
 }  // namespace
 
 std::atomic<int> internal::observer_count{0};
 
-void internal::DispatchEvent(const Event& event) {
+void internal::DispatchEvent(Event event) {
+  Stamp(event);
   std::vector<std::shared_ptr<Watch>> watches;
   {
     absl::MutexLock lock(&watches_mutex);
@@ -44,70 +59,41 @@ void internal::DispatchEvent(const Event& event) {
   }
   for (const std::shared_ptr<Watch>& watch : watches) {
     // What an observer does inside its callback is not shown to itself.
-    if (std::find(inside.begin(), inside.end(), watch.get()) != inside.end()) continue;
+    if (IsInside(watch.get())) continue;
     {
       absl::MutexLock lock(&watch->mutex);
       if (watch->over) continue;
       ++watch->running;
     }
-    inside.push_back(watch.get());
+    const Inside inside{watch.get(), innermost};
+    innermost = &inside;
     watch->observer->OnEvent(event);
-    inside.pop_back();
+    innermost = inside.outer;
     absl::MutexLock lock(&watch->mutex);
     --watch->running;
   }
 }
 
-ScopedObserver::ScopedObserver(Observer* observer) : observer_(observer) {
+ScopedObserver::ScopedObserver(Observer* observer) : watch_(std::make_shared<Watch>(observer)) {
   absl::MutexLock lock(&watches_mutex);
-  Watches().push_back(std::make_shared<Watch>(observer));
+  Watches().push_back(watch_);
   internal::observer_count.fetch_add(1, std::memory_order_relaxed);
 }
 
 ScopedObserver::~ScopedObserver() {
-  std::shared_ptr<Watch> watch;
   {
     absl::MutexLock lock(&watches_mutex);
-    auto& watches = Watches();
-    // The youngest with this observer: scopes end in the opposite order.
-    auto it = std::find_if(watches.rbegin(), watches.rend(),
-                           [this](const auto& w) { return w->observer == observer_; });
-    watch = *it;
-    watches.erase(std::next(it).base());
+    std::vector<std::shared_ptr<Watch>>& watches = Watches();
+    watches.erase(std::find(watches.begin(), watches.end(), watch_));
     internal::observer_count.fetch_sub(1, std::memory_order_relaxed);
   }
-  const int own = std::find(inside.begin(), inside.end(), watch.get()) != inside.end() ? 1 : 0;
-  auto idle = [&watch, own]()
-                  ABSL_SHARED_LOCKS_REQUIRED(watch->mutex) { return watch->running <= own; };
-  absl::MutexLock lock(&watch->mutex);
-  watch->over = true;
-  watch->mutex.Await(absl::Condition(&idle));
-}
-
-std::string_view EventKindName(Event::Kind kind) {
-  switch (kind) {
-    case Event::Kind::kAllocate:
-      return "allocate";
-    case Event::Kind::kAllocateFailed:
-      return "allocate_failed";
-    case Event::Kind::kFree:
-      return "free";
-    case Event::Kind::kCopyIn:
-      return "copy_in";
-    case Event::Kind::kCopyOut:
-      return "copy_out";
-    case Event::Kind::kCopy:
-      return "copy";
-    case Event::Kind::kFill:
-      return "fill";
-    case Event::Kind::kPlace:
-      return "place";
-    case Event::Kind::kUnplace:
-      return "unplace";
-    case Event::Kind::kPlan:
-      return "plan";
-  }
-  return "?";
+  // The scope may end inside of the observer's own callback.
+  const int own = IsInside(watch_.get()) ? 1 : 0;
+  auto idle = [this, own]()
+                  ABSL_SHARED_LOCKS_REQUIRED(watch_->mutex) { return watch_->running <= own; };
+  absl::MutexLock lock(&watch_->mutex);
+  watch_->over = true;
+  watch_->mutex.Await(absl::Condition(&idle));
 }
 
 }  // namespace tenure

@@ -1,8 +1,5 @@
-// Observer: one hook that sees every allocation, free, copy, fill, placement
-// and plan of the process.
-//
-// The leak report, the event log, the trace for a viewer and the replay
-// benchmark are all made from these events.
+// Observer: one hook that sees every allocation, free, copy, fill, placement and plan of the
+// process, as an Event.
 //
 // Example:
 //   class Printer : public Observer {
@@ -11,50 +8,36 @@
 //   Printer printer;
 //   ScopedObserver watch(&printer);
 //
-// Cost: one relaxed load at each event when nobody watches.
-// Thread safety: events come from any thread, at the same time: OnEvent must be
-// thread-safe. It is called with no lock of the library held, and may call the
-// library. Ownership: the observer is borrowed (must outlive its scope); leaving
-// the scope waits for calls still running in other threads.
+// An EventLog (event_log.h) is an observer that keeps a log of all of them.
+//
+// When an event is delivered: by the thread that made the call, when the call has had its effect
+// and before it returns, with no lock held. kFree is the exception, as the bytes are gone after
+// the effect: it comes just before the bytes are given back. A copy or a fill that is queued has
+// had its effect when it is in the queue. Calls that are refused before an allocator is asked
+// leave no event. The events of one thread come in their order. Between threads there is no such
+// promise: a copy may be seen before the allocation that another thread has just made.
+//
+// What OnEvent may do: everything that the caller could do right after the call. It may use what
+// was allocated and wait for a copy that was queued. What it does itself is seen by the other
+// observers, and not by the observer that is inside of OnEvent.
+// Some storages are freed by the thread that does queued copies of host memory, because the copy
+// was the last user. To wait for a queued copy there would never end: it is FailedPrecondition.
+//
+// Cost: one relaxed load for each event when nobody watches.
+// Thread safety: events come from any thread at the same time, so OnEvent must be thread-safe.
+// Buffers may be dropped at any time, also while a thread or the process ends.
+// Ownership: the observer is borrowed and must outlive its scope. Leaving the scope waits for the
+// calls that still run in other threads.
 
 #ifndef TENURE_ALLOCATOR_OBSERVER_H_
 #define TENURE_ALLOCATOR_OBSERVER_H_
 
 #include <atomic>
-#include <cstdint>
-#include <string_view>
+#include <memory>
 
-#include "tenure/allocator/memory_space.h"
-#include "tenure/base/ids.h"
+#include "tenure/allocator/event.h"
 
 namespace tenure {
-
-struct Event {
-  enum class Kind : uint8_t {
-    kAllocate,        // `allocation` was made for `storage`
-    kAllocateFailed,  // nothing was made
-    kFree,            // `allocation` was given back by its owner (its bytes may be in use
-                      // by a device yet)
-    kCopyIn,          // host -> `storage`
-    kCopyOut,         // `storage` -> host
-    kCopy,            // `source` -> `storage`
-    kFill,
-    kPlace,  // `storage` got the range [offset, offset + size) of the arena
-             // `allocation`
-    kUnplace,
-    kPlan,  // a plan was made: size_bytes is its arena bytes, `name` its name
-  };
-  Kind kind;
-  const MemorySpace* space = nullptr;  // borrowed for the call
-  std::string_view name;               // borrowed for the call
-  StorageId storage = {};
-  StorageId source = {};
-  AllocationId allocation = {};
-  uint64_t offset_bytes = 0;
-  uint64_t size_bytes = 0;
-};
-
-std::string_view EventKindName(Event::Kind kind);
 
 class Observer {
  public:
@@ -62,8 +45,13 @@ class Observer {
   virtual void OnEvent(const Event& event) = 0;
 };
 
-// Makes `observer` see events until the scope ends. Scopes nest across the
-// process: all observers in scope see every event.
+namespace internal {
+struct Watch;
+extern std::atomic<int> observer_count;
+void DispatchEvent(Event event);
+}  // namespace internal
+
+// Makes `observer` see events until the scope ends. All observers in scope see every event.
 class ScopedObserver {
  public:
   explicit ScopedObserver(Observer* observer);
@@ -72,20 +60,17 @@ class ScopedObserver {
   ScopedObserver& operator=(const ScopedObserver&) = delete;
 
  private:
-  Observer* observer_;
+  const std::shared_ptr<internal::Watch> watch_;
 };
-
-namespace internal {
-extern std::atomic<int> observer_count;
-void DispatchEvent(const Event& event);
-}  // namespace internal
 
 inline bool Observed() { return internal::observer_count.load(std::memory_order_relaxed) != 0; }
 
-// For those who report: tells the observers, if there are any.
-inline void Notify(const Event& event) {
+// For those who report: tells the observers, if there are any, of what `make` returns.
+//   Notify([&] { return Event{.kind = Event::Kind::kFill, ...}; });
+template <typename MakeEvent>
+void Notify(const MakeEvent& make) {
   if (Observed()) [[unlikely]]
-    internal::DispatchEvent(event);
+    internal::DispatchEvent(make());
 }
 
 }  // namespace tenure

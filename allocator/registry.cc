@@ -72,7 +72,6 @@ void Registry::Bind(Allocator& allocator) {
 }
 
 absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
-  Factory factory;
   {
     absl::MutexLock lock(&mutex_);
     while (true) {
@@ -81,23 +80,9 @@ absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
       if (!entry.being_made) break;
       made_.Wait(&mutex_);
     }
-    const auto found = factories_.find(space.kind());
-    if (found != factories_.end()) factory = found->second;
-    if (factory == nullptr) {
-      entries_.erase(space);
-    } else {
-      entries_[space].being_made = true;
-    }
+    entries_[space].being_made = true;
   }
-  if (factory == nullptr) return NotBuilt(space);
-  // Without the lock: a factory may take long, or ask this registry for the allocators of other
-  // spaces.
-  absl::StatusOr<std::unique_ptr<Allocator>> made = factory(space);
-  if (made.ok() && *made == nullptr) {
-    made = absl::InternalError(
-        absl::StrCat("the factory of ", space.ToString(), " returned null without an error"));
-  }
-  if (made.ok()) Bind(**made);
+  absl::StatusOr<std::unique_ptr<Allocator>> made = Make(space);
   absl::MutexLock lock(&mutex_);
   made_.SignalAll();
   if (!made.ok()) {
@@ -108,6 +93,25 @@ absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
   entry.being_made = false;
   entry.allocator = *std::move(made);
   return entry.allocator.get();
+}
+
+absl::StatusOr<std::unique_ptr<Allocator>> Registry::Make(const MemorySpace& space) {
+  Factory factory;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = factories_.find(space.kind());
+    if (found != factories_.end()) factory = found->second;
+  }
+  if (factory == nullptr) return NotBuilt(space);
+  // Without the lock: a factory may take long, or ask this registry for the allocators of other
+  // spaces.
+  absl::StatusOr<std::unique_ptr<Allocator>> made = factory(space);
+  if (made.ok() && *made == nullptr) {
+    return absl::InternalError(
+        absl::StrCat("the factory of ", space.ToString(), " returned null without an error"));
+  }
+  if (made.ok()) Bind(**made);
+  return made;
 }
 
 absl::StatusOr<Allocator*> Registry::Register(std::unique_ptr<Allocator> allocator) {

@@ -67,6 +67,11 @@ class Registry {
   // The allocator of `space`, made now if there is none yet.
   absl::StatusOr<Allocator*> Get(const MemorySpace& space) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // A new allocator of `space`, which belongs to the caller. It copies by the registry's table, so
+  // the registry must outlive it. For stacks of decorators, and for measurements.
+  absl::StatusOr<std::unique_ptr<Allocator>> Make(const MemorySpace& space)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Makes `allocator` the one of its space(). Refused once the space has one.
   absl::StatusOr<Allocator*> Register(std::unique_ptr<Allocator> allocator)
       ABSL_LOCKS_EXCLUDED(mutex_);

@@ -106,7 +106,7 @@ struct Pattern {
 };
 
 // Records the pattern of a program with `live` allocations at a time, in the space without bytes.
-std::vector<RecordedEvent> RecordMixed(int live) {
+std::vector<Event> RecordMixed(int live) {
   RecordingAllocator recording(std::make_unique<NullAllocator>(),
                                {.log_events = 2 * kAllocations + 2 * kLive});
   std::mt19937_64 random(7);
@@ -119,14 +119,14 @@ std::vector<RecordedEvent> RecordMixed(int live) {
     block = *recording.Allocate({.size_bytes = doubling + random() % doubling / 64 * 64});
   }
   for (const Allocation& block : blocks) recording.Deallocate(block, {});
-  return recording.Log();
+  return recording.log().Latest();
 }
 
-std::vector<RecordedEvent> Recorded(int live) {
+std::vector<Event> Recorded(int live) {
   const char* path = std::getenv("TENURE_ALLOCATION_LOG");
   if (path == nullptr) return RecordMixed(live);
   std::ifstream file(path);
-  absl::StatusOr<std::vector<RecordedEvent>> events = ReadCsv(file);
+  absl::StatusOr<std::vector<Event>> events = ReadCsv(file);
   if (!events.ok()) {
     std::fprintf(stderr, "%s: %s\n", path, events.status().ToString().c_str());
     std::exit(2);
@@ -135,12 +135,13 @@ std::vector<RecordedEvent> Recorded(int live) {
 }
 
 // Allocations become slots of an array. Allocations that the log never frees are freed at its end.
-Pattern PatternOf(const std::vector<RecordedEvent>& events) {
+Pattern PatternOf(const std::vector<Event>& events) {
   Pattern pattern;
   absl::flat_hash_map<AllocationId, uint32_t> alive;
   std::vector<uint32_t> unused;
-  for (const RecordedEvent& event : events) {
-    if (event.kind == Event::Kind::kAllocate && event.size_bytes >= sizeof(uint64_t)) {
+  for (const Event& event : events) {
+    if (event.kind == Event::Kind::kAllocate && event.ok() &&
+        event.size_bytes >= sizeof(uint64_t)) {
       if (unused.empty()) unused.push_back(pattern.slots++);
       pattern.ops.push_back({unused.back(), event.size_bytes});
       alive[event.allocation] = unused.back();

@@ -127,7 +127,10 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
     return status;
   }
   internal::RememberCheck(schedule, context.liveness(), plan);
-  Notify({.kind = Event::Kind::kPlan, .name = plan.name, .size_bytes = plan.arena_bytes});
+  Notify([&plan] {
+    return Event{
+        .kind = Event::Kind::kPlan, .size_bytes = plan.arena_bytes, .name = std::string(plan.name)};
+  });
   return plan;
 }
 

@@ -56,6 +56,7 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
         "a batch can't be put into a device's queue; queue its parts one by one");
   }
   const absl::Time deadline = internal::DeadlineAfter(options.timeout);
+  const Event::Kind kind = access == Access::kWrite ? Event::Kind::kCopyIn : Event::Kind::kCopyOut;
   for (size_t next = 0; next < parts.size();) {
     const Buffer& first = BufferOf(parts[next]);
     Allocator* allocator = first.is_null() ? nullptr : &first.storage()->root_storage().allocator();
@@ -81,14 +82,13 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
       if (region->size_bytes > 0) together.push_back(InRegion(parts[next], *region));
     }
     absl::Status status = batch(*capability, together);
-    if (!status.ok()) return OfPart(status, begin);
     for (size_t i = begin; i < next; ++i) {
       if (parts[i].size_bytes == 0) continue;
       const Buffer& buffer = BufferOf(parts[i]);
-      internal::NotifyMoved(access == Access::kWrite ? Event::Kind::kCopyIn : Event::Kind::kCopyOut,
-                            *buffer.storage(), StorageId(),
-                            internal::RegionOf(buffer, 0, buffer.size()));
+      const SubRegion region = internal::RegionOf(buffer, 0, buffer.size());
+      Notify([&] { return internal::MovedEvent(kind, *buffer.storage(), region, status); });
     }
+    if (!status.ok()) return OfPart(status, begin);
   }
   return absl::OkStatus();
 }

@@ -51,24 +51,18 @@ absl::Status Move::CheckQueue(const CopyOptions& options) const {
 
 absl::StatusOr<Fence> Move::Start(const CopyOptions& options) const {
   if (absl::Status status = CheckQueue(options); !status.ok()) return status;
-  absl::StatusOr<Fence> fence = [&]() -> absl::StatusOr<Fence> {
-    switch (kind_) {
-      case Event::Kind::kCopyIn:
-        return allocator().CopyIn(region_, host_from_, options);
-      case Event::Kind::kCopyOut:
-        return allocator().CopyOut(host_to_, region_, options);
-      case Event::Kind::kFill:
-        return allocator().Fill(region_, pattern_, options);
-      default: {
-        const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};
-        return CopyTable::For(to, from).Copy(to, from, options);
-      }
+  switch (kind_) {
+    case Event::Kind::kCopyIn:
+      return allocator().CopyIn(region_, host_from_, options);
+    case Event::Kind::kCopyOut:
+      return allocator().CopyOut(host_to_, region_, options);
+    case Event::Kind::kFill:
+      return allocator().Fill(region_, pattern_, options);
+    default: {
+      const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};
+      return CopyTable::For(to, from).Copy(to, from, options);
     }
-  }();
-  if (fence.ok()) {
-    NotifyMoved(kind_, *storage_, source_ == nullptr ? StorageId() : source_->id(), region_);
   }
-  return fence;
 }
 
 bool Move::CanWaitFor(const Fence& fence, const Queue* queue) const {
@@ -80,17 +74,30 @@ bool Move::CanWaitFor(const Fence& fence, const Queue* queue) const {
   return queues != nullptr && queues->CanWaitFor(fence);
 }
 
-void NotifyMoved(Event::Kind kind, const Storage& storage, StorageId source,
-                 const SubRegion& region) {
-  if (!Observed()) return;
-  Notify({.kind = kind,
-          .space = &storage.allocator().space(),
-          .name = storage.name(),
-          .storage = storage.id(),
-          .source = source,
+Event Move::MakeEvent(const absl::Status& outcome) const {
+  Event event = MovedEvent(kind_, *storage_, region_, outcome);
+  if (source_ != nullptr) {
+    event.source_allocation = source_region_.allocation->id;
+    event.source_storage = source_->id();
+    event.source_offset_bytes = source_region_.offset_bytes;
+  }
+  return event;
+}
+
+void Move::NotifyMoved(const absl::Status& outcome) const {
+  Notify([&] { return MakeEvent(outcome); });
+}
+
+Event MovedEvent(Event::Kind kind, const Storage& storage, const SubRegion& region,
+                 const absl::Status& outcome) {
+  return {.kind = kind,
+          .status = outcome.code(),
+          .space = storage.allocator().space(),
           .allocation = region.allocation->id,
+          .storage = storage.id(),
+          .size_bytes = region.size_bytes,
           .offset_bytes = region.offset_bytes,
-          .size_bytes = region.size_bytes});
+          .name = storage.name()};
 }
 
 }  // namespace internal

@@ -37,8 +37,11 @@ class Move {
                       uint64_t from_offset_bytes, uint64_t size_bytes);
   static Move Filling(const Buffer& to, const FillPattern& pattern);
 
-  // Tells the observer too, once it has started.
+  // Tells no observer: whoever calls it knows when the caller could go on (NotifyMoved).
   absl::StatusOr<Fence> Start(const CopyOptions& options) const;
+  // Tells the observers of a move that was tried. To be called when the caller could go on, since
+  // an observer may wait for the move.
+  void NotifyMoved(const absl::Status& outcome) const;
   // Returns whether it can be started while this fence is not reached, and still run after it.
   bool CanWaitFor(const Fence& fence, const Queue* queue) const;
 
@@ -48,6 +51,7 @@ class Move {
   Allocator& allocator() const { return storage_->root_storage().allocator(); }
   Allocator& source_allocator() const { return source_->root_storage().allocator(); }
   absl::Status CheckQueue(const CopyOptions& options) const;
+  Event MakeEvent(const absl::Status& outcome) const;
 
   Event::Kind kind_;
   Storage* storage_;  // of the bytes that are written; of Out, of those that are read
@@ -59,9 +63,9 @@ class Move {
   FillPattern pattern_;
 };
 
-// Tells the observer that bytes of `storage` were moved; `source` is the other storage, if any.
-void NotifyMoved(Event::Kind kind, const Storage& storage, StorageId source,
-                 const SubRegion& region);
+// What observers hear of a move of these bytes of `storage`.
+Event MovedEvent(Event::Kind kind, const Storage& storage, const SubRegion& region,
+                 const absl::Status& outcome);
 
 }  // namespace internal
 }  // namespace tenure

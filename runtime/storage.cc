@@ -1,5 +1,6 @@
 #include "tenure/runtime/storage.h"
 
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -41,12 +42,16 @@ void Storage::Destroy(Storage* storage) { delete storage; }
 Storage::~Storage() {
   UseList* uses = uses_.load(std::memory_order_acquire);
   if (state_.load(std::memory_order_acquire) == kAllocated) {
-    Notify({.kind = Event::Kind::kFree,
-            .space = &allocator_->space(),
-            .name = name_,
-            .storage = id_,
-            .allocation = allocation_.id,
-            .size_bytes = size_bytes_});
+    Notify([this] {
+      return Event{.kind = Event::Kind::kFree,
+                   .space = allocator_->space(),
+                   .allocation = allocation_.id,
+                   .storage = id_,
+                   .size_bytes = size_bytes_,
+                   .alignment_bytes = alignment_bytes_,
+                   .imported = allocation_.imported,
+                   .name = name_};
+    });
     if (uses == nullptr) {
       allocator_->Deallocate(allocation_);
     } else {
@@ -106,18 +111,27 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     // Uses by earlier owners of the bytes: the host waits for them as for any other use.
     for (const Fence& fence : pending) RecordUse(0, size_bytes_, Access::kWrite, fence);
   }
-  Notify({.kind = made.ok() ? Event::Kind::kAllocate : Event::Kind::kAllocateFailed,
-          .space = &allocator_->space(),
-          .name = name_,
-          .storage = id_,
-          .allocation = made.ok() ? made->id : AllocationId(),
-          .size_bytes = size_bytes_});
-  absl::MutexLock lock(&mutex_);
-  state_.store(made.ok() ? kAllocated : kUnallocated, std::memory_order_release);
-  attempt->status = made.status();
-  attempt->done = true;
-  attempt_.reset();
-  return attempt->status;
+  {
+    absl::MutexLock lock(&mutex_);
+    state_.store(made.ok() ? kAllocated : kUnallocated, std::memory_order_release);
+    attempt->status = made.status();
+    attempt->done = true;
+    attempt_.reset();
+  }
+  // Only now: observers may use the bytes.
+  Notify([&] {
+    return Event{.kind = Event::Kind::kAllocate,
+                 .status = made.status().code(),
+                 .space = allocator_->space(),
+                 .allocation = made.ok() ? made->id : AllocationId(),
+                 .storage = id_,
+                 .size_bytes = size_bytes_,
+                 .alignment_bytes = request.alignment_bytes,
+                 .zeroed = request.zeroed,
+                 .imported = request.imports(),
+                 .name = name_};
+  });
+  return made.status();
 }
 
 absl::Status Storage::ReservePlace(const Storage& arena, uint64_t offset_bytes) {
@@ -192,14 +206,16 @@ absl::Status Storage::PlaceAll(absl::Span<const PlaceRequest> requests) {
   }
   // Observers may use the storages, so they are called when none is reserved any more.
   for (const PlaceRequest& r : requests) {
-    Notify({.kind = Event::Kind::kPlace,
-            .space = &r.storage->allocator_->space(),
-            .name = r.storage->name_,
-            .storage = r.storage->id_,
-            .source = r.arena->id_,
-            .allocation = r.arena->root_->id,
-            .offset_bytes = r.arena->root_offset_ + r.offset_bytes,
-            .size_bytes = r.storage->size_bytes_});
+    Notify([&r] {
+      return Event{.kind = Event::Kind::kPlace,
+                   .space = r.storage->allocator_->space(),
+                   .allocation = r.arena->root_->id,
+                   .storage = r.storage->id_,
+                   .source_storage = r.arena->id_,
+                   .size_bytes = r.storage->size_bytes_,
+                   .offset_bytes = r.arena->root_offset_ + r.offset_bytes,
+                   .name = r.storage->name_};
+    });
   }
   return absl::OkStatus();
 }
@@ -212,19 +228,26 @@ absl::Status Storage::Unplace() {
     return absl::FailedPreconditionError(
         absl::StrCat("can't unplace ", Describe(*this), ": it is sealed or mapped for writing"));
   }
-  Notify({.kind = Event::Kind::kUnplace,
-          .space = &allocator_->space(),
-          .name = name_,
-          .storage = id_,
-          .allocation = root_->id,
-          .offset_bytes = root_offset_,
-          .size_bytes = size_bytes_});
-  absl::MutexLock lock(&mutex_);
-  root_ = nullptr;
-  root_offset_ = 0;
-  exclusive_ = true;
-  arena_ = StorageKeepAlive();
-  state_.store(kUnallocated, std::memory_order_release);
+  const AllocationId root = root_->id;
+  const uint64_t offset_bytes = root_offset_;
+  StorageKeepAlive arena;  // dropped at the end, without the lock: its end is an event too
+  {
+    absl::MutexLock lock(&mutex_);
+    root_ = nullptr;
+    root_offset_ = 0;
+    exclusive_ = true;
+    arena = std::move(arena_);
+    state_.store(kUnallocated, std::memory_order_release);
+  }
+  Notify([&] {
+    return Event{.kind = Event::Kind::kUnplace,
+                 .space = allocator_->space(),
+                 .allocation = root,
+                 .storage = id_,
+                 .size_bytes = size_bytes_,
+                 .offset_bytes = offset_bytes,
+                 .name = name_};
+  });
   return absl::OkStatus();
 }
 

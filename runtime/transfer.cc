@@ -60,7 +60,9 @@ absl::Status RunAndWait(const Move& move, const CopyOptions& options) {
 }
 
 absl::Status RunNow(const Move& move, const TransferOptions& options) {
-  return RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
+  const absl::Status status = RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
+  move.NotifyMoved(status);
+  return status;
 }
 
 // One window that a transfer uses: bytes [begin, end) of the storage.
@@ -109,7 +111,9 @@ absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vecto
       [held = std::move(held), move, copy = ToCopyOptions(options, /*may_block=*/true)] {
         return RunAndWait(move, copy);
       });
-  if (done.ok()) Record(uses, *done);
+  if (!done.ok()) return done;
+  Record(uses, *done);
+  move.NotifyMoved(absl::OkStatus());
   return done;
 }
 
@@ -140,6 +144,7 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<WindowUse> uses,
   copy.after = after;
   absl::StatusOr<Fence> fence = move.Start(copy);
   if (fence.ok()) Record(uses, *fence);
+  move.NotifyMoved(fence.status());
   return fence;
 }
 

@@ -21,6 +21,9 @@ constexpr std::string_view kHelp =
                                  need, or do they fit?
   tenure render --trace=FILE --output=plan.html
                                  draw address over time, as .html or .svg
+  tenure replay --log=FILE.csv --space=SPACE
+                                 run a log of allocations and copies again in any memory
+                                 space, check it and measure it
   tenure devices                 list the memory spaces of this machine
 
 'tenure COMMAND --help' explains each, with examples; 'tenure --version' says which

@@ -23,7 +23,31 @@ constexpr absl::Duration kLook = absl::Milliseconds(1);
 std::atomic<HostWorker*> current_worker{nullptr};
 std::atomic<HostWorker*> parents_worker{nullptr};
 
+// Whether this thread is inside of work that was given. What runs there are also the callbacks of
+// users, when the work holds the last reference to something.
+constinit thread_local bool in_work = false;
+
 }  // namespace
+
+// The end of a job. The work of a job may not wait for it: the thread that would reach it is its
+// own.
+class HostWorker::JobEnd final : public Timeline {
+ public:
+  void Finish(absl::Status status) { end_.Finish(std::move(status)); }
+  uint64_t Reached() const override { return end_.Reached(); }
+  absl::Status Wait(uint64_t value, absl::Time deadline) override {
+    if (in_work && Reached() < value) {
+      return absl::FailedPreconditionError(
+          "this thread does the queued copies of host memory, so to wait here for one of them "
+          "would never end; wait on another thread");
+    }
+    return end_.Wait(value, deadline);
+  }
+  absl::Status Failure() const override { return end_.Failure(); }
+
+ private:
+  Completion end_;
+};
 
 HostWorker& HostWorker::Default() {
   HostWorker* worker = current_worker.load(std::memory_order_acquire);
@@ -59,8 +83,8 @@ bool HostWorker::StartThread() {
 
 absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time deadline,
                                          std::function<absl::Status()> work) {
-  auto completion = std::make_shared<Completion>();
-  Job job{std::move(after), deadline, std::move(work), completion};
+  auto end = std::make_shared<JobEnd>();
+  Job job{std::move(after), deadline, std::move(work), end};
   absl::MutexLock lock(&mutex_);
   if (!running_ && !StartThread()) {
     return absl::ResourceExhaustedError(
@@ -69,7 +93,7 @@ absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time de
   }
   running_ = true;
   given_.push_back(std::move(job));
-  return Fence(std::move(completion), 1);
+  return Fence(std::move(end), 1);
 }
 
 bool HostWorker::TryJob(Job& job) {
@@ -80,7 +104,11 @@ bool HostWorker::TryJob(Job& job) {
       status = fence.WaitUntil(absl::InfinitePast());
       if (!status.ok()) break;
     }
-    if (status.ok()) status = job.work();
+    if (status.ok()) {
+      in_work = true;
+      status = job.work();
+      in_work = false;
+    }
   } else if (job.deadline != absl::InfiniteFuture() && absl::Now() >= job.deadline) {
     status = absl::DeadlineExceededError(absl::StrCat(
         "waited in vain for earlier uses of the bytes; ",
@@ -91,8 +119,10 @@ bool HostWorker::TryJob(Job& job) {
   }
   // What the work holds is let go before anybody hears that it is done, who may then end the life
   // of what it was made of.
+  in_work = true;
   job.work = nullptr;
-  job.completion->Finish(std::move(status));
+  in_work = false;
+  job.end->Finish(std::move(status));
   return true;
 }
 

@@ -21,7 +21,8 @@
 // it before the fence is reached. The thread is never joined: don't unload a library that contains
 // this. A forked child has a worker of its own, and none of its parent's work.
 // Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
-// fence that it was to follow (then it is not done), or DeadlineExceeded (nor then).
+// fence that it was to follow (then it is not done), or DeadlineExceeded (nor then). Waiting for a
+// fence of the worker inside of its work, or of what that destroys, is FailedPrecondition.
 
 #ifndef TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
 #define TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
@@ -53,11 +54,12 @@ class HostWorker {
                                std::function<absl::Status()> work) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  class JobEnd;
   struct Job {
     std::vector<Fence> after;
     absl::Time deadline;
     std::function<absl::Status()> work;
-    std::shared_ptr<Completion> completion;
+    std::shared_ptr<JobEnd> end;
   };
 
   explicit HostWorker(HostWorker* abandoned) : abandoned_(abandoned) {}

@@ -15,6 +15,8 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/debug_fill.h"
 #include "tenure/allocator/decorators/recording.h"
+#include "tenure/allocator/event.h"
+#include "tenure/allocator/event_log.h"
 #include "tenure/allocator/observer.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/planner/planner.h"
@@ -48,10 +50,10 @@ TEST(DebuggingDoc, FreshBytesAreFilled) {
 // [leaks]
 // What is out now, oldest first, and which names have had the most.
 void PrintLive(const RecordingAllocator& recording) {
-  for (const RecordingAllocator::Live& live : recording.LiveAllocations()) {
+  for (const Event& live : recording.log().Live()) {
     std::cerr << "live: " << live.name << ", " << live.size_bytes << " bytes\n";
   }
-  for (const RecordingAllocator::NameStats& stats : recording.StatsByName()) {
+  for (const EventLog::NameStats& stats : recording.log().StatsByName()) {
     std::cerr << stats.name << ": " << stats.live_bytes << " bytes now, " << stats.peak_bytes
               << " at most, " << stats.allocations << " allocations\n";
   }
@@ -64,8 +66,8 @@ TEST(DebuggingDoc, LiveAllocationsHaveNames) {
       Buffer::Create(recording, DType::kUInt8, Shape::Vector(100), {.name = "kv cache"}).value();
   ASSERT_TRUE(kept.EnsureAllocated().ok());
   PrintLive(recording);
-  ASSERT_EQ(recording.LiveAllocations().size(), 1u);
-  EXPECT_EQ(recording.LiveAllocations()[0].name, "kv cache");
+  ASSERT_EQ(recording.log().Live().size(), 1u);
+  EXPECT_EQ(recording.log().Live()[0].name, "kv cache");
 }
 
 // [memory]

@@ -579,7 +579,7 @@ TEST_F(CopyTest, ObserversSeeEveryMove) {
       if (event.kind == Event::Kind::kAllocate || event.kind == Event::Kind::kFree) return;
       seen.push_back(std::string(EventKindName(event.kind)) + " " + std::string(event.name) + " " +
                      std::to_string(event.offset_bytes) + "+" + std::to_string(event.size_bytes));
-      storages.emplace_back(event.storage, event.source);
+      storages.emplace_back(event.storage, event.source_storage);
     }
     std::vector<std::string> seen;
     std::vector<std::pair<StorageId, StorageId>> storages;

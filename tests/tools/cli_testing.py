@@ -17,7 +17,7 @@ RUN_KEYS = PLAN_KEYS + ["weights", "executor", "run_seconds", "unplanned_run_sec
 PACK_KEYS = ["input", "status", "deadline_hit", "height", "heights", "lower_bound", "gap_percent", "items", "seconds",
              "effort", "constructions", "improvements", "nodes", "backtracks", "rounds", "winner", "hints_given",
              "hints_honoured"]
-COMMANDS = ["run", "plan", "pack", "render", "devices"]
+COMMANDS = ["run", "plan", "pack", "render", "replay", "devices"]
 
 
 def demo(name):

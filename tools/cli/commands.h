@@ -16,17 +16,16 @@ int RunCommand(Args args);
 int PlanCommand(Args args);
 int PackCommand(Args args);
 int RenderCommand(Args args);
+int ReplayCommand(Args args);
 int DevicesCommand(Args args);
 
 struct Command {
   std::string_view name;
   int (*run)(Args args);
 };
-inline constexpr Command kCommands[] = {{"run", RunCommand},
-                                        {"plan", PlanCommand},
-                                        {"pack", PackCommand},
-                                        {"render", RenderCommand},
-                                        {"devices", DevicesCommand}};
+inline constexpr Command kCommands[] = {{"run", RunCommand},       {"plan", PlanCommand},
+                                        {"pack", PackCommand},     {"render", RenderCommand},
+                                        {"replay", ReplayCommand}, {"devices", DevicesCommand}};
 
 }  // namespace tenure::cli
 
