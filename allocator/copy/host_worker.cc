@@ -43,6 +43,7 @@ class HostWorker::JobEnd final : public Timeline {
     }
     return end_.Wait(value, deadline);
   }
+  bool WasTold(uint64_t value) const override { return end_.WasTold(value); }
   absl::Status Failure() const override { return end_.Failure(); }
 
  private:

@@ -38,8 +38,12 @@ class Calling : public Observer {
 class RefusingBatches final : public Decorator, public BatchCapability {
  public:
   using Decorator::Decorator;
-  absl::Status CopyInMany(absl::Span<const In>) override { return absl::DataLossError("in"); }
-  absl::Status CopyOutMany(absl::Span<const Out>) override { return absl::DataLossError("out"); }
+  absl::Status CopyInMany(absl::Span<const In>) override {
+    return absl::DataLossError("no batch into this memory");
+  }
+  absl::Status CopyOutMany(absl::Span<const Out>) override {
+    return absl::DataLossError("no batch out of this memory");
+  }
 
  protected:
   void* FindCapability(std::string_view name) override {
