@@ -114,9 +114,9 @@ absl::Status CompareRuns(const Trace& trace, const RunResult& reference, const R
     if (bytes == other) continue;
     size_t at = 0;
     while (at < bytes.size() && bytes[at] == other[at]) ++at;
-    return absl::DataLossError(
-        absl::StrCat(DescribeTraceBuffer(trace, base), " differs from the unplanned run, from byte",
-                     at, " on; its last writer is before the end of the schedule"));
+    return absl::DataLossError(absl::StrCat(
+        DescribeTraceBuffer(trace, base), " differs from the unplanned run, from byte ", at,
+        " on; its last writer is before the end of the schedule"));
   }
   return absl::OkStatus();
 }
