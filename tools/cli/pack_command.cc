@@ -78,7 +78,7 @@ void PackFlags::AddTo(FlagSet& set) {
   set.Add(
       "explain", "TIME",
       "if the buffers do not fit: how long to search for buffers that cannot be packed together, a "
-      "set as small as possible, within the deadline; 0s: show only the peak",
+      "set in which every buffer is needed, within the deadline; 0s: show only the peak",
       &explain);
   set.Add("compare", "", "also print how many bytes the planners of other runtimes would need",
           &compare);

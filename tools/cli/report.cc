@@ -119,7 +119,7 @@ void PlanFlags::AddPlannerTo(FlagSet& set) {
   set.Add("explain", "TIME",
           "if the plan needs more: how long to search for buffers that cannot be packed together, "
           "a set "
-          "as small as possible, within the deadline; 0s: show only the peak",
+          "in which every buffer is needed, within the deadline; 0s: show only the peak",
           &explain);
   set.Add("max-nodes", "N",
           "with --effort=optimal: end after so many nodes of search with the best plan so far",
