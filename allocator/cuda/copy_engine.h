@@ -6,7 +6,7 @@
 //
 //   page-locked                     at the bus's rate, whoever has locked it
 //   pageable, waited for, to 4 MiB  the driver's own copy: nothing has less overhead
-//   pageable, larger                through page-locked memory on several threads (staging.h), five
+//   pageable, larger                through page-locked memory on several threads (StagingRing), five
 //                                   times as fast
 //   pageable, not waited for        so too, lest the driver hold the caller; in, from 64 KiB on
 //   pageable, in a caller's queue   the driver's own copy, whatever the size
@@ -107,7 +107,7 @@ class CopyEngine {
   };
 
   explicit CopyEngine(std::shared_ptr<Device> device)
-      : device_(std::move(device)), staging_(device_) {}
+      : device_(std::move(device)), staging_(CudaStagingLane::RingOptions(device_)) {}
 
   absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work, const Move* move);
