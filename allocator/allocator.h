@@ -46,9 +46,14 @@ struct SpaceTraits {
   uint64_t max_allocation_bytes = kUnlimited;  // the largest single allocation
   uint64_t max_binding_bytes = kUnlimited;     // the largest range that a kernel can bind
   uint64_t min_alignment_bytes = 64;           // every allocation has at least this
-  uint64_t coherence_atom_bytes = 1;           // granularity of flushing host writes
-  bool has_bytes = true;                       // false: `null`
-  bool host_readable = true;                   // zero-copy access through Allocation::host
+  // 1: host and device see the same bytes at any time. More: the memory is not
+  // coherent, and is flushed and invalidated in units of so many bytes
+  // (CoherenceCapability). The host then uses it through mappings and copies, and
+  // has no spans of it. min_alignment_bytes is a multiple of it, so that no two
+  // allocations have bytes of one atom.
+  uint64_t coherence_atom_bytes = 1;
+  bool has_bytes = true;      // false: `null`
+  bool host_readable = true;  // through Allocation::host
   bool host_writable = true;
   // Reading in place may fault: the space maps a file, which may have shrunk since. Copies then
   // read through CopyOut, which returns an error instead.

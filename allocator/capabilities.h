@@ -110,6 +110,22 @@ class ResidencyCapability {
   virtual absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, Queue* queue) = 0;
 };
 
+// Brings the host's view of memory and the device's together, for memory that is
+// not coherent by itself (SpaceTraits::coherence_atom_bytes above 1). Both calls
+// act on whole atoms. Regions begin at one; where a region ends within an atom, the
+// rest of that atom is nobody else's and is moved too. Callers go through CoherentAccess (support/coherent_access.h),
+// which sees to that, and to neighbours in one atom.
+class CoherenceCapability {
+ public:
+  static constexpr std::string_view kName = "coherence";
+  virtual ~CoherenceCapability() = default;
+  // The device sees what the host has written, from work on that begins later.
+  virtual absl::Status FlushHostWrites(const SubRegion& region) = 0;
+  // The host sees what the device has written. What the host wrote there without
+  // a flush may be lost.
+  virtual absl::Status InvalidateForHostReads(const SubRegion& region) = 0;
+};
+
 // Bytes that several processes use. An allocation that is to be shared is made
 // with MemoryHints::sharing, which gives it dedicated memory.
 //

@@ -19,6 +19,7 @@ absl::StatusOr<const void*> Buffer::HostPointer() const {
         "; CopyOut brings its bytes to the host"));
   }
   if (root.host == nullptr) return static_cast<const void*>(nullptr);
+  if (!storage_->is_coherent() && size_ > 0) return internal::NotCoherentError(*this);
   return static_cast<const void*>(static_cast<const std::byte*>(root.host) +
                                   storage_->root_offset() + offset_);
 }

@@ -1,5 +1,7 @@
+#include <memory>
 #include <utility>
 
+#include "tenure/allocator/support/coherent_access.h"
 #include "tenure/runtime/access.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/runtime/buffer_errors.h"
@@ -63,10 +65,18 @@ absl::StatusOr<Mapping> BufferOperations::Map(Access access, absl::Duration time
     unsealed = *std::move(hold);
   }
   absl::StatusOr<std::byte*> data =
-      internal::HostAccess(buffer, access, internal::DeadlineAfter(timeout));
+      internal::MapAccess(buffer, access, internal::DeadlineAfter(timeout));
   if (!data.ok()) return data.status();
-  return Mapping(StorageHandle(buffer.storage()), std::move(unsealed), access, *data, buffer.size(),
-                 buffer.dtype(), buffer.shape());
+  std::unique_ptr<CoherentAccess> coherent;
+  if (*data != nullptr && !buffer.storage()->is_coherent()) {
+    absl::StatusOr<CoherentAccess> begun = CoherentAccess::Begin(
+        buffer.storage()->root_storage().allocator(), internal::RegionOf(buffer, 0, buffer.size()),
+        access == Access::kWrite ? CoherentAccess::Kind::kWrite : CoherentAccess::Kind::kRead);
+    if (!begun.ok()) return begun.status();
+    coherent = std::make_unique<CoherentAccess>(*std::move(begun));
+  }
+  return Mapping(StorageHandle(buffer.storage()), std::move(unsealed), std::move(coherent), access,
+                 *data, buffer.size(), buffer.dtype(), buffer.shape());
 }
 
 // --- Copies and fills

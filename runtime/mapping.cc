@@ -1,5 +1,6 @@
 #include "tenure/runtime/mapping.h"
 
+#include "tenure/allocator/timeline/timeline.h"
 #include "tenure/runtime/buffer_errors.h"
 
 namespace tenure {
@@ -9,6 +10,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   Unmap();
   storage_ = std::move(other.storage_);
   unsealed_ = std::move(other.unsealed_);
+  coherent_ = std::move(other.coherent_);
   data_ = std::exchange(other.data_, nullptr);
   size_ = std::exchange(other.size_, 0);
   access_ = other.access_;
@@ -17,8 +19,23 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   return *this;
 }
 
+absl::Status Mapping::Flush() {
+  return coherent_ == nullptr ? absl::OkStatus() : coherent_->Flush();
+}
+
 void Mapping::Unmap() {
   if (!storage_) return;
+  if (coherent_ != nullptr) {
+    absl::Status flushed = coherent_->End();
+    coherent_.reset();
+    if (!flushed.ok()) {
+      auto failed = std::make_shared<Completion>();
+      failed->Finish(std::move(flushed));
+      const auto* host = static_cast<const std::byte*>(storage_->root().host);
+      const uint64_t begin = static_cast<uint64_t>(data_ - host) - storage_->root_offset();
+      storage_->RecordUse(begin, begin + size_, Access::kWrite, Fence(std::move(failed), 1));
+    }
+  }
   unsealed_ = WritableHold();
   storage_ = StorageHandle();
   data_ = nullptr;

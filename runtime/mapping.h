@@ -1,7 +1,10 @@
 // Mapping: host access to the bytes of a buffer, until the mapping is dropped.
 //
 // Why, beside Buffer::As: a span does not say how long it is in use. A writable mapping keeps its
-// buffer from being sealed meanwhile, and any mapping keeps its storage alive by itself.
+// buffer from being sealed meanwhile, and any mapping keeps its storage alive by itself. Where memory
+// is not coherent there are no spans of buffers, only mappings: the host sees what the device wrote
+// before the mapping began, and the device sees what the host wrote when it has ended. While a
+// mapping for writing lives there, no kernel may write to bytes of the same coherence atoms.
 //
 // Example:
 //   {
@@ -10,22 +13,27 @@
 //     xs[0] = 1;
 //   }  // may be sealed from here on
 //
-// Cost: what As costs, and an atomic increment or two.
+// Cost: what As costs, and an atomic increment or two; where memory is not coherent, the driver's
+// calls (allocator/support/coherent_access.h).
 // Thread safety: thread-compatible. Ownership: shares the storage; its spans are valid while it
 // lives, wherever it is moved to.
 // Errors: InvalidArgument (wrong dtype, an address that a T can't have), FailedPrecondition
-// (writing through a mapping for reading, or one that was moved from or unmapped).
+// (writing through a mapping for reading, or one that was moved from or unmapped), the driver's (Map
+// and Flush). An error of the flush at the end of a mapping goes to the next access of the host's to
+// these bytes, as the error of any recorded use does.
 
 #ifndef TENURE_RUNTIME_MAPPING_H_
 #define TENURE_RUNTIME_MAPPING_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "tenure/allocator/support/coherent_access.h"
 #include "tenure/runtime/dtype.h"
 #include "tenure/runtime/element_types.h"
 #include "tenure/runtime/host_span.h"
@@ -78,16 +86,20 @@ class Mapping {
     return NdSpan<T>(flat->data(), shape_);
   }
 
-  // Ends it now. Does nothing if it has ended.
+  // Makes the device see what was written so far. Does nothing where memory is coherent.
+  absl::Status Flush();
+  // Ends it now, and flushes what was written. Does nothing if it has ended.
   void Unmap();
 
  private:
   friend class BufferOperations;
-  // `unsealed` is of the storage if `access` is kWrite, and of nothing otherwise.
-  Mapping(StorageHandle storage, WritableHold unsealed, Access access, std::byte* data,
-          uint64_t size, DType dtype, const Shape& shape)
+  // `unsealed` is of the storage if `access` is kWrite, and of nothing otherwise. `coherent` is null
+  // where memory is coherent.
+  Mapping(StorageHandle storage, WritableHold unsealed, std::unique_ptr<CoherentAccess> coherent,
+          Access access, std::byte* data, uint64_t size, DType dtype, const Shape& shape)
       : storage_(std::move(storage)),
         unsealed_(std::move(unsealed)),
+        coherent_(std::move(coherent)),
         data_(data),
         size_(size),
         access_(access),
@@ -98,6 +110,7 @@ class Mapping {
 
   StorageHandle storage_;
   WritableHold unsealed_;
+  std::unique_ptr<CoherentAccess> coherent_;
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
   Access access_ = Access::kRead;

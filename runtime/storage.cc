@@ -108,6 +108,7 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     allocation_ = *made;
     root_ = &allocation_;
     root_offset_ = 0;
+    coherent_ = allocator_->traits().coherence_atom_bytes <= 1;
     // Uses by earlier owners of the bytes: the host waits for them as for any other use.
     for (const Fence& fence : pending) RecordUse(0, size_bytes_, Access::kWrite, fence);
   }
@@ -182,6 +183,7 @@ void Storage::CommitPlace(Storage& arena, uint64_t offset_bytes, bool exclusive)
   absl::MutexLock lock(&mutex_);
   root_ = arena.root_;
   root_offset_ = arena.root_offset_ + offset_bytes;
+  coherent_ = arena.coherent_;
   // Arenas within arenas are flattened: one root, one offset.
   arena_ = StorageKeepAlive(&arena.root_storage());
   exclusive_ = exclusive;

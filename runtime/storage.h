@@ -127,10 +127,12 @@ class Storage {
   // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Call these three only when is_allocated(). Windows of this storage start at root_offset() of
+  // Call these only when is_allocated(). Windows of this storage start at root_offset() of
   // root().
   const Allocation& root() const { return *root_; }
   uint64_t root_offset() const { return root_offset_; }
+  // Whether host and device see the same bytes at any time (SpaceTraits::coherence_atom_bytes).
+  bool is_coherent() const { return coherent_; }
   // The storage that keeps the uses of these bytes: this one, or the arena that it is placed in.
   Storage& root_storage() { return arena_ ? *arena_ : *this; }
 
@@ -204,6 +206,7 @@ class Storage {
   const bool zeroed_;
   const MemoryHints hints_;
   bool exclusive_ = true;  // as given to Place
+  bool coherent_ = true;   // written before state_ says that it may be read
   const std::string name_;
 };
 

@@ -128,6 +128,12 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<WindowUse> uses,
         use.storage->PendingUses(use.begin, use.end, use.access);
     if (!pending.ok()) return pending.status();
     after.insert(after.end(), pending->begin(), pending->end());
+    if (use.storage->is_coherent() || use.access != Access::kWrite) continue;
+    // The host's part of it flushes whole atoms, so nobody else may be writing to them.
+    const internal::RootRange atoms = internal::WholeAtoms(*use.storage, use.begin, use.end);
+    pending = use.storage->root_storage().PendingUses(atoms.begin, atoms.end, Access::kRead);
+    if (!pending.ok()) return pending.status();
+    after.insert(after.end(), pending->begin(), pending->end());
   }
   const bool device_waits =
       after.empty() || (deadline == absl::InfiniteFuture() &&

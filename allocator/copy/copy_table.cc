@@ -22,11 +22,12 @@ std::string Ends(const CopyEnd& to, const CopyEnd& from) {
                       to.allocator->space().ToString(), "'");
 }
 
-// Whether the host may read the bytes in place.
+// Whether the host may read the bytes in place, with nothing to invalidate before. Memory that is
+// not coherent is copied by its own allocator, which flushes and invalidates it.
 bool HostReads(const CopyEnd& end) {
   const SpaceTraits& traits = end.allocator->traits();
   return end.region.allocation->host != nullptr && traits.host_readable &&
-         !traits.host_reads_may_fault;
+         traits.coherence_atom_bytes <= 1 && !traits.host_reads_may_fault;
 }
 
 // Whether the host may write the bytes in place, with nothing to flush afterwards.

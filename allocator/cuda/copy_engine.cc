@@ -52,6 +52,8 @@ bool IsAddressable(const Device& device, const void* begin, uint64_t size) {
   return MemoryAt(device, reinterpret_cast<CUdeviceptr>(begin), size) != Memory::kPageable;
 }
 
+DevicePlace PlaceOf(CUdeviceptr address) { return {.object = 0, .offset = address}; }
+
 // The shortest pattern that repeats to the same bytes.
 FillPattern Shortest(FillPattern pattern) {
   while (pattern.size_bytes > 1 &&
@@ -350,8 +352,8 @@ absl::StatusOr<Fence> CopyEngine::In(CUdeviceptr to, const void* from, uint64_t 
         std::memcpy(slot, static_cast<const std::byte*>(from) + offset, size);
         return absl::OkStatus();
       };
-      return staging_.ToDevice(to, size_bytes, read, {options.after.begin(), options.after.end()},
-                               options.max_threads);
+      return staging_.ToDevice(PlaceOf(to), size_bytes, read,
+                               {options.after.begin(), options.after.end()}, options.max_threads);
     }
   }
   const Move move{to, reinterpret_cast<CUdeviceptr>(from), size_bytes};
@@ -370,8 +372,8 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, CUdeviceptr from, uint64_t size_
     Device::Scope scope(*device_);
     TENURE_RETURN_IF_ERROR(scope.status());
     if (!IsAddressable(*device_, to, size_bytes)) {
-      return staging_.ToHost(to, from, size_bytes, {options.after.begin(), options.after.end()},
-                             options.max_threads);
+      return staging_.ToHost(to, PlaceOf(from), size_bytes,
+                             {options.after.begin(), options.after.end()}, options.max_threads);
     }
   }
   const Move move{reinterpret_cast<CUdeviceptr>(to), from, size_bytes};
@@ -389,7 +391,7 @@ absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
     return absl::UnimplementedError(
         "copies through staging memory can't keep the order of a device's queue");
   }
-  return staging_.ToDevice(to, size_bytes, std::move(read),
+  return staging_.ToDevice(PlaceOf(to), size_bytes, std::move(read),
                            {options.after.begin(), options.after.end()}, options.max_threads);
 }
 

@@ -6,7 +6,7 @@
 //
 //   page-locked                     at the speed of the bus
 //   pageable, waited for, to 4 MiB  the driver's own copy, which has the least overhead
-//   pageable, larger                through page-locked memory on several threads (staging.h), five
+//   pageable, larger                through page-locked memory on several threads (StagingRing), five
 //                                   times as fast
 //   pageable, not waited for        the same, because the driver would block the caller; copies
 //                                   to the device only from 64 KiB on
@@ -112,7 +112,7 @@ class CopyEngine {
   };
 
   explicit CopyEngine(std::shared_ptr<Device> device)
-      : device_(std::move(device)), staging_(device_) {}
+      : device_(std::move(device)), staging_(CudaStagingLane::RingOptions(device_)) {}
 
   absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
                             absl::FunctionRef<absl::Status(CUstream)> queue_work, const Move* move);

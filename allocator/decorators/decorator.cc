@@ -13,6 +13,7 @@ class Decorator::Wrappers final : public QueueCapability,
                                   public FileCapability,
                                   public BatchCapability,
                                   public ResidencyCapability,
+                                  public CoherenceCapability,
                                   public ShareCapability {
  public:
   explicit Wrappers(Decorator& decorator) : decorator_(decorator) {}
@@ -56,6 +57,13 @@ class Decorator::Wrappers final : public QueueCapability,
     return Upstream<ResidencyCapability>().Prefetch(decorator_.ToUpstream(region), to, queue);
   }
 
+  absl::Status FlushHostWrites(const SubRegion& region) override {
+    return Upstream<CoherenceCapability>().FlushHostWrites(decorator_.ToUpstream(region));
+  }
+  absl::Status InvalidateForHostReads(const SubRegion& region) override {
+    return Upstream<CoherenceCapability>().InvalidateForHostReads(decorator_.ToUpstream(region));
+  }
+
   absl::StatusOr<int> ExportFd(const Allocation& allocation) override {
     return Upstream<ShareCapability>().ExportFd(*UpstreamOf(allocation));
   }
@@ -77,6 +85,7 @@ class Decorator::Wrappers final : public QueueCapability,
     if (name == FileCapability::kName) return static_cast<FileCapability*>(this);
     if (name == BatchCapability::kName) return static_cast<BatchCapability*>(this);
     if (name == ResidencyCapability::kName) return static_cast<ResidencyCapability*>(this);
+    if (name == CoherenceCapability::kName) return static_cast<CoherenceCapability*>(this);
     if (name == ShareCapability::kName) return static_cast<ShareCapability*>(this);
     return nullptr;
   }

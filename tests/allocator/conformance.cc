@@ -55,7 +55,8 @@ unsigned Offers(Allocator& allocator) {
   if (!file) {
     offers |= kOrdinary;
     if (traits.has_bytes) offers |= kBytes;
-    if (traits.host_readable && traits.host_writable) offers |= kHostAccess;
+    const bool coherent = traits.coherence_atom_bytes <= 1;
+    if (coherent && traits.host_readable && traits.host_writable) offers |= kHostAccess;
   }
   return offers;
 }

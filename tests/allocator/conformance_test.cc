@@ -14,6 +14,7 @@
 #include "tenure/allocator/decorators/recording.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/tests/testing/two_views_allocator.h"
 
 namespace tenure {
 namespace {
@@ -24,6 +25,7 @@ constexpr uint64_t kFileBytes = 20000;
 
 Made Cpu() { return std::make_unique<CpuAllocator>(); }
 Made Null() { return std::make_unique<NullAllocator>(); }
+Made TwoViews() { return std::make_unique<TwoViewsAllocator>(); }
 Made File() {
   static const std::string path = [] {
     const char* folder = std::getenv("TEST_TMPDIR");
@@ -55,6 +57,9 @@ Made DebugFill(Made upstream) {
 const bool registered = RegisterConformanceTests({
     {"Cpu", [] { return Cpu(); }},
     {"Null", [] { return Null(); }},
+    {"NotCoherent", [] { return TwoViews(); }},
+    {"AllOverNotCoherent",
+     [] { return Limiting(Caching(Recording(Faulty(DebugFill(TwoViews()))))); }},
     {"Mmap", [] { return File(); }, kFileBytes},
     {"Caching", [] { return Caching(Cpu()); }},
     {"CachingNothing", [] { return Caching(Cpu(), 0); }},
