@@ -1,12 +1,11 @@
-// RunChunks: does numbered pieces of work on the caller's thread and on helpers
-// that stay for the next time.
+// RunChunks: does numbered pieces of work on the caller's thread and on helpers that stay for the
+// next time.
 //
-// Why: large copies are bound by how many cache misses one core can have under
-// way; a second core moves more. Threads made for each copy would cost more
-// than they save, so a few are kept. They are made when first needed, never
-// more than the machine has CPUs (of this process's affinity), and sleep in
-// between. Pieces are claimed one at a time: a helper that the system does not
-// run costs nothing, because the caller does what nobody has claimed.
+// Why: large copies are bound by how many cache misses one core can have under way; a second core
+// moves more. Threads made for each copy would cost more than they save, so the helpers are
+// those of the library's pool (thread_pool.h), of which never more work on pieces than the process
+// has CPUs. Pieces are claimed one at a time: a helper that the system does not run costs nothing,
+// because the caller does what nobody has claimed.
 //
 //   caller   claim 0, 3, 4, 6 ...  | waits only for pieces under way elsewhere
 //   helper     claim 1, 2, 5 ...   |
@@ -14,35 +13,20 @@
 // Example:
 //   RunChunks(chunks, /*max_threads=*/4, [&](uint64_t i) { CopyPiece(i); });
 //
-// Cost: waking a helper takes some microseconds; not for work below a
-// millisecond. Thread safety: thread-safe; calls from several threads share the
-// helpers; `work` may itself call RunChunks. A forked child starts with helpers of its own (not if
-// `work` itself forks). Ownership: the helpers
-// are never joined (they hold nothing while asleep), so a library that contains
-// this must not be unloaded. Errors: none; where no thread can be made, the
-// caller does everything.
+// Cost: waking a helper takes some microseconds; not for work below a millisecond.
+// Thread safety: thread-safe; calls from several threads share the helpers; `work` may itself call
+// RunChunks. A forked child starts with helpers of its own (not if `work` itself forks).
+// Ownership: the pool's. Errors: none; where no thread can be made, the caller does everything.
 
 #ifndef TENURE_BASE_WORKERS_H_
 #define TENURE_BASE_WORKERS_H_
 
 #include <cstdint>
-#include <string_view>
 
 #include "absl/functional/function_ref.h"
+#include "tenure/base/cpus.h"  // IWYU pragma: export
 
 namespace tenure::host {
-
-// CPUs that this process may use; at least 1.
-int UsableCpus();
-
-// CPUs of the machine that nothing runs on at this moment, so far as the system tells
-// (/proc/loadavg; 10 us): all but the caller's own where it does not. 0 or more.
-int IdleCpus();
-
-namespace internal {
-// How many threads run or want to, by the text of /proc/loadavg; 1 (the caller) if it does not say.
-int RunningThreads(std::string_view loadavg);
-}  // namespace internal
 
 // Calls work(0) ... work(chunks - 1), each once, in any order, on at most
 // `max_threads` threads (the caller's included; less than 2: only the

@@ -1,27 +1,19 @@
 #include "tenure/allocator/copy/host_worker.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
-#include <atomic>
 #include <iterator>
 #include <list>
 #include <utility>
 
-#include "absl/base/call_once.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/thread_pool.h"
 
 namespace tenure {
 namespace {
 
 // How long one fence is waited for before the others are looked at again.
 constexpr absl::Duration kLook = absl::Milliseconds(1);
-
-// A forked child has a copy of the worker, maybe locked, but not its thread.
-std::atomic<HostWorker*> current_worker{nullptr};
-std::atomic<HostWorker*> parents_worker{nullptr};
 
 // Whether this thread is inside of work that was given. What runs there are also the callbacks of
 // users, when the work holds the last reference to something.
@@ -50,49 +42,19 @@ class HostWorker::JobEnd final : public Timeline {
   Completion end_;
 };
 
-HostWorker& HostWorker::Default() {
-  HostWorker* worker = current_worker.load(std::memory_order_acquire);
-  if (worker != nullptr) return *worker;
-  static absl::once_flag once;
-  absl::call_once(once, [] {
-    pthread_atfork(nullptr, nullptr, [] {
-      HostWorker* of_parent = current_worker.exchange(nullptr);
-      if (of_parent != nullptr) parents_worker.store(of_parent);
-    });
-  });
-  auto* fresh = new HostWorker(parents_worker.load());
-  if (current_worker.compare_exchange_strong(worker, fresh)) return *fresh;
-  delete fresh;
-  return *worker;
-}
-
-bool HostWorker::StartThread() {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return false;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  // Signals of the embedding process are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  auto start = [](void* worker) -> void* { static_cast<HostWorker*>(worker)->Serve(); };
-  const int error = pthread_create(&thread, &attributes, start, this);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  return error == 0;
-}
+HostWorker& HostWorker::Default() { return host::PerProcess<HostWorker>::Get(); }
 
 absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time deadline,
                                          std::function<absl::Status()> work) {
   auto end = std::make_shared<JobEnd>();
   Job job{std::move(after), deadline, std::move(work), end};
   absl::MutexLock lock(&mutex_);
-  if (!running_ && !StartThread()) {
+  if (!serving_ && !host::ThreadPool::Default().Start([this] { Serve(); })) {
     return absl::ResourceExhaustedError(
         "no thread can be made for work that has to wait; end some threads, or use the call that "
         "waits");
   }
-  running_ = true;
+  serving_ = true;
   given_.push_back(std::move(job));
   return Fence(std::move(end), 1);
 }
@@ -132,9 +94,9 @@ void HostWorker::Serve() {
   while (true) {
     {
       absl::MutexLock lock(&mutex_);
-      if (waiting.empty()) {
-        mutex_.Await(absl::Condition(
-            +[](std::vector<Job>* given) { return !given->empty(); }, &given_));
+      if (waiting.empty() && given_.empty()) {
+        serving_ = false;
+        return;
       }
       std::move(given_.begin(), given_.end(), std::back_inserter(waiting));
       given_.clear();

@@ -1,7 +1,8 @@
-// HostWorker: host work that has to wait for fences, done by one thread of its own.
+// HostWorker: host work that has to wait for fences, done by one thread.
 //
 // Why: an asynchronous copy between host memories whose bytes a kernel still uses has nobody else
-// to do it. The thread starts with the first such copy; copies that need not wait never get here.
+// to do it. While there is such work, one task of the library's pool (base/thread_pool.h) does it;
+// copies that need not wait never get here.
 //
 // Work is done in the order in which it becomes ready, and of what is ready, in the order in which
 // it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
@@ -18,8 +19,8 @@
 // Cost: a lock and some allocations each; while something waits, the thread looks 1,000 times a
 // second.
 // Thread safety: thread-safe. Ownership: owns the work until it is done or given up, and destroys
-// it before the fence is reached. The thread is never joined: don't unload a library that contains
-// this. A forked child has a worker of its own, and none of its parent's work.
+// it before the fence is reached. A forked child has a worker of its own, and none of its parent's
+// work.
 // Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
 // fence that it was to follow (then it is not done), or DeadlineExceeded (nor then). Waiting for a
 // fence of the worker inside of its work, or of what that destroys, is FailedPrecondition.
@@ -37,6 +38,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "tenure/allocator/timeline/timeline.h"
+#include "tenure/base/per_process.h"
 
 namespace tenure {
 
@@ -62,17 +64,17 @@ class HostWorker {
     std::shared_ptr<JobEnd> end;
   };
 
-  explicit HostWorker(HostWorker* abandoned) : abandoned_(abandoned) {}
-  bool StartThread();
-  [[noreturn]] void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  friend class host::PerProcess<HostWorker>;
+
+  HostWorker() = default;
+  // Does what there is, and ends when nothing is left.
+  void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
   // Does the job, or gives it up, if it is time for one of them; false if it must wait.
   static bool TryJob(Job& job);
 
-  [[maybe_unused]] HostWorker* const
-      abandoned_;  // the parent process's, kept reachable for leak checkers
   absl::Mutex mutex_;
   std::vector<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
-  bool running_ ABSL_GUARDED_BY(mutex_) = false;
+  bool serving_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tenure

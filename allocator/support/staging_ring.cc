@@ -1,17 +1,15 @@
 #include "tenure/allocator/support/staging_ring.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <system_error>
 #include <utility>
 
 #include "absl/time/time.h"
-#include "tenure/base/workers.h"
+#include "tenure/base/cpus.h"
+#include "tenure/base/thread_pool.h"
 
 namespace tenure {
 namespace {
@@ -133,13 +131,10 @@ absl::Status StagingRing::Job::ReceivePieces(StagingLane& lane) {
 }
 
 StagingRing::~StagingRing() {
-  std::vector<std::unique_ptr<Worker>> workers;
-  {
-    absl::MutexLock lock(&mutex_);
-    closing_ = true;
-    workers.swap(workers_);
-  }
-  for (auto& worker : workers) worker->thread.join();
+  absl::MutexLock lock(&mutex_);
+  closing_ = true;
+  mutex_.Await(absl::Condition(
+      +[](int* workers) { return *workers == 0; }, &workers_));
 }
 
 absl::StatusOr<Fence> StagingRing::ToDevice(DevicePlace to, uint64_t size_bytes, Reader read,
@@ -164,20 +159,8 @@ absl::StatusOr<Fence> StagingRing::ToHost(void* to, DevicePlace from, uint64_t s
 }
 
 bool StagingRing::StartWorker() {
-  auto worker = std::make_unique<Worker>();
-  // Signals of the embedding process are for its own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  bool made = true;
-  try {
-    worker->thread = std::thread([this, w = worker.get()] { Serve(*w); });
-  } catch (const std::system_error&) {
-    made = false;
-  }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (!made) return false;
-  workers_.push_back(std::move(worker));
+  if (!host::ThreadPool::Default().Start([this] { Serve(); })) return false;
+  ++workers_;
   ++serving_;
   return true;
 }
@@ -195,9 +178,9 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
   job->wanted = static_cast<int>(std::min<uint64_t>(static_cast<uint64_t>(most), job->pieces));
   const bool due = AreOver(job->after);
   absl::MutexLock lock(&mutex_);
-  while (static_cast<int>(workers_.size()) < job->wanted && StartWorker()) {
+  while (workers_ < job->wanted && StartWorker()) {
   }
-  if (workers_.empty()) return absl::ResourceExhaustedError(options_.no_thread);
+  if (workers_ == 0) return absl::ResourceExhaustedError(options_.no_thread);
   ++unfinished_;
   ++submitted_;
   if (due) {
@@ -214,7 +197,8 @@ void StagingRing::Drain() {
       +[](int* unfinished) { return *unfinished == 0; }, &unfinished_));
 }
 
-std::shared_ptr<StagingRing::Job> StagingRing::Next(Worker& worker, absl::Status* able) {
+std::shared_ptr<StagingRing::Job> StagingRing::Next(std::unique_ptr<StagingLane>& lane,
+                                                    absl::Status* able) {
   absl::Duration pause = kShortestPause;
   bool looked = false;
   bool watching = false;
@@ -246,7 +230,7 @@ std::shared_ptr<StagingRing::Job> StagingRing::Next(Worker& worker, absl::Status
       }
       // What waits gets a look before others go on, lest it wait for them all.
       const bool take = !jobs_.empty() && (looked || waiting_.empty());
-      if (take && (worker.lane != nullptr || !able->ok())) {
+      if (take && (lane != nullptr || !able->ok())) {
         std::shared_ptr<Job> job = jobs_.front();
         ++job->working;
         if (--job->wanted == 0) jobs_.pop_front();
@@ -260,10 +244,10 @@ std::shared_ptr<StagingRing::Job> StagingRing::Next(Worker& worker, absl::Status
       continue;
     }
     // Before it takes a job: another worker may do better.
-    absl::StatusOr<std::unique_ptr<StagingLane>> lane = options_.make_lane();
-    *able = lane.status();
-    if (lane.ok()) {
-      worker.lane = *std::move(lane);
+    absl::StatusOr<std::unique_ptr<StagingLane>> made = options_.make_lane();
+    *able = made.status();
+    if (made.ok()) {
+      lane = *std::move(made);
     } else if (LeaveToOthers()) {
       *able = absl::OkStatus();
     }
@@ -312,13 +296,14 @@ void StagingRing::EndPart(Job& job, absl::Status status) {
   --unfinished_;
 }
 
-void StagingRing::Serve(Worker& worker) {
+void StagingRing::Serve() {
+  std::unique_ptr<StagingLane> lane;
   while (true) {
     absl::Status status;
-    const std::shared_ptr<Job> job = Next(worker, &status);
+    const std::shared_ptr<Job> job = Next(lane, &status);
     if (job == nullptr) break;
     if (status.ok()) {
-      status = job->WorkOn(*worker.lane);
+      status = job->WorkOn(*lane);
     } else {
       job->failed.store(true, std::memory_order_relaxed);
     }
@@ -328,7 +313,10 @@ void StagingRing::Serve(Worker& worker) {
     absl::MutexLock lock(&mutex_);
     --serving_;
   }
-  worker.lane.reset();
+  lane.reset();
+  // The last that this worker does with the ring, which may be gone then.
+  absl::MutexLock lock(&mutex_);
+  --workers_;
 }
 
 }  // namespace tenure

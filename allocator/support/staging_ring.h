@@ -18,7 +18,8 @@
 // to those that have one, and tries again at the next copy.
 //
 // Cost: waking the threads takes some tens of microseconds; what follows a fence begins up to
-// 0.3 ms after it. The threads are made when first needed and sleep in between; each keeps its lane.
+// 0.3 ms after it. The threads are tasks of the library's pool (base/thread_pool.h), from the first
+// copy that needs them until the ring's end; they sleep in between, and each keeps its lane.
 // Thread safety: thread-safe; what several callers ask for is done in turn, as it becomes ready.
 // Ownership: owns the lanes; memory of the caller's is borrowed until the fence. The destructor
 // waits until nothing is under way.
@@ -32,7 +33,6 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -73,18 +73,15 @@ class StagingRing {
 
  private:
   struct Job;
-  struct Worker {
-    std::thread thread;
-    std::unique_ptr<StagingLane> lane;
-  };
 
   absl::StatusOr<Fence> Submit(std::shared_ptr<Job> job, int max_threads)
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool StartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Serve(Worker& worker) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The next job that has nothing to wait for, and in `able` whether this worker can do it or only
+  void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Makes the lane, if there is none. The next job that has nothing to wait for, and in `able` whether this worker can do it or only
   // say why nobody can. Null: closing, and nothing is left.
-  std::shared_ptr<Job> Next(Worker& worker, absl::Status* able) ABSL_LOCKS_EXCLUDED(mutex_);
+  std::shared_ptr<Job> Next(std::unique_ptr<StagingLane>& lane, absl::Status* able)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // Puts those of these jobs into the queue whose fences are over.
   void Release(const std::vector<std::shared_ptr<Job>>& waiting) ABSL_LOCKS_EXCLUDED(mutex_);
   // Of a worker without a lane: true if others may have one; then there is a new job, or the end.
@@ -100,7 +97,7 @@ class StagingRing {
   std::vector<std::shared_ptr<Job>> waiting_ ABSL_GUARDED_BY(mutex_);  // for their fences
   bool watched_ ABSL_GUARDED_BY(mutex_) = false;  // a worker sleeps until it looks at those
   uint64_t submitted_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::unique_ptr<Worker>> workers_ ABSL_GUARDED_BY(mutex_);
+  int workers_ ABSL_GUARDED_BY(mutex_) = 0;  // tasks of the pool that are not over
   int serving_ ABSL_GUARDED_BY(mutex_) = 0;  // workers that may take a job
   int unable_ ABSL_GUARDED_BY(mutex_) = 0;   // those of them in LeaveToOthers
 };
