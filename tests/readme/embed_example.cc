@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/planner/planner.h"
@@ -35,13 +36,13 @@ absl::StatusOr<tenure::Plan> DoubleMany(int layers, std::vector<float>& values) 
   }
   tenure::Plan plan = tenure::MakePlan(schedule).value();                 // who lies where
   tenure::PlacedPlan placed = tenure::PlacePlan(plan, schedule).value();  // one allocation
-  absl::Status status = input.CopyIn(values.data(), input.size());
+  absl::Status status = input.CopyIn<float>(values);
   for (const tenure::Step& step : schedule.steps()) {  // the same handles as before
     const auto* from = static_cast<const float*>(step.reads[0].HostPointer().value());
     auto* to = static_cast<float*>(step.writes[0].MutableHostPointer().value());
     for (size_t i = 0; i < values.size(); ++i) to[i] = 2 * from[i];
   }
-  status.Update(output.CopyOut(values.data(), output.size()));
+  status.Update(output.CopyOut(absl::MakeSpan(values)));
   if (!status.ok()) return status;
   return plan;
 }
