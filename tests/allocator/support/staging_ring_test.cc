@@ -251,11 +251,17 @@ TEST_F(StagingRingTest, ALateFenceHoldsUpNobodyElse) {
   const std::vector<std::byte> late = Numbers(kSize, 7), other = Numbers(kSize, 8);
   StagingRing ring(Options());
   auto kernel = std::make_shared<HostTimeline>();
-  // More of them than there are threads.
+  // More copies than there are threads, each of a part of its own.
+  constexpr uint64_t kParts = 20;
   std::vector<Fence> waiting;
-  for (int i = 0; i < 20; ++i) {
+  for (uint64_t i = 0; i < kParts; ++i) {
+    const uint64_t begin = kSize * i / kParts, end = kSize * (i + 1) / kParts;
+    auto read = [&late, begin](uint64_t offset, void* to, uint64_t size) {
+      std::memcpy(to, late.data() + begin + offset, size);
+      return absl::OkStatus();
+    };
     absl::StatusOr<Fence> done =
-        ring.ToDevice({kObject, 0}, kSize, ReaderOf(late), {Fence(kernel, 1)}, 2);
+        ring.ToDevice({kObject, begin}, end - begin, read, {Fence(kernel, 1)}, 2);
     ASSERT_OK(done);
     waiting.push_back(*done);
   }
