@@ -60,7 +60,7 @@ absl::Status RunAndWait(const Move& move, const CopyOptions& options) {
 }
 
 absl::Status RunNow(const Move& move, const TransferOptions& options) {
-  const absl::Status status = RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
+  absl::Status status = RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
   move.NotifyMoved(status);
   return status;
 }

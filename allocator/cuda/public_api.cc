@@ -60,6 +60,7 @@ SpaceDriver CudaDriver() {
           .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> {
             TENURE_ASSIGN_OR_RETURN(std::vector<DeviceInfo> found, Devices());
             std::vector<SpaceDevice> devices;
+            devices.reserve(found.size());
             for (DeviceInfo& device : found) {
               devices.push_back({device.ordinal, std::move(device.name)});
             }

@@ -77,7 +77,7 @@ absl::Status CheckPlaced(const PlacedPlan& placed, size_t steps) {
 }  // namespace
 
 absl::StatusOr<Execution> Execution::Create(Schedule schedule, const PlacedPlan& placed,
-                                            std::vector<std::shared_ptr<Queue>> queues,
+                                            const std::vector<std::shared_ptr<Queue>>& queues,
                                             const ExecutionOptions& options) {
   std::vector<Step> steps = schedule.TakeSteps();
   TENURE_RETURN_IF_ERROR(CheckPlaced(placed, steps.size()));

@@ -86,7 +86,7 @@ class Execution {
   // Steps of queue i (Step::queue) run on queues[i]. One Queue may stand for several numbers.
   // `placed` must be of the same schedule; it is empty if the schedule is not planned.
   static absl::StatusOr<Execution> Create(Schedule schedule, const PlacedPlan& placed,
-                                          std::vector<std::shared_ptr<Queue>> queues,
+                                          const std::vector<std::shared_ptr<Queue>>& queues,
                                           const ExecutionOptions& options = {});
 
   // Launches every step, in the order of the schedule. It can be called again, also while earlier

@@ -19,4 +19,12 @@ TEST(SingleThreadedDeathTest, AThreadEndsTheTest) {
   EXPECT_DEATH(std::thread([] {}).join(), "single_threaded = True");
 }
 
+#else
+
+TEST(SingleThreadedTest, WithASanitizerThreadsRun) {
+  bool ran = false;
+  std::thread([&ran] { ran = true; }).join();
+  EXPECT_TRUE(ran);
+}
+
 #endif

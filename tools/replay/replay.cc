@@ -143,7 +143,7 @@ class Run {
     Slot& slot = slots_[op.slot];
     if (absl::Status status = CheckMark(slot); !status.ok()) return status;
     const SubRegion region{&slot.allocation, op.offset_bytes, op.size_bytes};
-    const absl::Status moved = Timed(op, [&]() -> absl::Status {
+    absl::Status moved = Timed(op, [&]() -> absl::Status {
       const absl::StatusOr<Fence> fence = Move(op, region);
       return fence.ok() ? fence->Wait() : fence.status();
     });
