@@ -10,7 +10,7 @@
 //            many tasks block meanwhile. The caller works too, and does what no helper has claimed.
 //
 // Example:
-//   const bool started = ThreadPool::Default().Start([&] { Serve(); });
+//   const bool started = ThreadPool::Default().Start([=] { Serve(); });
 //
 // Cost: waking a thread takes some microseconds, making one some tens.
 // Thread safety: thread-safe; tasks and chunks may themselves start tasks and chunks. A forked child
