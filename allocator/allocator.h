@@ -152,7 +152,8 @@ class Allocator {
   // For copy routes, which move bytes without CopyIn and the other calls above
   // (allocator/copy/copy_table.h). A route asks the allocator of the buffer to admit the transfer,
   // so that every decorator of the stack sees it and may refuse it. The route then works on the
-  // root's region, and reports the result.
+  // root's region, and reports the result. It also reports a transfer that was admitted here and
+  // is refused elsewhere; a transfer that is refused here is over.
   virtual absl::Status AdmitTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
   virtual void ReportTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
   // The same bytes, expressed as a region of an allocation of root().

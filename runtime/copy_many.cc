@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/observer.h"
+#include "tenure/base/annotate.h"
 #include "tenure/runtime/access.h"
 #include "tenure/runtime/buffer_errors.h"
 #include "tenure/runtime/move.h"
@@ -15,9 +16,7 @@ namespace tenure {
 namespace {
 
 absl::Status OfPart(const absl::Status& status, size_t number) {
-  return status.ok()
-             ? status
-             : absl::Status(status.code(), absl::StrCat("part ", number, ": ", status.message()));
+  return Annotate(status, absl::StrCat("part ", number));
 }
 
 const Buffer& BufferOf(const CopyInPart& part) { return part.to; }

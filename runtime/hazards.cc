@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/base/annotate.h"
 #include "tenure/runtime/buffer_errors.h"
 #include "tenure/runtime/storage.h"
 
@@ -72,7 +73,7 @@ absl::Status RecordUses(absl::Span<const Use> uses, const Fence& fence) {
     }
     if (status.ok()) continue;
     if (uses.size() == 1) return status;
-    return absl::Status(status.code(), absl::StrCat("use ", i, ": ", status.message()));
+    return Annotate(status, absl::StrCat("use ", i));
   }
   if (uses.size() == 1) {
     const Buffer& buffer = *uses[0].buffer;

@@ -75,12 +75,18 @@ const CopyEnd* KeeperOf(CopyTable::RouteKind kind, const CopyEnd& to, const Copy
 // those calls.
 template <typename Copy>
 absl::StatusOr<Fence> Admitted(const CopyEnd* to, const CopyEnd* from, const Copy& copy) {
-  absl::Status status;
-  if (from != nullptr) status = from->allocator->AdmitTransfer(TransferKind::kOut, from->region);
-  if (status.ok() && to != nullptr) {
-    status = to->allocator->AdmitTransfer(TransferKind::kIn, to->region);
+  if (from != nullptr) {
+    TENURE_RETURN_IF_ERROR(from->allocator->AdmitTransfer(TransferKind::kOut, from->region));
   }
-  if (!status.ok()) return status;
+  if (to != nullptr) {
+    absl::Status status = to->allocator->AdmitTransfer(TransferKind::kIn, to->region);
+    if (!status.ok()) {
+      if (from != nullptr) {
+        from->allocator->ReportTransfer(TransferKind::kOut, from->region, status);
+      }
+      return status;
+    }
+  }
   absl::StatusOr<Fence> fence = copy();
   if (from != nullptr) {
     from->allocator->ReportTransfer(TransferKind::kOut, from->region, fence.status());

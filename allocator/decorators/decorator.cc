@@ -29,25 +29,15 @@ class Decorator::Wrappers final : public QueueCapability,
   absl::StatusOr<uint64_t> FileSize() override { return Upstream<FileCapability>().FileSize(); }
 
   absl::Status CopyInMany(absl::Span<const In> parts) override {
-    std::vector<In> translated(parts.begin(), parts.end());
-    for (In& part : translated) {
-      TENURE_RETURN_IF_ERROR(decorator_.BeforeTransfer(TransferKind::kIn, part.to));
-      part.to = decorator_.ToUpstream(part.to);
-    }
-    absl::Status status = Upstream<BatchCapability>().CopyInMany(translated);
-    for (const In& part : parts) decorator_.AfterTransfer(TransferKind::kIn, part.to, status);
-    return status;
+    return Many(TransferKind::kIn, parts, &In::to, [this](absl::Span<const In> translated) {
+      return Upstream<BatchCapability>().CopyInMany(translated);
+    });
   }
 
   absl::Status CopyOutMany(absl::Span<const Out> parts) override {
-    std::vector<Out> translated(parts.begin(), parts.end());
-    for (Out& part : translated) {
-      TENURE_RETURN_IF_ERROR(decorator_.BeforeTransfer(TransferKind::kOut, part.from));
-      part.from = decorator_.ToUpstream(part.from);
-    }
-    absl::Status status = Upstream<BatchCapability>().CopyOutMany(translated);
-    for (const Out& part : parts) decorator_.AfterTransfer(TransferKind::kOut, part.from, status);
-    return status;
+    return Many(TransferKind::kOut, parts, &Out::from, [this](absl::Span<const Out> translated) {
+      return Upstream<BatchCapability>().CopyOutMany(translated);
+    });
   }
 
   absl::Status Hint(const SubRegion& region, AccessHint hint) override {
@@ -100,6 +90,26 @@ class Decorator::Wrappers final : public QueueCapability,
     return decorator_.ToUpstream({&allocation, 0, allocation.size_bytes}).allocation;
   }
 
+  // A part that is refused refuses the batch, and those before it learn of that too.
+  template <typename Part, typename Call>
+  absl::Status Many(TransferKind kind, absl::Span<const Part> parts, SubRegion Part::*region,
+                    const Call& call) {
+    std::vector<Part> translated(parts.begin(), parts.end());
+    absl::Status status;
+    size_t admitted = 0;
+    for (Part& part : translated) {
+      status = decorator_.BeforeTransfer(kind, part.*region);
+      if (!status.ok()) break;
+      part.*region = decorator_.ToUpstream(part.*region);
+      ++admitted;
+    }
+    if (status.ok()) status = call(translated);
+    for (const Part& part : parts.first(admitted)) {
+      decorator_.AfterTransfer(kind, part.*region, status);
+    }
+    return status;
+  }
+
   Decorator& decorator_;
 };
 
@@ -146,7 +156,9 @@ absl::StatusOr<Fence> Decorator::Fill(const SubRegion& to, const FillPattern& pa
 
 absl::Status Decorator::AdmitTransfer(TransferKind kind, const SubRegion& region) {
   TENURE_RETURN_IF_ERROR(BeforeTransfer(kind, region));
-  return upstream_->AdmitTransfer(kind, ToUpstream(region));
+  absl::Status status = upstream_->AdmitTransfer(kind, ToUpstream(region));
+  if (!status.ok()) AfterTransfer(kind, region, status);
+  return status;
 }
 
 void Decorator::ReportTransfer(TransferKind kind, const SubRegion& region,

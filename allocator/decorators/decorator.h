@@ -88,8 +88,9 @@ class Decorator : public Allocator {
   // Called before bytes of `region` (a region of this decorator's allocations) are moved. An error
   // refuses the transfer.
   virtual absl::Status BeforeTransfer(TransferKind, const SubRegion&) { return absl::OkStatus(); }
-  // Called after the upstream accepted or refused the transfer. A transfer that continues behind a
-  // fence may still fail later; its fence then reports the error.
+  // Called once for each transfer that BeforeTransfer let pass: after it began, or after the
+  // upstream, the other end of the copy or another part of the batch refused it. A transfer that
+  // continues behind a fence may still fail later; its fence then reports the error.
   virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
 
   // The same bytes as a region of the upstream's allocation.

@@ -16,7 +16,6 @@
 //
 // Cost: an atomic add. Thread safety: thread-safe; SetPlan affects attempts that begin later.
 // Ownership: owns its upstream.
-// Ownership: owns its upstream.
 // Errors: ResourceExhausted, worded as in errors.h, which names the rule that made the attempt
 // fail.
 

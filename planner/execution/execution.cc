@@ -8,15 +8,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure {
 namespace {
-
-absl::Status Annotate(const absl::Status& status, std::string_view where) {
-  return status.ok() ? status
-                     : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
-}
 
 std::string NameOf(uint32_t number, const Step& step) {
   return step.name.empty() ? absl::StrCat("step ", number)

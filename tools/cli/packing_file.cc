@@ -4,18 +4,12 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/files.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/planner/packing/io/json.h"
 
 namespace tenure::cli {
-namespace {
-
-absl::Status Named(const std::string& path, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
-}
-
-}  // namespace
 
 absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
   ProblemFile file;
@@ -50,7 +44,7 @@ absl::Status ProblemFile::Write(const packing::Packing& packing, const std::stri
   }
   if (absl::EndsWithIgnoreCase(path, ".csv")) {
     absl::StatusOr<std::string> text = packing::FormatCsv(problem_);
-    if (!text.ok()) return Named(path, text.status());
+    if (!text.ok()) return Annotate(text.status(), path);
     TENURE_ASSIGN_OR_RETURN(packing::CsvTable table, packing::ParseCsv(*std::move(text), path));
     return packing::WriteCsv(table, packing, path);
   }

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/registry.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/files.h"
 #include "tenure/base/json_value.h"
 #include "tenure/base/status_macros.h"
@@ -35,10 +36,6 @@ std::map<std::string, uint64_t> ReasonCounts(const Plan& plan) {
 std::string Ratio(uint64_t bytes, uint64_t bound) {
   if (bound == 0) return "-";
   return absl::StrFormat("%.3f", static_cast<double>(bytes) / static_cast<double>(bound));
-}
-
-absl::Status InFile(const std::string& file, const absl::Status& status) {
-  return absl::Status(status.code(), absl::StrCat(file, ": ", status.message()));
 }
 
 // Counts the storages that stayed in their places, and those whose lives are unchanged.
@@ -164,7 +161,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   if (!flags.keep.empty()) {
     TENURE_ASSIGN_OR_RETURN(std::string text, ReadFile(flags.keep));
     absl::StatusOr<Plan> read = PlanFromJson(text);
-    if (!read.ok()) return InFile(flags.keep, read.status());
+    if (!read.ok()) return Annotate(read.status(), flags.keep);
     keep = *std::move(read);
     options.keep = &keep;
   }
@@ -176,7 +173,7 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   absl::StatusOr<TraceJob> job =
       MakeTraceJob(*planned.trace, *planned.allocator, {},
                    flags.order == "dependencies" ? OrderKind::kDependencies : OrderKind::kTotal);
-  if (!job.ok()) return InFile(flags.trace, job.status());
+  if (!job.ok()) return Annotate(job.status(), flags.trace);
   planned.job = *std::move(job);
 
   std::string stored;
@@ -193,12 +190,12 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
     if (planned.shortage.proven) {
       const absl::Status found = FindConflict(
           ExplainOptions(flags.explain, options.deadline, options.cancel), planned.shortage);
-      if (!found.ok()) return InFile(flags.trace, found);
+      if (!found.ok()) return Annotate(found, flags.trace);
     }
     return planned;
   }
   if (!plan.ok()) {
-    return InFile(flags.plan_file.empty() ? flags.trace : flags.plan_file, plan.status());
+    return Annotate(plan.status(), flags.plan_file.empty() ? flags.trace : flags.plan_file);
   }
   planned.plan = *std::move(plan);
   if (!flags.keep.empty()) CountKept(keep, planned);

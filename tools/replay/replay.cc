@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/system_memory.h"
 
@@ -56,7 +57,7 @@ class Run {
   absl::StatusOr<ReplayReport> Ops() {
     for (const Op& op : program_.ops()) {
       if (absl::Status status = Do(op); !status.ok()) {
-        return absl::Status(status.code(), absl::StrCat("line ", op.line, ": ", status.message()));
+        return Annotate(status, absl::StrCat("line ", op.line));
       }
     }
     absl::Status status = CheckSlots();

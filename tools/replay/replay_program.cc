@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/checked.h"
 
 namespace tenure {
@@ -157,8 +158,7 @@ absl::StatusOr<ReplayProgram> ReplayProgram::ReadFile(const std::string& path) {
   absl::StatusOr<ReplayProgram> program = Read(file);
   if (program.ok() && !file.bad()) return program;
   if (program.ok()) return absl::DataLossError(absl::StrCat(path, ": cannot be read"));
-  return absl::Status(program.status().code(),
-                      absl::StrCat(path, ": ", program.status().message()));
+  return Annotate(program.status(), path);
 }
 
 }  // namespace tenure

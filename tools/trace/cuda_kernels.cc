@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/device.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/cuda_strided.h"
 #include "tenure/tools/trace/reference_kernel.h"
@@ -77,9 +78,8 @@ absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(std::shared_ptr<c
   Functions& functions = *kernels->functions_;
   absl::Status status = TENURE_CU(driver, ModuleLoadData, &functions.module, image.bytes);
   if (!status.ok()) {
-    return absl::Status(status.code(),
-                        absl::StrCat("the reference kernel does not load on ",
-                                     kernels->device_->info().name, ": ", status.message()));
+    return Annotate(status, absl::StrCat("the reference kernel does not load on ",
+                                         kernels->device_->info().name));
   }
   const std::pair<const char*, CUfunction*> names[] = {
       {"tenure_digest", &functions.digest},
@@ -90,9 +90,7 @@ absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(std::shared_ptr<c
   };
   for (const auto& [name, function] : names) {
     status = TENURE_CU(driver, ModuleGetFunction, function, functions.module, name);
-    if (!status.ok()) {
-      return absl::Status(status.code(), absl::StrCat(name, ": ", status.message()));
-    }
+    if (!status.ok()) return Annotate(status, name);
   }
   return kernels;
 }

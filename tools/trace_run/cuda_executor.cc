@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/stream.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/cuda_kernels.h"
 #include "tenure/tools/trace_run/executor.h"
@@ -90,9 +91,10 @@ class CudaExecutor final : public Executor {
     for (size_t r = 0; r < reads; ++r) {
       const Buffer& buffer = step.step.reads[r];
       absl::StatusOr<uint64_t> address = buffer.DeviceAddress();
-      if (!address.ok()) return Annotate(address.status(), op.reads[r]);
+      if (!address.ok())
+        return Annotate(address.status(), DescribeTraceBuffer(trace_, op.reads[r]));
       absl::Status status = kernels_->AddDigest(stream, *address, buffer.size(), sums + 8 * r);
-      if (!status.ok()) return Annotate(status, op.reads[r]);
+      if (!status.ok()) return Annotate(status, DescribeTraceBuffer(trace_, op.reads[r]));
     }
     TENURE_RETURN_IF_ERROR(kernels_->Chain(stream, number, sums, reads, chain));
     for (size_t k = 0; k < op.writes.size(); ++k) {
@@ -100,12 +102,13 @@ class CudaExecutor final : public Executor {
       const CudaKernels::Seed seed = CudaKernels::AfterReads(number, k, reads, chain);
       const uint64_t size = step.step.writes[k].size();
       absl::StatusOr<uint64_t> address = step.step.writes[k].MutableDeviceAddress();
-      if (!address.ok()) return Annotate(address.status(), op.writes[k]);
+      if (!address.ok())
+        return Annotate(address.status(), DescribeTraceBuffer(trace_, op.writes[k]));
       absl::Status status = b.strides.has_value()
                                 ? kernels_->FillStrided(stream, *address, size, seed, b.shape,
                                                         *b.strides, b.strided_item_bytes())
                                 : kernels_->Fill(stream, *address, size, seed);
-      if (!status.ok()) return Annotate(status, op.writes[k]);
+      if (!status.ok()) return Annotate(status, DescribeTraceBuffer(trace_, op.writes[k]));
     }
     return absl::OkStatus();
   }
@@ -123,8 +126,7 @@ class CudaExecutor final : public Executor {
       if (status.ok()) status = stream_->Synchronize();
     }
     if (!status.ok()) {
-      return absl::Status(status.code(), absl::StrCat("an op failed on ", device_->info().name,
-                                                      ": ", status.message()));
+      return Annotate(status, absl::StrCat("an op failed on ", device_->info().name));
     }
     ReadChain chain;
     auto next = words.begin();
@@ -136,11 +138,6 @@ class CudaExecutor final : public Executor {
   }
 
  private:
-  absl::Status Annotate(const absl::Status& status, uint32_t id) const {
-    return absl::Status(status.code(),
-                        absl::StrCat(DescribeTraceBuffer(trace_, id), ": ", status.message()));
-  }
-
   const Trace& trace_;
   const std::shared_ptr<Device> device_;
   const std::shared_ptr<Queue> stream_;

@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cuda/spaces.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace_run/trace_job.h"

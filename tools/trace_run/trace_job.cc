@@ -168,9 +168,4 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
   return job;
 }
 
-absl::Status Annotate(const absl::Status& status, std::string_view where) {
-  return status.ok() ? status
-                     : absl::Status(status.code(), absl::StrCat(where, ": ", status.message()));
-}
-
 }  // namespace tenure::cli

@@ -51,9 +51,6 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
 // "buffer 12 (float32[3,4], weight)", for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);
 
-// The status with `where` in front of its message; OK stays OK.
-absl::Status Annotate(const absl::Status& status, std::string_view where);
-
 }  // namespace tenure::cli
 
 #endif  // TENURE_TOOLS_TRACE_RUN_TRACE_JOB_H_

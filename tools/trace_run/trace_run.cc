@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
 

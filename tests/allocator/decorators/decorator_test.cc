@@ -1,14 +1,18 @@
 #include "tenure/allocator/decorators/decorator.h"
 
+#include <cstddef>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/copy/copy_table.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/caching.h"
 #include "tenure/allocator/decorators/debug_fill.h"
 #include "tenure/allocator/decorators/limiting.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {
@@ -74,6 +78,90 @@ TEST(Decorator, WhatStillWaitsGoesToTheUpstreamAtTheEnd) {
   const std::string said = testing::internal::GetCapturedStderr();
   EXPECT_NE(said.find("1 freed allocations"), std::string::npos) << said;
   EXPECT_EQ(said.find("are out"), std::string::npos) << said;
+}
+
+// Refuses the transfers from number `refused` on, and counts them.
+class Admitting final : public Decorator {
+ public:
+  explicit Admitting(std::unique_ptr<Allocator> upstream, int refused = 1000)
+      : Decorator(std::move(upstream)), refused_(refused) {}
+  int admitted() const { return admitted_; }
+  int ended() const { return ended_; }
+  int failed() const { return failed_; }
+
+ protected:
+  absl::Status BeforeTransfer(TransferKind, const SubRegion&) override {
+    if (admitted_ + 1 >= refused_) return absl::UnavailableError("not now");
+    ++admitted_;
+    return absl::OkStatus();
+  }
+  void AfterTransfer(TransferKind, const SubRegion&, const absl::Status& status) override {
+    ++ended_;
+    if (!status.ok()) ++failed_;
+  }
+
+ private:
+  const int refused_;
+  int admitted_ = 0, ended_ = 0, failed_ = 0;
+};
+
+TEST(Decorator, WhatItAdmittedEndsThoughTheUpstreamRefuses) {
+  Admitting top(std::make_unique<Admitting>(std::make_unique<CpuAllocator>(), 1));
+  auto a = top.Allocate({.size_bytes = 8});
+  ASSERT_OK(a);
+  EXPECT_EQ(top.AdmitTransfer(TransferKind::kIn, {&*a, 0, 8}).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(top.admitted(), 1);
+  EXPECT_EQ(top.failed(), 1);
+  top.Deallocate(*a);
+}
+
+TEST(Decorator, WhatItAdmittedEndsThoughTheOtherEndRefuses) {
+  Admitting from(std::make_unique<CpuAllocator>());
+  Admitting to(std::make_unique<CpuAllocator>(), 1);
+  auto a = from.Allocate({.size_bytes = 8, .zeroed = true});
+  auto b = to.Allocate({.size_bytes = 8});
+  ASSERT_OK(a);
+  ASSERT_OK(b);
+  const CopyEnd source{&from, {&*a, 0, 8}}, target{&to, {&*b, 0, 8}};
+  EXPECT_EQ(CopyTable::Default().Copy(target, source, {}).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(from.admitted(), 1);
+  EXPECT_EQ(from.failed(), 1);
+  EXPECT_EQ(to.ended(), 0);
+  from.Deallocate(*a);
+  to.Deallocate(*b);
+}
+
+// Accepts batches, and does nothing.
+class Batching final : public Decorator, public BatchCapability {
+ public:
+  using Decorator::Decorator;
+  absl::Status CopyInMany(absl::Span<const In>) override { return absl::OkStatus(); }
+  absl::Status CopyOutMany(absl::Span<const Out>) override { return absl::OkStatus(); }
+
+ protected:
+  void* FindCapability(std::string_view name) override {
+    if (name == BatchCapability::kName) return static_cast<BatchCapability*>(this);
+    return Decorator::FindCapability(name);
+  }
+};
+
+TEST(Decorator, PartsThatItAdmittedEndThoughALaterOneIsRefused) {
+  for (const int refused : {3, 1000}) {
+    Admitting top(std::make_unique<Batching>(std::make_unique<CpuAllocator>()), refused);
+    auto a = top.Allocate({.size_bytes = 9});
+    ASSERT_OK(a);
+    std::byte bytes[9] = {};
+    const BatchCapability::In in[] = {
+        {{&*a, 0, 3}, bytes}, {{&*a, 3, 3}, bytes}, {{&*a, 6, 3}, bytes}};
+    const absl::Status status = top.Capability<BatchCapability>()->CopyInMany(in);
+    EXPECT_EQ(status.ok(), refused > 3);
+    EXPECT_EQ(top.admitted(), refused > 3 ? 3 : 2);
+    EXPECT_EQ(top.ended(), top.admitted());
+    EXPECT_EQ(top.failed(), refused > 3 ? 0 : 2);
+    top.Deallocate(*a);
+  }
 }
 
 }  // namespace

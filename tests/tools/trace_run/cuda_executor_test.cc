@@ -14,6 +14,7 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/tests/tools/fake_kernels.h"
+#include "tenure/tests/tools/trace_run/demo_schedule.h"
 #include "tenure/tools/trace/reference_kernel_image.h"
 #include "tenure/tools/trace_run/trace_run.h"
 
@@ -25,20 +26,6 @@ using cuda::Driver;
 using cuda::FakeDriver;
 using cuda::FakeOptions;
 using testing::IsEmpty;
-
-Trace Demo(const std::string& name) {
-  absl::StatusOr<Trace> trace = ReadTrace(absl::StrCat("tools/demo_schedules/", name, ".json.gz"));
-  EXPECT_TRUE(trace.ok()) << trace.status();
-  return trace.ok() ? *std::move(trace) : Trace();
-}
-
-Plan PlanOf(const Trace& trace, Allocator& allocator) {
-  absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator);
-  EXPECT_TRUE(job.ok()) << job.status();
-  absl::StatusOr<Plan> plan = MakePlan(job->schedule, {.fill_zeroed = true});
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return plan.ok() ? *std::move(plan) : Plan();
-}
 
 absl::StatusOr<RunResult> RunOn(const Trace& trace, Allocator& allocator, const Plan* plan,
                                 bool check_plan = true) {
@@ -91,7 +78,7 @@ class CudaRunTest : public CudaExecutorTest,
                     public testing::WithParamInterface<std::pair<SpaceKind, const char*>> {};
 
 TEST_P(CudaRunTest, GivesTheBytesOfTheHost) {
-  const Trace trace = Demo(GetParam().second);
+  const Trace trace = DemoTrace(GetParam().second);
   CpuAllocator cpu;
   const absl::StatusOr<RunResult> host = RunOn(trace, cpu, nullptr);
   ASSERT_TRUE(host.ok()) << host.status();
@@ -122,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(Spaces, CudaRunTest,
 
 // All arena bytes at one place: only the order of the kernels can save that, and it can't.
 TEST_F(CudaExecutorTest, AWrongPlanIsCaughtByName) {
-  const Trace trace = Demo("tiny_transformer");
+  const Trace trace = DemoTrace("tiny_transformer");
   Gpu gpu(cuda::kDeviceSpace);
   const Plan right = PlanOf(trace, gpu.allocator());
   const absl::StatusOr<RunResult> apart = RunOn(trace, gpu.allocator(), nullptr);
@@ -138,7 +125,7 @@ TEST_F(CudaExecutorTest, AWrongPlanIsCaughtByName) {
 }
 
 TEST_F(CudaExecutorTest, MappedWeightsAreCopied) {
-  const Trace trace = Demo("odd_shapes");
+  const Trace trace = DemoTrace("odd_shapes");
   CpuAllocator cpu;
   const absl::StatusOr<RunResult> host = RunOn(trace, cpu, nullptr);
   ASSERT_TRUE(host.ok()) << host.status();
@@ -153,7 +140,7 @@ TEST_F(CudaExecutorTest, MappedWeightsAreCopied) {
 
 // Less memory than all steps of the unplanned run take together: what is dropped must come back.
 TEST_F(CudaExecutorTest, RunningAheadEndsWhereMemoryDoes) {
-  const Trace trace = Demo("tiny_convnet_train");
+  const Trace trace = DemoTrace("tiny_convnet_train");
   CpuAllocator cpu;
   const absl::StatusOr<RunResult> host = RunOn(trace, cpu, nullptr);
   ASSERT_TRUE(host.ok()) << host.status();
@@ -169,7 +156,7 @@ TEST_F(CudaExecutorTest, RunningAheadEndsWhereMemoryDoes) {
 
 // Whatever call of the driver fails, the run ends with an error and nothing is left behind.
 TEST_F(CudaExecutorTest, EveryFailedCallIsToldAndLeaksNothing) {
-  const Trace trace = Demo("odd_shapes");
+  const Trace trace = DemoTrace("odd_shapes");
   Gpu gpu(cuda::kDeviceSpace);
   const Plan plan = PlanOf(trace, gpu.allocator());
   ASSERT_TRUE(RunOn(trace, gpu.allocator(), &plan).ok());
@@ -192,7 +179,7 @@ TEST_F(CudaExecutorTest, EveryFailedCallIsToldAndLeaksNothing) {
 }
 
 TEST_F(CudaExecutorTest, AllocatorsOfOthersHaveNoDevice) {
-  const Trace trace = Demo("odd_shapes");
+  const Trace trace = DemoTrace("odd_shapes");
   CpuAllocator cpu;
   const absl::Status status = MakeCudaExecutor(trace, cpu).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);

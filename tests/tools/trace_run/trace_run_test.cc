@@ -14,24 +14,10 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/fault_injecting.h"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/tests/tools/trace_run/demo_schedule.h"
 
 namespace tenure::cli {
 namespace {
-
-Trace Demo(const std::string& name) {
-  absl::StatusOr<Trace> trace = ReadTrace(absl::StrCat("tools/demo_schedules/", name, ".json.gz"));
-  EXPECT_TRUE(trace.ok()) << trace.status();
-  return trace.ok() ? *std::move(trace) : Trace();
-}
-
-// `allocator` has the traits of the one that runs.
-Plan PlanOf(const Trace& trace, Allocator& allocator) {
-  absl::StatusOr<TraceJob> job = MakeTraceJob(trace, allocator);
-  EXPECT_TRUE(job.ok()) << job.status();
-  absl::StatusOr<Plan> plan = MakePlan(job->schedule, {.fill_zeroed = true});
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return plan.ok() ? *std::move(plan) : Plan();
-}
 
 RunResult RunDemo(const Trace& trace, Allocator& allocator, const RunOptions& options) {
   const std::unique_ptr<WeightSource> weights = CopiedWeights(trace, 1);
@@ -64,7 +50,7 @@ bool ReadsWhole(const Trace& trace, uint32_t op, uint32_t storage) {
 class WrongPlanTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(WrongPlanTest, IsRefusedAndWhenForcedCaught) {
-  const Trace trace = Demo(GetParam());
+  const Trace trace = DemoTrace(GetParam());
   CpuAllocator cpu;
   const Plan right = PlanOf(trace, cpu);
   const RunResult apart = RunDemo(trace, cpu, {});
@@ -110,7 +96,7 @@ INSTANTIATE_TEST_SUITE_P(Demos, WrongPlanTest,
                          [](const auto& param) { return std::string(param.param); });
 
 TEST(CompareRunsTest, NamesTheOpAndTheBufferExactly) {
-  const Trace trace = Demo("tiny_convnet_train");
+  const Trace trace = DemoTrace("tiny_convnet_train");
   CpuAllocator cpu;
   const RunResult reference = RunDemo(trace, cpu, {});
   RunResult run = reference;
@@ -135,7 +121,7 @@ TEST(CompareRunsTest, NamesTheOpAndTheBufferExactly) {
 }
 
 TEST(RunTraceTest, SpacesThatTheHostCannotReachPointToThePlanAlone) {
-  const Trace trace = Demo("odd_shapes");
+  const Trace trace = DemoTrace("odd_shapes");
   NullAllocator null;
   const std::unique_ptr<WeightSource> weights = CopiedWeights(trace, 1);
   const absl::Status status = RunTrace(trace, null, *weights, {}).status();
@@ -146,7 +132,7 @@ TEST(RunTraceTest, SpacesThatTheHostCannotReachPointToThePlanAlone) {
 // Fails each allocation of a run in turn: the run ends with an error that says where, and nothing
 // is left allocated.
 TEST(RunTraceTest, EveryFailedAllocationIsToldAndLeaksNothing) {
-  const Trace trace = Demo("odd_shapes");
+  const Trace trace = DemoTrace("odd_shapes");
   CpuAllocator plain;
   const Plan plan = PlanOf(trace, plain);
   for (const Plan* with : {static_cast<const Plan*>(nullptr), &plan}) {
