@@ -113,8 +113,8 @@ class ResidencyCapability {
 // Brings the host's view of memory and the device's together, for memory that is
 // not coherent by itself (SpaceTraits::coherence_atom_bytes above 1). Both calls
 // act on whole atoms. Regions begin at one; where a region ends within an atom, the
-// rest of that atom is nobody else's and is moved too. Callers go through CoherentAccess (support/coherent_access.h),
-// which sees to that, and to neighbours in one atom.
+// rest of that atom is nobody else's and is moved too. Callers go through CoherentAccess
+// (support/coherent_access.h), which sees to that, and to neighbours in one atom.
 class CoherenceCapability {
  public:
   static constexpr std::string_view kName = "coherence";

@@ -6,6 +6,7 @@
 
 #include "absl/base/const_init.h"
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/synchronization/mutex.h"
 
 namespace tenure {
@@ -67,10 +68,13 @@ void internal::DispatchEvent(Event event) {
     }
     const Inside inside{watch.get(), innermost};
     innermost = &inside;
+    // Also after an exception of the observer's: the end of its scope waits for this.
+    const absl::Cleanup leave = [&] {
+      innermost = inside.outer;
+      absl::MutexLock lock(&watch->mutex);
+      --watch->running;
+    };
     watch->observer->OnEvent(event);
-    innermost = inside.outer;
-    absl::MutexLock lock(&watch->mutex);
-    --watch->running;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "tenure/allocator/copy/copy_table.h"
@@ -82,13 +83,17 @@ absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
     }
     entries_[space].being_made = true;
   }
+  // Also after an exception of the factory's: other threads wait for the entry.
+  absl::Cleanup give_up = [&] {
+    absl::MutexLock lock(&mutex_);
+    entries_.erase(space);
+    made_.SignalAll();
+  };
   absl::StatusOr<std::unique_ptr<Allocator>> made = Make(space);
+  if (!made.ok()) return made.status();
+  std::move(give_up).Cancel();
   absl::MutexLock lock(&mutex_);
   made_.SignalAll();
-  if (!made.ok()) {
-    entries_.erase(space);
-    return made.status();
-  }
   Entry& entry = entries_[space];
   entry.being_made = false;
   entry.allocator = *std::move(made);

@@ -21,7 +21,7 @@
 // all of them wait for it. Ownership: owns the allocators; callers borrow them.
 // Errors: Unimplemented (the registry has no driver for the space), Unavailable (its device or
 // driver is absent), AlreadyExists (Register after the space has its allocator; AddDriver for a
-// name or a space that the registry has), the error of making the allocator (the next Get tries
+// name that the registry has, or a space that another driver of the process declares), the error of making the allocator (the next Get tries
 // again).
 
 #ifndef TENURE_ALLOCATOR_REGISTRY_H_

@@ -28,7 +28,7 @@ inline constexpr uint64_t kLargeBytes = uint64_t{32} << 20;
 
 namespace internal {
 void CopyLarge(void* to, const void* from, uint64_t size_bytes, int max_threads);
-// Copies and fills on exactly `threads` threads (at most one per CPU); size_bytes > 0. `streaming`:
+// Copies and fills on at most `threads` threads, and one per CPU; size_bytes > 0. `streaming`:
 // write past the caches, unless the memory is untouched.
 void CopyOnThreads(void* to, const void* from, uint64_t size_bytes, int threads, bool streaming);
 void FillOnThreads(void* to, uint64_t size_bytes, const FillPattern& pattern, int threads);

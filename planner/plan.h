@@ -7,8 +7,8 @@
 //                       | h0 |     h2         |
 //                    0  +----+----------------+---> steps
 //
-// A plan names storages by number: the order in which the schedule first touches them. So it holds
-// no pointers and no ids. The same schedule, made in another process, has the same numbers, and a
+// A plan names storages by number: the order in which the schedule first touches them. So its value
+// holds no pointers and no ids. The same schedule, made in another process, has the same numbers, and a
 // plan can be stored and loaded there (plan_json.h). `fingerprint` tells schedules apart.
 // validate_plan.h checks a plan.
 //

@@ -78,7 +78,8 @@ absl::StatusOr<std::byte*> MapAccessSlowly(const Buffer& buffer, Access access,
                                            absl::Time deadline);
 absl::StatusOr<std::byte*> HostAccessSlowly(const Buffer& buffer, Access access,
                                             absl::Time deadline);
-// Both return the host address of the whole window, null if it has no bytes. The usual case is inline, for typed spans.
+// Both return the host address of the whole window, null if it has no bytes. The usual case is
+// inline, for typed spans.
 inline absl::StatusOr<std::byte*> MapAccess(const Buffer& buffer, Access access,
                                             absl::Time deadline) {
   if (ABSL_PREDICT_TRUE(IsFree(buffer, access) && buffer.size() > 0)) {

@@ -11,6 +11,7 @@ namespace internal {
 Move::Move(Event::Kind kind, const Buffer& buffer, uint64_t offset_bytes, uint64_t size_bytes)
     : kind_(kind),
       storage_(buffer.storage()),
+      allocator_(&storage_->root_storage().allocator()),
       region_(RegionOf(buffer, offset_bytes, size_bytes)) {}
 
 Move Move::In(const Buffer& to, uint64_t offset_bytes, const void* from, uint64_t size_bytes) {
@@ -29,6 +30,7 @@ Move Move::Between(const Buffer& to, uint64_t offset_bytes, const Buffer& from,
                    uint64_t from_offset_bytes, uint64_t size_bytes) {
   Move move(Event::Kind::kCopy, to, offset_bytes, size_bytes);
   move.source_ = from.storage();
+  move.source_allocator_ = &move.source_->root_storage().allocator();
   move.source_region_ = RegionOf(from, from_offset_bytes, size_bytes);
   return move;
 }

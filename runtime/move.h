@@ -48,17 +48,20 @@ class Move {
  private:
   Move(Event::Kind kind, const Buffer& buffer, uint64_t offset_bytes, uint64_t size_bytes);
 
-  Allocator& allocator() const { return storage_->root_storage().allocator(); }
-  Allocator& source_allocator() const { return source_->root_storage().allocator(); }
+  Allocator& allocator() const { return *allocator_; }
+  Allocator& source_allocator() const { return *source_allocator_; }
   absl::Status CheckQueue(const CopyOptions& options) const;
   Event MakeEvent(const absl::Status& outcome) const;
 
   Event::Kind kind_;
   Storage* storage_;  // of the bytes that are written; of Out, of those that are read
+  // Of the root, found when the move is made: a plan may be taken back before it runs.
+  Allocator* allocator_;
   SubRegion region_;
   const void* host_from_ = nullptr;
   void* host_to_ = nullptr;
   Storage* source_ = nullptr;
+  Allocator* source_allocator_ = nullptr;
   SubRegion source_region_;
   FillPattern pattern_;
 };

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/observer.h"
 #include "tenure/base/checked.h"
@@ -100,10 +101,18 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     attempt = attempt_ = std::make_shared<Attempt>();
     state_.store(kBusy, std::memory_order_relaxed);
   }
-  // No lock is held here: waiting threads have released it, and allocators may take their time.
+  // Also after an exception: threads that wait for this attempt must go on.
+  absl::StatusOr<Allocation> made;
   std::vector<Fence> pending;
+  absl::Cleanup give_up = [&] {
+    if (made.ok()) allocator_->Deallocate(*made, pending);
+    root_ = nullptr;
+    EndAttempt(*attempt, kUnallocated,
+               absl::InternalError("an exception ended the allocation in another thread"));
+  };
+  // No lock is held here: waiting threads have released it, and allocators may take their time.
   if (hints_.queue != nullptr) request.pending = &pending;
-  absl::StatusOr<Allocation> made = allocator_->Allocate(request);
+  made = allocator_->Allocate(request);
   if (made.ok()) {
     allocation_ = *made;
     root_ = &allocation_;
@@ -112,13 +121,8 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     // Uses by earlier owners of the bytes: the host waits for them as for any other use.
     for (const Fence& fence : pending) RecordUse(0, size_bytes_, Access::kWrite, fence);
   }
-  {
-    absl::MutexLock lock(&mutex_);
-    state_.store(made.ok() ? kAllocated : kUnallocated, std::memory_order_release);
-    attempt->status = made.status();
-    attempt->done = true;
-    attempt_.reset();
-  }
+  std::move(give_up).Cancel();
+  EndAttempt(*attempt, made.ok() ? kAllocated : kUnallocated, made.status());
   // Only now: observers may use the bytes.
   Notify([&] {
     return Event{.kind = Event::Kind::kAllocate,
@@ -133,6 +137,14 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
                  .name = name_};
   });
   return made.status();
+}
+
+void Storage::EndAttempt(Attempt& attempt, State state, absl::Status status) {
+  absl::MutexLock lock(&mutex_);
+  state_.store(state, std::memory_order_release);
+  attempt.status = std::move(status);
+  attempt.done = true;
+  attempt_.reset();
 }
 
 absl::Status Storage::ReservePlace(const Storage& arena, uint64_t offset_bytes) {
@@ -196,13 +208,16 @@ void Storage::CancelPlace() {
 }
 
 absl::Status Storage::PlaceAll(absl::Span<const PlaceRequest> requests) {
-  for (size_t i = 0; i < requests.size(); ++i) {
-    absl::Status status =
-        requests[i].storage->ReservePlace(*requests[i].arena, requests[i].offset_bytes);
-    if (status.ok()) continue;
-    while (i-- > 0) requests[i].storage->CancelPlace();
-    return status;
+  size_t reserved = 0;
+  absl::Cleanup cancel = [&] {
+    while (reserved > 0) requests[--reserved].storage->CancelPlace();
+  };
+  for (; reserved < requests.size(); ++reserved) {
+    const PlaceRequest& r = requests[reserved];
+    absl::Status status = r.storage->ReservePlace(*r.arena, r.offset_bytes);
+    if (!status.ok()) return status;
   }
+  std::move(cancel).Cancel();
   for (const PlaceRequest& r : requests) {
     r.storage->CommitPlace(*r.arena, r.offset_bytes, r.exclusive);
   }
@@ -254,6 +269,10 @@ absl::Status Storage::Unplace() {
 }
 
 absl::Status Storage::Seal() {
+  // A plan that is placing it has looked whether it is sealed, and won't look again.
+  absl::MutexLock lock(&mutex_);
+  auto not_reserved = [this] { return state_.load(std::memory_order_relaxed) != kReserved; };
+  mutex_.Await(absl::Condition(&not_reserved));
   if (is_placed() && !exclusive_) {
     return absl::FailedPreconditionError(
         absl::StrCat("can't seal ", Describe(*this),

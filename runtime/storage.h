@@ -138,7 +138,7 @@ class Storage {
 
   // One-way. FailedPrecondition while a WritableHold lives, or if a plan has given its bytes to
   // other storages too.
-  absl::Status Seal();
+  absl::Status Seal() ABSL_LOCKS_EXCLUDED(mutex_);
   bool sealed() const { return (write_state_.load(std::memory_order_acquire) & kSealed) != 0; }
   // Of window [begin, end) of this storage.
   void RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence);
@@ -172,8 +172,10 @@ class Storage {
   AllocationRequest Request() const;
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
-  // The parts of PlaceAll. ReservePlace makes all checks; from then on other threads can neither
-  // allocate nor place the storage, until CommitPlace or CancelPlace.
+  // Tells the threads that wait for the attempt.
+  void EndAttempt(Attempt& attempt, State state, absl::Status status) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The parts of PlaceAll. ReservePlace makes all checks; from then on other threads can't
+  // allocate, place or seal the storage, until CommitPlace or CancelPlace.
   absl::Status ReservePlace(const Storage& arena, uint64_t offset_bytes)
       ABSL_LOCKS_EXCLUDED(mutex_);
   void CommitPlace(Storage& arena, uint64_t offset_bytes, bool exclusive)

@@ -82,6 +82,7 @@ struct WindowUse {
 // What queued work needs of a storage until it is done.
 struct Held {
   StorageKeepAlive storage;
+  StorageKeepAlive root;  // the arena that it is placed in, which owns the bytes; or the same
   WritableHold unsealed;  // of storages that it writes
 };
 
@@ -100,6 +101,7 @@ absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vecto
   for (const WindowUse& use : uses) {
     Held& one = held->emplace_back();
     one.storage = StorageKeepAlive(use.storage);
+    one.root = StorageKeepAlive(&use.storage->root_storage());
     if (use.access != Access::kWrite) continue;
     absl::StatusOr<WritableHold> unsealed = WritableHold::Of(use.storage);
     if (!unsealed.ok()) return unsealed.status();

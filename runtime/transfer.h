@@ -12,8 +12,9 @@
 // A transfer waits for the uses in conflict, and only for those. It is checked as a whole before a
 // byte is moved.
 // Asynchronous ones return at once. If a use has to be waited for, the work is queued behind it.
-// Until the fence is reached, host memory that was given belongs to the copy; buffers are kept
-// alive, and those to be written can't be sealed. The fence also gives the copy's error. An error
+// Until the fence is reached, host memory that was given belongs to the copy, and the bytes of the
+// buffers stay, also if the handles go. While a copy waits in the host's queue, the buffer that it
+// writes can't be sealed. The fence also gives the copy's error. An error
 // that nobody has waited for is given to the next access to these bytes, once. A timeout ends the
 // copy and not what it waited for.
 //

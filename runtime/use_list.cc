@@ -7,7 +7,6 @@ namespace {
 
 // Asks a timeline once for all of its fences that come in a row. Asking a device costs a driver
 // call, and a scheduler that runs ahead leaves thousands of uses of one stream.
-//
 class ReachedFences {
  public:
   bool Has(const Fence& fence) {
@@ -76,7 +75,9 @@ absl::StatusOr<std::vector<Fence>> UseList::Pending(uint64_t begin, uint64_t end
     if (use.fence.IsReached()) {
       // Not dropped, so it has an error; or it was reached a moment ago, and has none.
       const Fence fence = use.fence;
-      absl::Status status = fence.WaitUntil(absl::InfinitePast());
+      // This counts as telling the error, so that no other list of uses gives it again. It does not
+      // block.
+      absl::Status status = fence.WaitUntil(absl::InfiniteFuture());
       if (status.ok()) continue;
       Drop(fence);
       return status;

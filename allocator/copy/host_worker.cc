@@ -15,6 +15,9 @@ namespace {
 // How long one fence is waited for before the others are looked at again.
 constexpr absl::Duration kLook = absl::Milliseconds(1);
 
+// Whether there is nothing to wait for any more: reached, or it never will be.
+bool IsOver(const Fence& fence) { return fence.IsReached() || fence.IsFailed(); }
+
 // Whether this thread is inside of work that was given. What runs there are also the callbacks of
 // users, when the work holds the last reference to something.
 constinit thread_local bool in_work = false;
@@ -61,8 +64,7 @@ absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time de
 
 bool HostWorker::TryJob(Job& job) {
   absl::Status status;
-  const auto over = [](const Fence& f) { return f.IsReached() || f.IsFailed(); };
-  if (std::all_of(job.after.begin(), job.after.end(), over)) {
+  if (std::all_of(job.after.begin(), job.after.end(), IsOver)) {
     for (const Fence& fence : job.after) {
       status = fence.WaitUntil(absl::InfinitePast());
       if (!status.ok()) break;
@@ -75,7 +77,7 @@ bool HostWorker::TryJob(Job& job) {
   } else if (job.deadline != absl::InfiniteFuture() && absl::Now() >= job.deadline) {
     status = absl::DeadlineExceededError(absl::StrCat(
         "waited in vain for earlier uses of the bytes; ",
-        std::count_if(job.after.begin(), job.after.end(), [&](auto& f) { return !over(f); }),
+        std::count_if(job.after.begin(), job.after.end(), [&](auto& f) { return !IsOver(f); }),
         " are not over"));
   } else {
     return false;
@@ -106,7 +108,7 @@ void HostWorker::Serve() {
     if (waiting.empty()) continue;
     const Job& first = waiting.front();
     for (const Fence& fence : first.after) {
-      if (fence.IsReached()) continue;
+      if (IsOver(fence)) continue;
       fence.WaitUntil(std::min(first.deadline, absl::Now() + kLook)).IgnoreError();
       break;
     }

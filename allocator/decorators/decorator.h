@@ -30,7 +30,6 @@
 //
 // Cost: one virtual call per call. Thread safety: thread-safe; derived classes must be too.
 // Ownership: owns its upstream, which is never null and is destroyed after the decorator.
-// Ownership: owns its upstream (never null), which is destroyed after it.
 // Errors: its upstream's.
 
 #ifndef TENURE_ALLOCATOR_DECORATORS_DECORATOR_H_

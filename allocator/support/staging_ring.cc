@@ -181,13 +181,14 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
   while (workers_ < job->wanted && StartWorker()) {
   }
   if (workers_ == 0) return absl::ResourceExhaustedError(options_.no_thread);
-  ++unfinished_;
-  ++submitted_;
   if (due) {
     jobs_.push_back(std::move(job));
   } else {
     waiting_.push_back(std::move(job));
   }
+  // After the last call that may throw: Drain waits until all that were counted are over.
+  ++unfinished_;
+  ++submitted_;
   return done;
 }
 

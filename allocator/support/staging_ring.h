@@ -78,8 +78,9 @@ class StagingRing {
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool StartWorker() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Makes the lane, if there is none. The next job that has nothing to wait for, and in `able` whether this worker can do it or only
-  // say why nobody can. Null: closing, and nothing is left.
+  // Waits for the next job that has nothing to wait for, and takes it. Makes the lane if there is
+  // none. `able` says whether this worker can do the job, or why no worker can. Null: the ring is
+  // closing, and nothing is left.
   std::shared_ptr<Job> Next(std::unique_ptr<StagingLane>& lane, absl::Status* able)
       ABSL_LOCKS_EXCLUDED(mutex_);
   // Puts those of these jobs into the queue whose fences are over.

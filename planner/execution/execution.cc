@@ -118,7 +118,6 @@ absl::Status Execution::BeginRun() {
         "the first run has released the steps; make an execution for each run, or leave "
         "ExecutionOptions::release_steps out");
   }
-  released_ = options_.release_steps;
   next_fill_ = 0;
   ends_.assign(steps_.size(), Fence());
   followed_.assign(queues_.size(), {});
@@ -145,6 +144,7 @@ absl::Status Execution::RunStep(uint32_t number, Launch launch) {
   status.Update(RecordUses(number, queue));
   if (!status.ok()) return AtStep(number, status);
   if (options_.release_steps) {
+    released_ = true;
     step.reads.clear();
     step.writes.clear();
   }
@@ -199,8 +199,12 @@ absl::Status Execution::FillFor(uint32_t number) {
 absl::Status Execution::FollowOthers(const Step& step, uint32_t queue) {
   for (const std::vector<Buffer>* buffers : {&step.reads, &step.writes}) {
     for (const Buffer& buffer : *buffers) {
-      if (!followed_[queue].insert(buffer.storage_id()).second) continue;
-      if (absl::Status status = FollowOthers(*buffer.storage(), queue); !status.ok()) {
+      const StorageId id = buffer.storage_id();
+      const bool is_new = std::none_of(followed_.begin(), followed_.end(),
+                                       [&](const auto& storages) { return storages.contains(id); });
+      if (!followed_[queue].insert(id).second) continue;
+      const bool is_input = is_new && buffers == &step.reads;
+      if (absl::Status status = FollowOthers(*buffer.storage(), queue, is_input); !status.ok()) {
         return Annotate(status, absl::StrCat("waiting for earlier uses of '", buffer.name(), "'"));
       }
     }
@@ -208,9 +212,17 @@ absl::Status Execution::FollowOthers(const Step& step, uint32_t queue) {
   return absl::OkStatus();
 }
 
-absl::Status Execution::FollowOthers(Storage& storage, uint32_t queue) {
+absl::Status Execution::FollowOthers(Storage& storage, uint32_t queue, bool is_input) {
   const Access access = written_.contains(storage.id()) ? Access::kWrite : Access::kRead;
-  for (const Fence& fence : storage.ConflictingUses(0, storage.size_bytes(), access)) {
+  std::vector<Fence> fences = storage.ConflictingUses(0, storage.size_bytes(), access);
+  if (is_input) {
+    // A copy in that is over and has failed has no fence to follow, but its bytes are not there.
+    // Asked second, so that a copy that fails meanwhile is seen too.
+    TENURE_ASSIGN_OR_RETURN(const std::vector<Fence> writes,
+                            storage.PendingUses(0, storage.size_bytes(), Access::kRead));
+    fences.insert(fences.end(), writes.begin(), writes.end());
+  }
+  for (const Fence& fence : fences) {
     if (queues_[queue]->HasRecorded(fence) || IsOfThisRun(fence)) continue;
     TENURE_RETURN_IF_ERROR(Follow(*queues_[queue], fence));
   }
@@ -233,10 +245,10 @@ absl::Status Execution::RecordUses(uint32_t number, Queue& queue) {
   }
   launched_.push_back({number, *done});
   if (waits_.IsWaitedFor(number)) ends_[number] = *done;
-  absl::Status status;
-  for (const Buffer& buffer : step.reads) status.Update(buffer.RecordUse(Access::kRead, *done));
-  for (const Buffer& buffer : step.writes) status.Update(buffer.RecordUse(Access::kWrite, *done));
-  return status;
+  uses_.clear();
+  for (const Buffer& buffer : step.reads) uses_.push_back({&buffer, Access::kRead});
+  for (const Buffer& buffer : step.writes) uses_.push_back({&buffer, Access::kWrite});
+  return tenure::RecordUses(uses_, *done);
 }
 
 absl::Status Execution::WaitForOldest(absl::Time deadline) {

@@ -32,8 +32,9 @@
 // and so their handles; shares the queues and the arenas. The destructor waits for nothing, because
 // fences guard the work that is still queued. Errors: InvalidArgument if queue numbers, fills or
 // edges do not fit the schedule or the queues. Run and Wait give the first error, which names the
-// step, as in "step 3 ('matmul'): ...". After an error nothing more is launched. Work that is
-// already queued goes on, guarded by its fences, and Wait waits for it.
+// step, as in "step 3 ('matmul'): ...". A copy into an input that failed before the run is an error
+// of the run. After an error nothing more is launched. Work that is already queued goes on, guarded
+// by its fences, and Wait waits for it.
 
 #ifndef TENURE_PLANNER_EXECUTION_EXECUTION_H_
 #define TENURE_PLANNER_EXECUTION_EXECUTION_H_
@@ -53,6 +54,7 @@
 #include "tenure/planner/execution/step_waits.h"
 #include "tenure/planner/place_plan.h"
 #include "tenure/planner/schedule.h"
+#include "tenure/runtime/hazards.h"
 
 namespace tenure {
 
@@ -116,7 +118,8 @@ class Execution {
   absl::Status FillFor(uint32_t number);
   // Makes the queue wait for uses from before the run, and for fills.
   absl::Status FollowOthers(const Step& step, uint32_t queue);
-  absl::Status FollowOthers(Storage& storage, uint32_t queue);
+  // An input holds bytes from before the run: the error of what wrote them is the run's.
+  absl::Status FollowOthers(Storage& storage, uint32_t queue, bool is_input);
   // Returns whether one of the queues has recorded the fence since the run began. waits_ orders
   // these.
   bool IsOfThisRun(const Fence& fence) const;
@@ -141,6 +144,7 @@ class Execution {
   std::vector<Fence> ends_;                               // of each step that others wait for
   std::vector<absl::flat_hash_set<StorageId>> followed_;  // of each queue
   size_t next_fill_ = 0;
+  std::vector<Use> uses_;  // of one step; kept for its memory
 };
 
 }  // namespace tenure

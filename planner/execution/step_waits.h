@@ -14,8 +14,8 @@
 //   const StepWaits waits(steps, OrderKind::kTotal, placed.reuse_edges, {0, 1, 0});
 //   for (uint32_t before : waits.Of(2)) std::cout << "step 2 waits for step " << before << "\n";
 //
-// Cost: building takes the touches of each storage times its distinct windows, and 4 bytes per
-// queue for each step. With one queue nothing is computed. Thread safety: thread-compatible.
+// Cost: building takes the touches of each storage times its distinct windows, and for each
+// step a vector with 4 bytes per queue. With one queue nothing is computed. Thread safety: thread-compatible.
 // Ownership: a value. Errors: none; steps, edges and queues must have been checked.
 
 #ifndef TENURE_PLANNER_EXECUTION_STEP_WAITS_H_

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -137,6 +138,18 @@ TEST(Registry, FactoriesMayFailAndMayAskTheRegistry) {
   EXPECT_TRUE(absl::IsInternal(registry.Get(space).status()));
   EXPECT_TRUE(registry.Get(space).ok());
   EXPECT_EQ(calls, 3);
+}
+
+TEST(Registry, AFactoryThatThrowsIsAskedAgain) {
+  Registry registry;
+  int calls = 0;
+  const MemorySpace space = *MemorySpace::Parse("cuda-pinned:0");
+  registry.SetFactory(space.kind(), [&](const MemorySpace& asked) {
+    if (++calls == 1) throw std::bad_alloc();
+    return std::make_unique<NullAllocator>(NullAllocator::DefaultTraits(), asked);
+  });
+  EXPECT_THROW(registry.Get(space).IgnoreError(), std::bad_alloc);
+  EXPECT_TRUE(registry.Get(space).ok());
 }
 
 }  // namespace

@@ -134,6 +134,7 @@ class SourceChecksTest(unittest.TestCase):
         includes = {
             "base/a.h": [], "base/a.cc": ["base/a.h"], "base/alone.h": [], "base/by_way.h": ["base/alone.h"],
             "runtime/x.cc": ["base/by_way.h", "base/a.h"], "tests/x_test.cc": ["base/alone.h"],
+            "bench/a.cc": ["base/alone.h"],
         }
         every = ["base/a.cc", "runtime/x.cc"]
         self.assertEqual(changed_sources.select(set(), includes), [])

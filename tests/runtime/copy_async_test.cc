@@ -303,5 +303,65 @@ TEST(HostWorker, WorksInAForkedChild) {
 }
 #endif
 
+TEST_F(CopyAsyncTest, AnErrorIsToldOnceForBothEndsOfACopy) {
+  const Buffer x = Make(cpu_, 8), y = Make(cpu_, 8);
+  ASSERT_OK(x.RecordUse(Access::kWrite, Kernel(1)));
+  absl::StatusOr<Fence> copy = y.CopyFromAsync(x, {.timeout = absl::Milliseconds(3)});
+  ASSERT_OK(copy);
+  while (!copy->IsReached()) absl::SleepFor(absl::Milliseconds(1));
+  device_->Signal(1);
+  const uint8_t host[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  EXPECT_CODE(DeadlineExceeded, y.CopyInAsync(host, 8));
+  EXPECT_OK(x.CopyIn(host, 8));
+}
+
+TEST_F(CopyAsyncTest, KeepsTheArenaWhenThePlanIsTakenBack) {
+  uint8_t out[8] = {9};
+  const Buffer x = *Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(8));
+  absl::StatusOr<Fence> copy;
+  {
+    const Buffer arena = Make(cpu_, 64);
+    ASSERT_OK(x.storage()->Place(*arena.storage(), 8, true));
+    ASSERT_OK(x.RecordUse(Access::kWrite, Kernel(1)));
+    copy = x.CopyOutAsync(out, 8);
+    ASSERT_OK(copy);
+    ASSERT_OK(x.storage()->Unplace());
+  }
+  // The copy alone holds the arena, which is not even given back yet.
+  EXPECT_EQ(cpu_.Stats().deferred_bytes, 0u);
+  EXPECT_EQ(cpu_.Stats().in_use_count, 1u);
+  device_->Signal(1);
+  ASSERT_OK(copy->Wait());
+  EXPECT_EQ(out[0], 0);
+  cpu_.Poll();
+  EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
+}
+
+// A timeline that has failed, and counts how often it is asked why.
+class Failed final : public Timeline {
+ public:
+  uint64_t Reached() const override { return 0; }
+  absl::Status Wait(uint64_t, absl::Time) override {
+    ++waits_;
+    return Failure();
+  }
+  absl::Status Failure() const override { return absl::DataLossError("failed from the start"); }
+  int waits() const { return waits_; }
+
+ private:
+  std::atomic<int> waits_{0};
+};
+
+TEST_F(CopyAsyncTest, TheHostsQueueSleepsThoughOneOfTheFencesHasFailed) {
+  auto failed = std::make_shared<Failed>();
+  absl::StatusOr<Fence> done = HostWorker::Default().Submit(
+      {Fence(failed, 1), Kernel(1)}, absl::InfiniteFuture(), [] { return absl::OkStatus(); });
+  ASSERT_OK(done);
+  absl::SleepFor(absl::Milliseconds(20));
+  device_->Signal(1);
+  EXPECT_CODE(DataLoss, done->Wait());
+  EXPECT_EQ(failed->waits(), 1);
+}
+
 }  // namespace
 }  // namespace tenure

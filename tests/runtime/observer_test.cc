@@ -195,5 +195,22 @@ TEST_F(ObserverTest, ThreadsMayDropBuffersAtTheirEnd) {
   EXPECT_EQ(frees, 2);
 }
 
+TEST_F(ObserverTest, AnExceptionInOnEventEndsNothingElse) {
+  int calls = 0;
+  Calling observer([&](const Event&) {
+    if (++calls == 1) throw std::bad_alloc();
+  });
+  const Buffer x = Make(8), y = Make(8);
+  {
+    const ScopedObserver watch(&observer);
+    EXPECT_THROW(x.EnsureAllocated().IgnoreError(), std::bad_alloc);
+    EXPECT_TRUE(x.is_allocated());
+    EXPECT_OK(y.EnsureAllocated());
+    EXPECT_EQ(calls, 2);
+  }
+  EXPECT_OK(y.FillWith<uint8_t>(1));
+  EXPECT_EQ(calls, 2);
+}
+
 }  // namespace
 }  // namespace tenure

@@ -1,11 +1,15 @@
 #include "tenure/runtime/storage.h"
 
+#include <atomic>
 #include <memory>
+#include <new>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/decorators/decorator.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/tests/testing/status_matchers.h"
 
@@ -153,6 +157,52 @@ TEST_F(StorageTest, OneOfManyThreadsPlaces) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_EQ(placed.load(), 1);
   }
+}
+
+// Sealed bytes must not be shared. The window is between the check of a plan's storages and their
+// placement.
+TEST_F(StorageTest, SealingAndPlacingInSharedBytesExcludeEachOther) {
+  constexpr size_t kStorages = 300;
+  const StorageHandle arena = Arena(64 * kStorages);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<StorageHandle> storages;
+    std::vector<Storage::PlaceRequest> requests;
+    for (size_t i = 0; i < kStorages; ++i) {
+      storages.push_back(Make(64));
+      requests.push_back({storages[i].get(), arena.get(), 64 * i, false});
+    }
+    absl::Status sealed;
+    std::atomic<bool> go{false};
+    std::thread sealer([&] {
+      while (!go) {
+      }
+      sealed = storages[0]->Seal();
+    });
+    go = true;
+    const absl::Status placed = Storage::PlaceAll(requests);
+    sealer.join();
+    ASSERT_NE(sealed.ok(), placed.ok()) << "round " << round << ": " << sealed << ", " << placed;
+  }
+}
+
+// Its first allocation throws.
+class Throwing final : public Decorator {
+ public:
+  using Decorator::Decorator;
+  absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override {
+    if (!std::exchange(thrown_, true)) throw std::bad_alloc();
+    return upstream()->Allocate(request);
+  }
+
+ private:
+  bool thrown_ = false;
+};
+
+TEST_F(StorageTest, AnAllocationThatThrowsCanBeTriedAgain) {
+  Throwing throwing(std::make_unique<CpuAllocator>());
+  const StorageHandle storage = Storage::Make(throwing, 8, {});
+  EXPECT_THROW(storage->EnsureAllocated().IgnoreError(), std::bad_alloc);
+  EXPECT_OK(storage->EnsureAllocated());
 }
 
 }  // namespace

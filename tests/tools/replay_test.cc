@@ -266,5 +266,19 @@ TEST(Replay, LogsOfManyThreadsCanBeReplayed) {
   EXPECT_OK(Replay(*program, cpu, {}));
 }
 
+TEST(Replay, TotalsDoNotWrap) {
+  std::vector<Event> events;
+  for (uint64_t id = 1; id <= 4; ++id) {
+    events.push_back(Allocate(id, uint64_t{1} << 62));
+    events.push_back(Free(id, uint64_t{1} << 62));
+  }
+  absl::StatusOr<ReplayProgram> program = ProgramOf(events);
+  ASSERT_OK(program);
+  NullAllocator null;
+  absl::StatusOr<ReplayReport> report = Replay(*program, null, {});
+  ASSERT_OK(report);
+  EXPECT_EQ(report->totals[static_cast<size_t>(Kind::kAllocate)].bytes, ~uint64_t{0});
+}
+
 }  // namespace
 }  // namespace tenure

@@ -149,9 +149,10 @@ void Describe(FlagSet& set) {
       "copies and fills run in the order of the log with its sizes and alignments, on one thread; "
       "their contents are made up.");
   set.AddParagraph(
-      "Checked are the ends of every allocation and copy, where the host can read the space (two "
-      "owners of the same bytes are found out), and the counters of the allocator everywhere. A "
-      "log that can't be, such as one with a free before the allocation, is refused with the "
+      "Checked are the ends of each allocation and of what was copied in, filled or zeroed, where "
+      "the host can read the space (two owners of the same bytes are found out), and the counters "
+      "of the allocator everywhere. A log that can't be, such as one with a free before the "
+      "allocation, is refused with the "
       "number of the line. The exit status is 1 then.");
   set.AddJsonKey("log, space, decorators", "as given");
   set.AddJsonKey("operations",

@@ -8,7 +8,8 @@ A line of the file is git's hash of a source's contents, and its path. So it say
 commits have been rewritten.
 
 These are the changed sources themselves and, for each changed header, the source x.cc beside x.h or else one that
-includes it. If the rules of the checks changed, all sources are named. Sources in tests/ are not.
+includes it. If the rules of the checks changed, all sources are named. Sources in tests/ and bench/,
+which clang-tidy does not read, are not.
 """
 import os
 import subprocess
@@ -22,7 +23,7 @@ RULES = (".clang-tidy", "build_defs/checks.bzl", "build_defs/tenure.bzl", "third
 
 def select(changed, includes):
     """The sources to read again. `includes` maps each source of the repository to what it includes."""
-    programs = sorted(p for p in includes if p.endswith(".cc") and not p.startswith("tests/"))
+    programs = sorted(p for p in includes if p.endswith(".cc") and not p.startswith(("tests/", "bench/")))
     if any(rule in changed for rule in RULES):
         return programs
     selected = {p for p in programs if p in changed}

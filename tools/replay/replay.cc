@@ -77,7 +77,7 @@ class Run {
   auto Timed(const Op& op, const Call& call) {
     ReplayReport::Total& total = report_.totals[static_cast<size_t>(op.kind)];
     ++total.count;
-    total.bytes += op.size_bytes;
+    if (!CheckedAdd(total.bytes, op.size_bytes, &total.bytes)) total.bytes = ~uint64_t{0};
     if (!check_) return call();
     const auto start = std::chrono::steady_clock::now();
     auto result = call();

@@ -4,7 +4,7 @@
 // What is checked:
 //  - where the host can read and write the bytes: the first and the last bytes of each allocation,
 //    before every write and at its free (another owner of the same bytes would have changed them),
-//    the ends of what was copied, filled or zeroed, and alignments;
+//    the ends of what was copied in, filled or zeroed, and alignments;
 //  - everywhere: the allocator's counters before and after.
 //
 // The operations run in the order of the log, on one thread, and each copy is waited for. What the

@@ -354,5 +354,45 @@ TEST(ExecutionTest, NoStepIsAheadWhereNoneMayBe) {
   EXPECT_EQ(done, 9u);
 }
 
+TEST(ExecutionTest, ACopyInThatFailedBeforeTheRunIsItsError) {
+  CpuAllocator cpu;
+  std::vector<Buffer> buffers = LazyBuffers(cpu, 2);
+  ASSERT_OK(buffers[0].FillWith<uint8_t>(5));
+  auto kernel = std::make_shared<HostTimeline>();
+  ASSERT_OK(buffers[0].RecordUse(Access::kWrite, Fence(kernel, 1)));
+  const std::vector<uint8_t> bytes(kSize, 9);
+  absl::StatusOr<Fence> in =
+      buffers[0].CopyInAsync(bytes.data(), kSize, {.timeout = absl::Milliseconds(2)});
+  ASSERT_OK(in);
+  while (!in->IsReached()) absl::SleepFor(absl::Milliseconds(1));
+  kernel->Signal(1);
+  auto queue = std::make_shared<HeldQueue>();
+  absl::StatusOr<Execution> execution = Execution::Create(Chain(buffers), {}, {queue});
+  ASSERT_OK(execution);
+  const absl::Status status = execution->Run(Hold);
+  EXPECT_CODE(DeadlineExceeded, status);
+  EXPECT_TRUE(absl::StrContains(status.message(), "waiting for earlier uses of 'b0'")) << status;
+  EXPECT_OK(execution->Run(Hold));  // it is told once
+  queue->RunAll();
+  EXPECT_OK(execution->Wait());
+}
+
+TEST(ExecutionTest, ARunThatReleasedNothingCanBeMadeAgain) {
+  CpuAllocator cpu;
+  std::vector<Buffer> buffers = LazyBuffers(cpu, 3);
+  ASSERT_OK(buffers[0].FillWith<uint8_t>(5));
+  auto queue = std::make_shared<HeldQueue>();
+  absl::StatusOr<Execution> execution =
+      Execution::Create(Chain(buffers), {}, {queue}, {.release_steps = true});
+  ASSERT_OK(execution);
+  EXPECT_CODE(Unavailable, execution->Run([](const StepContext&) {
+    return absl::UnavailableError("the kernel is not compiled yet");
+  }));
+  EXPECT_OK(execution->Run(Hold));
+  EXPECT_CODE(FailedPrecondition, execution->Run(Hold));
+  queue->RunAll();
+  EXPECT_OK(execution->Wait());
+}
+
 }  // namespace
 }  // namespace tenure
