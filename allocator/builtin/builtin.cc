@@ -7,12 +7,14 @@
 #include "tenure/allocator/cuda/allocators.h"
 #include "tenure/allocator/mmap/mmap_allocator.h"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/allocator/vulkan/allocators.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure {
 
 absl::Status AddBuiltinDrivers(Registry& registry) {
-  for (SpaceDriver (*driver)() : {CpuDriver, FileDriver, NullDriver, cuda::CudaDriver}) {
+  for (SpaceDriver (*driver)() :
+       {CpuDriver, FileDriver, NullDriver, cuda::CudaDriver, vulkan::VulkanDriver}) {
     TENURE_RETURN_IF_ERROR(registry.AddDriver(driver()));
   }
   return absl::OkStatus();

@@ -1,4 +1,4 @@
-// The drivers of this library: cpu, files, null, CUDA. Registry() and Registry::Default() have
+// The drivers of this library: cpu, files, null, CUDA, Vulkan. Registry() and Registry::Default() have
 // them. This function adds them to a registry that was made empty:
 //
 //   std::unique_ptr<Registry> registry = Registry::MakeEmpty();

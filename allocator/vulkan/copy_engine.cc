@@ -1,0 +1,421 @@
+#include "tenure/allocator/vulkan/copy_engine.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
+
+namespace tenure::vulkan {
+namespace {
+
+// From this size on, a copy with ordinary host memory goes through the ring.
+constexpr uint64_t kDirectBytes = uint64_t{512} << 10;
+// Parts of batches up to this size are gathered; larger ones gain nothing.
+constexpr uint64_t kPartBytes = uint64_t{64} << 10;
+constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
+// Copies between overlapping ranges go through so much memory of the device.
+constexpr uint64_t kScratchBytes = uint64_t{8} << 20;
+// A pattern is repeated in staging memory to this size. It is a multiple of every pattern's.
+constexpr uint64_t kRepeatedBytes = uint64_t{64} << 10;
+
+VkBuffer BufferOf(const SubRegion& region) {
+  return reinterpret_cast<VkBuffer>(region.allocation->native_handle);
+}
+uint64_t OffsetOf(const SubRegion& region) {
+  return region.allocation->native_offset + region.offset_bytes;
+}
+DevicePlace PlaceOf(const SubRegion& region) {
+  return {.object = region.allocation->native_handle, .offset = OffsetOf(region)};
+}
+
+bool AllReached(absl::Span<const Fence> fences) {
+  return std::all_of(fences.begin(), fences.end(),
+                     [](const Fence& fence) { return fence.IsReached(); });
+}
+
+absl::Status WaitForAll(absl::Span<const Fence> fences) {
+  for (const Fence& fence : fences) TENURE_RETURN_IF_ERROR(fence.Wait());
+  return absl::OkStatus();
+}
+
+// The host reads memory of the caller's when a copy in is queued. What other copies still bring
+// there must have arrived.
+absl::Status WaitForHostParts(absl::Span<const Fence> fences) {
+  for (const Fence& fence : fences) {
+    auto* timeline = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get());
+    if (timeline != nullptr && timeline->HasHostParts(fence.value())) {
+      TENURE_RETURN_IF_ERROR(fence.Wait());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Puts a barrier between two copies of one submission that may write to the same bytes. Vulkan keeps
+// no order among them by itself.
+class Written {
+ public:
+  explicit Written(const Device& device) : device_(device) {}
+
+  // The next copy writes to this region.
+  void Add(VkCommandBuffer commands, const SubRegion& to) {
+    const uint64_t begin = OffsetOf(to), end = begin + to.size_bytes;
+    auto [it, is_new] = hulls_.try_emplace(to.allocation->native_handle, begin, end);
+    if (is_new) return;
+    auto& [first, last] = it->second;
+    if (begin < last && first < end) {
+      RecordBarrier(device_, commands);
+      hulls_.clear();
+      hulls_[to.allocation->native_handle] = {begin, end};
+      return;
+    }
+    first = std::min(first, begin);
+    last = std::max(last, end);
+  }
+
+ private:
+  const Device& device_;
+  std::map<uint64_t, std::pair<uint64_t, uint64_t>> hulls_;  // of what was written, by buffer
+};
+
+struct Engines {
+  absl::Mutex mutex;
+  std::map<const Device*, std::weak_ptr<CopyEngine>> engines ABSL_GUARDED_BY(mutex);
+};
+Engines& All() {
+  static auto* const all = new Engines;
+  return *all;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Device> device) {
+  Engines& all = All();
+  absl::MutexLock lock(&all.mutex);
+  std::weak_ptr<CopyEngine>& slot = all.engines[device.get()];
+  if (std::shared_ptr<CopyEngine> engine = slot.lock()) return engine;
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> upload,
+                          StagingPool::Create(device, Purpose::kUpload));
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> readback,
+                          StagingPool::Create(device, Purpose::kReadback));
+  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> scratch,
+                          StagingPool::Create(device, Purpose::kDevice));
+  std::shared_ptr<CopyEngine> engine(new CopyEngine(std::move(device), std::move(upload),
+                                                    std::move(readback), std::move(scratch)));
+  slot = engine;
+  return engine;
+}
+
+CopyEngine::CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPool> upload,
+                       std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch)
+    : device_(std::move(device)),
+      upload_(std::move(upload)),
+      readback_(std::move(readback)),
+      scratch_(std::move(scratch)),
+      ring_({.make_lane = [this] { return VulkanStagingLane::Make(device_, *readback_); },
+             .no_thread = "no thread can be made to copy through staging memory; end some threads, "
+                          "or copy from a buffer of 'vulkan-upload'"}) {}
+
+CopyEngine::~CopyEngine() {
+  // Staging memory may still be in use, also by queues of callers.
+  device_->WaitIdle().IgnoreError();
+}
+
+absl::Status CopyEngine::Synchronize() {
+  std::vector<std::shared_ptr<DeviceQueue>> queues;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& queue : direction_queues_) queues.push_back(queue);
+    for (const auto& queue : side_queues_) queues.push_back(queue);
+  }
+  for (const auto& queue : queues) {
+    if (queue != nullptr) TENURE_RETURN_IF_ERROR(queue->Synchronize());
+  }
+  ring_.Drain();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<DeviceQueue>> CopyEngine::QueueFor(Direction direction,
+                                                                  absl::Span<const Fence> after) {
+  absl::MutexLock lock(&mutex_);
+  const bool waits = std::any_of(after.begin(), after.end(), [&](const Fence& fence) {
+    return !fence.IsReached() &&
+           std::none_of(std::begin(direction_queues_), std::end(direction_queues_),
+                        [&](const auto& q) { return q != nullptr && q->HasRecorded(fence); });
+  });
+  std::shared_ptr<DeviceQueue>& queue =
+      waits ? side_queues_[next_side_queue_++ % kSideQueues] : direction_queues_[direction];
+  if (queue == nullptr) {
+    TENURE_ASSIGN_OR_RETURN(queue, DeviceQueue::Create(device_));
+  }
+  return queue;
+}
+
+absl::StatusOr<Fence> CopyEngine::Run(Direction direction, const CopyOptions& options,
+                                      DeviceQueue::Recorder record,
+                                      std::function<absl::Status()> host_part) {
+  absl::Span<const Fence> after = options.after;
+  if (options.may_block && options.queue == nullptr) {
+    TENURE_RETURN_IF_ERROR(WaitForAll(after));
+    after = {};
+  }
+  std::shared_ptr<DeviceQueue> own;
+  DeviceQueue* queue = nullptr;
+  if (options.queue != nullptr) {
+    TENURE_ASSIGN_OR_RETURN(queue, DeviceQueue::Of(*options.queue, *device_));
+  } else {
+    TENURE_ASSIGN_OR_RETURN(own, QueueFor(direction, after));
+    queue = own.get();
+  }
+  return queue->SubmitRecorded(after, record, std::move(host_part));
+}
+
+absl::StatusOr<Fence> CopyEngine::Ended(const Fence& fence, const CopyOptions& options) {
+  if (!options.may_block) return fence;
+  TENURE_RETURN_IF_ERROR(fence.Wait());
+  return Fence();
+}
+
+absl::StatusOr<Fence> CopyEngine::In(const SubRegion& to, const void* from,
+                                     const CopyOptions& options) {
+  const bool large = to.size_bytes > kDirectBytes;
+  const bool late = !options.may_block && !AllReached(options.after);
+  if (options.queue == nullptr && (large || late)) {
+    auto read = [from](uint64_t offset, void* slot, uint64_t size) -> absl::Status {
+      std::memcpy(slot, static_cast<const std::byte*>(from) + offset, size);
+      return absl::OkStatus();
+    };
+    return InFrom(to, read, options);
+  }
+  TENURE_RETURN_IF_ERROR(options.may_block && options.queue == nullptr
+                             ? WaitForAll(options.after)
+                             : WaitForHostParts(options.after));
+  TENURE_ASSIGN_OR_RETURN(StagingBlock block, upload_->Acquire(to.size_bytes));
+  host::MoveBytes(block.host(), from, to.size_bytes, options.max_threads);
+  TENURE_RETURN_IF_ERROR(block.Flush());
+  const VkBufferCopy region = {block.offset(), OffsetOf(to), to.size_bytes};
+  TENURE_ASSIGN_OR_RETURN(Fence fence, Run(kIn, options, [&](VkCommandBuffer commands) {
+                            device_->calls().CmdCopyBuffer(commands, block.buffer(), BufferOf(to),
+                                                           1, &region);
+                            return absl::OkStatus();
+                          }));
+  block.ReleaseAfter(fence);
+  return Ended(fence, options);
+}
+
+absl::StatusOr<Fence> CopyEngine::Out(void* to, const SubRegion& from, const CopyOptions& options) {
+  const bool large = from.size_bytes > kDirectBytes;
+  const bool late = !options.may_block && !AllReached(options.after);
+  if (options.queue == nullptr && (large || late)) {
+    return ring_.ToHost(to, PlaceOf(from), from.size_bytes,
+                        {options.after.begin(), options.after.end()}, options.max_threads);
+  }
+  TENURE_ASSIGN_OR_RETURN(StagingBlock acquired, readback_->Acquire(from.size_bytes));
+  auto block = std::make_shared<StagingBlock>(std::move(acquired));
+  const VkBufferCopy region = {OffsetOf(from), block->offset(), from.size_bytes};
+  // The block belongs to the host's part, so it is given back when that is done.
+  TENURE_ASSIGN_OR_RETURN(const Fence fence,
+                          Run(
+                              kOut, options,
+                              [&](VkCommandBuffer commands) {
+                                device_->calls().CmdCopyBuffer(commands, BufferOf(from),
+                                                               block->buffer(), 1, &region);
+                                return absl::OkStatus();
+                              },
+                              [block, to, size = from.size_bytes, threads = options.max_threads] {
+                                absl::Status status = block->Invalidate();
+                                if (status.ok()) host::MoveBytes(to, block->host(), size, threads);
+                                return status;
+                              }));
+  return Ended(fence, options);
+}
+
+absl::StatusOr<Fence> CopyEngine::InFrom(const SubRegion& to, StagingRing::Reader read,
+                                         const CopyOptions& options) {
+  if (options.queue != nullptr) {
+    return absl::UnimplementedError(
+        "the host takes part in this copy, so it can't keep its place in a device's queue; copy by "
+        "way of a buffer of 'vulkan-upload'");
+  }
+  return ring_.ToDevice(PlaceOf(to), to.size_bytes, std::move(read),
+                        {options.after.begin(), options.after.end()}, options.max_threads);
+}
+
+absl::StatusOr<Fence> CopyEngine::Between(const SubRegion& to, const SubRegion& from,
+                                          const CopyOptions& options) {
+  if (BufferOf(to) == BufferOf(from)) {
+    const uint64_t a = OffsetOf(to), b = OffsetOf(from);
+    if (a == b) {
+      // Nothing moves, but the fence must come after what the copy was to follow.
+      TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(kWithin, options, [](VkCommandBuffer) {
+                                return absl::OkStatus();
+                              }));
+      return Ended(fence, options);
+    }
+    if (std::max(a, b) - std::min(a, b) < to.size_bytes) return CopyOverlapping(to, from, options);
+  }
+  const VkBufferCopy region = {OffsetOf(from), OffsetOf(to), to.size_bytes};
+  TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
+                            device_->calls().CmdCopyBuffer(commands, BufferOf(from), BufferOf(to),
+                                                           1, &region);
+                            return absl::OkStatus();
+                          }));
+  return Ended(fence, options);
+}
+
+absl::StatusOr<Fence> CopyEngine::CopyOverlapping(const SubRegion& to, const SubRegion& from,
+                                                  const CopyOptions& options) {
+  const uint64_t size = to.size_bytes;
+  TENURE_ASSIGN_OR_RETURN(StagingBlock scratch, scratch_->Acquire(std::min(size, kScratchBytes)));
+  const bool backwards = OffsetOf(to) > OffsetOf(from);
+  TENURE_ASSIGN_OR_RETURN(
+      Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
+        for (uint64_t done = 0; done < size;) {
+          const uint64_t piece = std::min(scratch.size_bytes(), size - done);
+          const uint64_t at = backwards ? size - done - piece : done;
+          const VkBufferCopy out = {OffsetOf(from) + at, scratch.offset(), piece};
+          const VkBufferCopy in = {scratch.offset(), OffsetOf(to) + at, piece};
+          device_->calls().CmdCopyBuffer(commands, BufferOf(from), scratch.buffer(), 1, &out);
+          RecordBarrier(*device_, commands);
+          device_->calls().CmdCopyBuffer(commands, scratch.buffer(), BufferOf(to), 1, &in);
+          RecordBarrier(*device_, commands);
+          done += piece;
+        }
+        return absl::OkStatus();
+      }));
+  scratch.ReleaseAfter(fence);
+  return Ended(fence, options);
+}
+
+void CopyEngine::RecordFill(VkCommandBuffer commands, const SubRegion& to,
+                            const FillPattern& pattern, const StagingBlock& repeated) const {
+  const uint64_t begin = OffsetOf(to);
+  const uint64_t end = begin + to.size_bytes;
+  // The middle by the driver's own fill, if it can: whole words, and a pattern that a word repeats.
+  uint64_t middle = end, middle_end = end;
+  if (pattern.size_bytes <= 4) {
+    middle = std::min(end, (begin + 3) / 4 * 4);
+    middle_end = std::max(middle, end / 4 * 4);
+  }
+  if (middle < middle_end) {
+    uint32_t word = 0;
+    std::byte bytes[4];
+    for (uint64_t i = 0; i < 4; ++i) {
+      bytes[i] = pattern.bytes[(middle - begin + i) % pattern.size_bytes];
+    }
+    std::memcpy(&word, bytes, 4);
+    device_->calls().CmdFillBuffer(commands, BufferOf(to), middle, middle_end - middle, word);
+  }
+  // The rest by copies of the repeated pattern. Both parts begin where the pattern does, or a part
+  // of it: the source is moved by that.
+  std::vector<VkBufferCopy> regions;
+  const auto cover = [&](uint64_t first, uint64_t last) {
+    const uint64_t shift = (first - begin) % pattern.size_bytes;
+    const uint64_t usable = kRepeatedBytes - pattern.size_bytes;
+    for (uint64_t at = first; at < last; at += usable) {
+      regions.push_back({repeated.offset() + shift, at, std::min(usable, last - at)});
+    }
+  };
+  cover(begin, std::min(middle, end));
+  cover(middle_end, end);
+  if (!regions.empty()) {
+    device_->calls().CmdCopyBuffer(commands, repeated.buffer(), BufferOf(to),
+                                   static_cast<uint32_t>(regions.size()), regions.data());
+  }
+}
+
+absl::StatusOr<Fence> CopyEngine::Fill(const SubRegion& to, const FillPattern& pattern,
+                                       const CopyOptions& options) {
+  TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
+  const bool by_words = pattern.size_bytes <= 4 && OffsetOf(to) % 4 == 0 && to.size_bytes % 4 == 0;
+  StagingBlock repeated;
+  if (!by_words) {
+    TENURE_ASSIGN_OR_RETURN(repeated, upload_->Acquire(kRepeatedBytes));
+    host::FillBytes(repeated.host(), kRepeatedBytes, pattern, 1);
+    TENURE_RETURN_IF_ERROR(repeated.Flush());
+  }
+  TENURE_ASSIGN_OR_RETURN(Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
+                            RecordFill(commands, to, pattern, repeated);
+                            return absl::OkStatus();
+                          }));
+  if (!by_words) repeated.ReleaseAfter(fence);
+  return Ended(fence, options);
+}
+
+absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
+  TENURE_ASSIGN_OR_RETURN(StagingBlock gather, upload_->Acquire(kGatherBytes));
+  for (size_t next = 0; next < parts.size();) {
+    if (parts[next].to.size_bytes > kPartBytes) {
+      const BatchCapability::In& part = parts[next++];
+      TENURE_ASSIGN_OR_RETURN(const Fence done, In(part.to, part.from, {}));
+      TENURE_RETURN_IF_ERROR(done.Wait());
+      continue;
+    }
+    const size_t first = next;
+    uint64_t used = 0;
+    for (; next < parts.size(); ++next) {
+      const BatchCapability::In& part = parts[next];
+      if (part.to.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+      if (part.to.size_bytes != 0) std::memcpy(gather.host() + used, part.from, part.to.size_bytes);
+      used += part.to.size_bytes;
+    }
+    TENURE_RETURN_IF_ERROR(gather.Flush());
+    TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(kIn, {}, [&](VkCommandBuffer commands) {
+                              uint64_t at = gather.offset();
+                              Written written(*device_);
+                              for (size_t i = first; i < next; ++i) {
+                                const SubRegion& to = parts[i].to;
+                                if (to.size_bytes == 0) continue;
+                                written.Add(commands, to);
+                                const VkBufferCopy region = {at, OffsetOf(to), to.size_bytes};
+                                device_->calls().CmdCopyBuffer(commands, gather.buffer(),
+                                                               BufferOf(to), 1, &region);
+                                at += to.size_bytes;
+                              }
+                              return absl::OkStatus();
+                            }));
+    gather.ReleaseAfter(fence);
+    TENURE_RETURN_IF_ERROR(fence.Wait());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CopyEngine::OutMany(absl::Span<const BatchCapability::Out> parts) {
+  TENURE_ASSIGN_OR_RETURN(StagingBlock gather, readback_->Acquire(kGatherBytes));
+  for (size_t next = 0; next < parts.size();) {
+    if (parts[next].from.size_bytes > kPartBytes) {
+      const BatchCapability::Out& part = parts[next++];
+      TENURE_ASSIGN_OR_RETURN(const Fence done, Out(part.to, part.from, {}));
+      TENURE_RETURN_IF_ERROR(done.Wait());
+      continue;
+    }
+    const size_t first = next;
+    TENURE_ASSIGN_OR_RETURN(
+        const Fence fence, Run(kOut, {}, [&](VkCommandBuffer commands) {
+          for (uint64_t used = 0; next < parts.size(); ++next) {
+            const SubRegion& from = parts[next].from;
+            if (from.size_bytes > std::min(kPartBytes, kGatherBytes - used)) break;
+            if (from.size_bytes == 0) continue;
+            const VkBufferCopy region = {OffsetOf(from), gather.offset() + used, from.size_bytes};
+            device_->calls().CmdCopyBuffer(commands, BufferOf(from), gather.buffer(), 1, &region);
+            used += from.size_bytes;
+          }
+          return absl::OkStatus();
+        }));
+    gather.ReleaseAfter(fence);
+    TENURE_RETURN_IF_ERROR(fence.Wait());
+    TENURE_RETURN_IF_ERROR(gather.Invalidate());
+    uint64_t used = 0;
+    for (size_t i = first; i < next; ++i) {
+      if (parts[i].from.size_bytes == 0) continue;
+      std::memcpy(parts[i].to, gather.host() + used, parts[i].from.size_bytes);
+      used += parts[i].from.size_bytes;
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace tenure::vulkan

@@ -1,0 +1,83 @@
+// The copy routes between Vulkan's spaces and others.
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tenure/allocator/copy/copy_table.h"
+#include "tenure/allocator/vulkan/copy_engine.h"
+#include "tenure/allocator/vulkan/spaces.h"
+#include "tenure/allocator/vulkan/vulkan_allocator.h"
+
+namespace tenure::vulkan {
+namespace {
+
+// The engine of the end's device. Null if the allocator is not one of Vulkan's, whatever its space
+// is called.
+CopyEngine* EngineOf(const CopyEnd& end) {
+  auto* capability = end.allocator->Capability<EngineCapability>();
+  return capability == nullptr ? nullptr : &capability->engine();
+}
+
+// Between spaces of one device.
+class WithinDevice final : public CopyRoute {
+ public:
+  bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
+    // Bytes that the host reaches at both ends are copied by the host.
+    const bool by_host =
+        to.region.allocation->host != nullptr && from.region.allocation->host != nullptr;
+    return !by_host && EngineOf(to) != nullptr && EngineOf(to) == EngineOf(from);
+  }
+  absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
+                             const CopyOptions& options) override {
+    return EngineOf(to)->Between(to.region, from.region, options);
+  }
+  bool CanWaitFor(const Fence& fence) const override {
+    // Which device it is, the copy itself finds out.
+    return fence.IsReached() ||
+           dynamic_cast<const SemaphoreTimeline*>(fence.timeline().get()) != nullptr;
+  }
+};
+
+// The file's allocator reads straight into staging memory.
+class FromFile final : public CopyRoute {
+ public:
+  // It can read into mapped memory directly.
+  bool Supports(const CopyEnd& to, const CopyEnd&) const override {
+    return to.region.allocation->host == nullptr && EngineOf(to) != nullptr;
+  }
+  absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
+                             const CopyOptions& options) override {
+    // Copies the Allocation value, which may be gone before the bytes are read.
+    auto read = [allocator = from.allocator, allocation = *from.region.allocation,
+                 begin = from.region.offset_bytes](uint64_t offset, void* slot,
+                                                   uint64_t size) -> absl::Status {
+      const SubRegion piece{&allocation, begin + offset, size};
+      absl::StatusOr<Fence> done = allocator->CopyOut(slot, piece, {.max_threads = 1});
+      return done.ok() ? done->Wait() : done.status();
+    };
+    return EngineOf(to)->InFrom(to.region, read, options);
+  }
+  bool CanWaitFor(const Fence& fence) const override {
+    return fence.IsReached() ||
+           dynamic_cast<const SemaphoreTimeline*>(fence.timeline().get()) != nullptr;
+  }
+};
+
+}  // namespace
+
+void RegisterCopyRoutes(CopyTable& table) {
+  table.Register(kDriverName, kDriverName, std::make_shared<WithinDevice>());
+  table.Register(kDiskSpace.driver(), kDriverName, std::make_shared<FromFile>());
+}
+
+const CopyTable& VulkanCopyTable() {
+  static const CopyTable* const table = [] {
+    auto* made = new CopyTable;
+    RegisterCopyRoutes(*made);
+    return made;
+  }();
+  return *table;
+}
+
+}  // namespace tenure::vulkan

@@ -1,0 +1,158 @@
+#include "tenure/allocator/vulkan/semaphore_timeline.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "tenure/base/status_macros.h"
+
+namespace tenure::vulkan {
+namespace {
+
+// Waits are cut into pieces of this length, after which a lost device or a finished host part is
+// noticed.
+constexpr absl::Duration kLongestDriverWait = absl::Milliseconds(100);
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<SemaphoreTimeline>> SemaphoreTimeline::Create(
+    std::shared_ptr<Device> device) {
+  auto type = Struct<VkSemaphoreTypeCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+  const auto info = Struct<VkSemaphoreCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type);
+  VkSemaphore semaphore = VK_NULL_HANDLE;
+  TENURE_RETURN_IF_ERROR(TENURE_VKD(*device, CreateSemaphore, &info, nullptr, &semaphore));
+  return std::shared_ptr<SemaphoreTimeline>(new SemaphoreTimeline(std::move(device), semaphore));
+}
+
+SemaphoreTimeline::~SemaphoreTimeline() {
+  // The queue shares its timeline until its work is over, so nothing is under way, except on a
+  // device that is lost.
+  device_->calls().DestroySemaphore(device_->handle(), semaphore_, nullptr);
+}
+
+uint64_t SemaphoreTimeline::DeviceReached() const {
+  const uint64_t seen = device_reached_.load(std::memory_order_acquire);
+  if (seen >= issued_.load(std::memory_order_acquire)) return seen;
+  uint64_t value = 0;
+  if (!TENURE_VKD(*device_, GetSemaphoreCounterValue, semaphore_, &value).ok()) return seen;
+  // Drivers may report nonsense after they have lost the device.
+  if (!device_->lost().ok()) return seen;
+  uint64_t last = seen;
+  while (last < value && !device_reached_.compare_exchange_weak(last, value)) {
+  }
+  return std::max(last, value);
+}
+
+void SemaphoreTimeline::AddHostPart(uint64_t value, std::function<absl::Status()> work) {
+  absl::MutexLock lock(&mutex_);
+  parts_[value] = {std::move(work), false};
+  host_parts_.fetch_add(1, std::memory_order_release);
+}
+
+void SemaphoreTimeline::DropHostPart(uint64_t value) {
+  absl::MutexLock lock(&mutex_);
+  if (parts_.erase(value) != 0) host_parts_.fetch_sub(1, std::memory_order_release);
+}
+
+bool SemaphoreTimeline::HasHostParts(uint64_t value) const {
+  if (host_parts_.load(std::memory_order_acquire) == 0) return false;
+  absl::MutexLock lock(&mutex_);
+  return !parts_.empty() && parts_.begin()->first <= value;
+}
+
+void SemaphoreTimeline::DoHostParts() {
+  while (host_parts_.load(std::memory_order_acquire) != 0) {
+    const uint64_t reached = DeviceReached();
+    uint64_t value = 0;
+    std::function<absl::Status()> work;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto it = std::find_if(parts_.begin(), parts_.end(),
+                             [](const auto& part) { return !part.second.taken; });
+      if (it == parts_.end() || it->first > reached) return;
+      value = it->first;
+      it->second.taken = true;
+      work = std::move(it->second.work);
+    }
+    absl::Status status = work();
+    work = nullptr;  // what it holds is released before the value is reached
+    absl::MutexLock lock(&mutex_);
+    if (!status.ok()) errors_[value] = {std::move(status), false};
+    parts_.erase(value);
+    host_parts_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+uint64_t SemaphoreTimeline::Reached() const {
+  const uint64_t device = DeviceReached();
+  if (host_parts_.load(std::memory_order_acquire) == 0) return device;
+  absl::MutexLock lock(&mutex_);
+  return parts_.empty() ? device : std::min(device, parts_.begin()->first - 1);
+}
+
+absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadline) const {
+  auto info = Struct<VkSemaphoreWaitInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO);
+  info.semaphoreCount = 1;
+  info.pSemaphores = &semaphore_;
+  info.pValues = &value;
+  while (DeviceReached() < value) {
+    TENURE_RETURN_IF_ERROR(device_->lost());
+    const absl::Duration left = deadline - absl::Now();
+    if (left <= absl::ZeroDuration()) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("Vulkan device ", device_->ordinal(),
+                       " has not finished the work that was waited for; wait longer, or look at "
+                       "what is queued"));
+    }
+    const auto nanoseconds =
+        static_cast<uint64_t>(absl::ToInt64Nanoseconds(std::min(left, kLongestDriverWait)));
+    const VkResult result = device_->calls().WaitSemaphores(device_->handle(), &info, nanoseconds);
+    if (result != VK_TIMEOUT) {
+      TENURE_RETURN_IF_ERROR(device_->Check(result, "vkWaitSemaphores"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SemaphoreTimeline::Wait(uint64_t value, absl::Time deadline) {
+  if (value > issued()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("waits for value ", value, " of a queue's timeline that has come to ",
+                     issued(), "; wait for a fence that the queue has given"));
+  }
+  const bool looks = deadline == absl::InfinitePast();
+  TENURE_RETURN_IF_ERROR(WaitForDevice(value, deadline));
+  if (!looks) DoHostParts();
+  if (HasHostParts(value)) {
+    // Another thread is doing it.
+    auto done = [this, value]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+      return parts_.empty() || parts_.begin()->first > value;
+    };
+    absl::MutexLock lock(&mutex_);
+    if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
+      return absl::DeadlineExceededError(
+          "the bytes that the device gave back are still being copied; wait longer");
+    }
+  }
+  return ErrorAt(value, !looks);
+}
+
+absl::Status SemaphoreTimeline::ErrorAt(uint64_t value, bool tells) {
+  absl::MutexLock lock(&mutex_);
+  auto it = errors_.find(value);
+  if (it == errors_.end()) return absl::OkStatus();
+  if (tells) it->second.told = true;
+  return it->second.status;
+}
+
+bool SemaphoreTimeline::WasTold(uint64_t value) const {
+  absl::MutexLock lock(&mutex_);
+  auto it = errors_.find(value);
+  return it != errors_.end() && it->second.told;
+}
+
+absl::Status SemaphoreTimeline::Failure() const { return device_->lost(); }
+
+}  // namespace tenure::vulkan

@@ -1,0 +1,114 @@
+// Vulkan for embedding programs: its devices, and queues for their work. Includes no Vulkan header;
+// handles are 64-bit numbers.
+//
+//   TENURE_ASSIGN_OR_RETURN(uint32_t ordinal, vulkan::FindDevice("H200"));
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<vulkan::CommandQueue> queue,
+//                           vulkan::CommandQueue::Create(ordinal));
+//   TENURE_ASSIGN_OR_RETURN(Fence done, queue->Submit({commands}));  // a VkCommandBuffer
+//   TENURE_RETURN_IF_ERROR(x.RecordUse(Access::kWrite, done));
+//
+// libvulkan.so.1 is opened at run time, when a device is first asked for. A device is used if it has
+// Vulkan 1.2 with timeline semaphores and buffer device addresses. The environment variable
+// TENURE_VULKAN_VALIDATION=1 turns on the validation layer, whose messages go to stderr.
+//
+// Thread safety: thread-safe. Ownership: a queue shares its device and its instance.
+// Errors: Unavailable (no loader, no driver, no such device, or a device that lacks something, which
+// the message names), and those of the driver.
+
+#ifndef TENURE_ALLOCATOR_VULKAN_VULKAN_H_
+#define TENURE_ALLOCATOR_VULKAN_VULKAN_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "tenure/allocator/queue.h"
+#include "tenure/allocator/timeline/timeline.h"
+
+namespace tenure::vulkan {
+
+enum class DeviceType { kDiscrete, kIntegrated, kVirtual, kCpu, kOther };
+std::string_view DeviceTypeName(DeviceType type);  // "discrete", ...
+
+struct MemoryHeap {
+  uint64_t size_bytes = 0;
+  // What this process may use now, and what it uses, as the driver says (VK_EXT_memory_budget).
+  // Otherwise four fifths of the heap, and 0.
+  uint64_t budget_bytes = 0;
+  uint64_t usage_bytes = 0;
+  bool device_local = false;
+};
+
+struct DeviceInfo {
+  uint32_t ordinal = 0;  // of vulkan:N; discrete devices come first, then integrated ones
+  std::string name;
+  std::string uuid;  // xxxxxxxx-xxxx-..., the same number as CUDA's GPU-... for the same card
+  DeviceType type = DeviceType::kOther;
+  std::string driver;        // its name and version, for display
+  uint32_t api_version = 0;  // as VK_MAKE_API_VERSION
+  std::string missing;       // what the device lacks; empty if it can be used
+  std::vector<MemoryHeap> heaps;
+  bool unified = false;  // host and device use the same memory, and `vulkan:N` is mapped
+  uint64_t max_allocation_bytes = 0;
+  uint64_t max_binding_bytes = 0;      // of a storage buffer; by address there is no limit
+  uint64_t alignment_bytes = 0;        // of storage, uniform and texel buffers
+  uint64_t coherence_atom_bytes = 0;   // of memory that is not coherent
+  uint32_t max_allocation_count = 0;   // of slabs and other pieces of the driver's memory
+  bool memory_budget = false;          // VK_EXT_memory_budget
+  bool external_memory_host = false;   // ForeignMemoryCapability: host memory without a copy
+  bool external_memory_fd = false;     // memory that is shared by file descriptors
+  bool external_semaphore_fd = false;  // fences that are shared by file descriptors
+};
+
+// Lists all devices, in the order of their ordinals. Unavailable if there is no loader or no driver.
+absl::StatusOr<std::vector<DeviceInfo>> Devices();
+
+// The device that `selector` names: an index ("1"), a UUID or the beginning of one, or a part of a
+// name that only one device has. NotFound lists the devices.
+absl::StatusOr<uint32_t> FindDevice(std::string_view selector);
+
+// An order of work on a device. Several CommandQueues may share one VkQueue, if the device has
+// few; each still keeps its own order, and has a timeline semaphore of its own.
+class CommandQueue : public Queue {
+ public:
+  static absl::StatusOr<std::shared_ptr<CommandQueue>> Create(uint32_t ordinal);
+
+  std::string_view driver() const final { return "vulkan"; }
+
+  // Submits command buffers (VkCommandBuffer) of the program's, which run one after the other,
+  // after all earlier work of this queue. They see its writes, and the host sees theirs once the
+  // fence is reached. They must stay unchanged until then, and be of family().
+  using Queue::WaitFor;
+  virtual absl::StatusOr<Fence> Submit(absl::Span<const uint64_t> command_buffers) = 0;
+
+  // Handles for recording and for work of the program's own. native_handle() is the VkQueue: the
+  // program must hold a Lock while it submits to it, and call Record() afterwards.
+  virtual uint64_t device_handle() const = 0;           // VkDevice
+  virtual uint64_t physical_device_handle() const = 0;  // VkPhysicalDevice
+  virtual uint64_t instance_handle() const = 0;         // VkInstance
+  virtual uint32_t family() const = 0;                  // of queues
+  // Nobody else submits to the VkQueue meanwhile. Do not call this queue's members then.
+  class Lock {
+   public:
+    explicit Lock(CommandQueue& queue) : queue_(queue) { queue_.LockQueue(); }
+    ~Lock() { queue_.UnlockQueue(); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    CommandQueue& queue_;
+  };
+
+ protected:
+  CommandQueue() = default;
+  virtual void LockQueue() = 0;
+  virtual void UnlockQueue() = 0;
+};
+
+}  // namespace tenure::vulkan
+
+#endif  // TENURE_ALLOCATOR_VULKAN_VULKAN_H_

@@ -1,0 +1,314 @@
+#include "tenure/allocator/vulkan/vulkan_allocator.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/copy/host_worker.h"
+#include "tenure/allocator/errors.h"
+#include "tenure/allocator/support/coherent_access.h"
+#include "tenure/allocator/vulkan/spaces.h"
+#include "tenure/base/checked.h"
+#include "tenure/base/host_memory.h"
+#include "tenure/base/status_macros.h"
+
+namespace tenure::vulkan {
+namespace {
+
+// Up to this size, the host copies at once even for a caller that does not wait.
+constexpr uint64_t kAtOnceBytes = uint64_t{64} << 10;
+
+SpaceTraits TraitsOf(const DeviceInfo& info, const MemoryChoice& choice) {
+  SpaceTraits traits;
+  traits.max_allocation_bytes = info.max_allocation_bytes;
+  traits.max_binding_bytes = info.max_binding_bytes;
+  traits.min_alignment_bytes = std::max<uint64_t>(256, info.alignment_bytes);
+  if (!choice.coherent) {
+    traits.coherence_atom_bytes = info.coherence_atom_bytes;
+    traits.min_alignment_bytes = std::max(traits.min_alignment_bytes, traits.coherence_atom_bytes);
+  }
+  traits.host_readable = choice.mapped;
+  traits.host_writable = choice.mapped;
+  traits.device_readable = true;
+  traits.device_writable = true;
+  return traits;
+}
+
+// Runs work of the host's now, or behind the fences; at once if the caller waits.
+template <typename Work>
+absl::StatusOr<Fence> ByHost(const CopyOptions& options, uint64_t size_bytes, Work work) {
+  const bool is_due = std::all_of(options.after.begin(), options.after.end(),
+                                  [](const Fence& fence) { return fence.IsReached(); });
+  if (options.may_block || (is_due && size_bytes <= kAtOnceBytes)) {
+    for (const Fence& fence : options.after) TENURE_RETURN_IF_ERROR(fence.Wait());
+    TENURE_RETURN_IF_ERROR(work());
+    return Fence();
+  }
+  return HostWorker::Default().Submit({options.after.begin(), options.after.end()},
+                                      absl::InfiniteFuture(), std::move(work));
+}
+
+// A region whose allocation may be gone when it is used.
+class KeptRegion {
+ public:
+  explicit KeptRegion(const SubRegion& region)
+      : allocation_(*region.allocation),
+        offset_bytes_(region.offset_bytes),
+        size_bytes_(region.size_bytes) {}
+  SubRegion get() const { return {&allocation_, offset_bytes_, size_bytes_}; }
+
+ private:
+  Allocation allocation_;
+  uint64_t offset_bytes_;
+  uint64_t size_bytes_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<VulkanAllocator>> VulkanAllocator::Create(
+    SpaceKind kind, const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine) {
+  const std::shared_ptr<Device>& device = engine->device();
+  const Purpose purpose = kind == kUploadSpace     ? Purpose::kUpload
+                          : kind == kReadbackSpace ? Purpose::kReadback
+                                                   : Purpose::kDevice;
+  MemoryChoice choice = ChooseMemory(device->physical(), purpose);
+  MemorySpace space = MemorySpace::Device(kind, device->ordinal());
+  if (choice.types.empty()) {
+    return absl::UnavailableError(absl::StrCat("Vulkan device ", device->ordinal(), " (",
+                                               device->info().name, ") has no memory for ",
+                                               space.ToString()));
+  }
+  PooledAllocator::Options pool;
+  pool.max_reserved_bytes = options.max_reserved_bytes;
+  pool.max_cached_bytes = options.max_cached_bytes;
+  // Few slabs, because the device permits only so many pieces of memory.
+  pool.min_slab_bytes = uint64_t{8} << 20;
+  pool.max_slab_bytes = uint64_t{256} << 20;
+  pool.exact_slab_bytes = uint64_t{64} << 20;
+  const SpaceTraits traits = TraitsOf(device->info(), choice);
+  auto source = std::make_unique<MemorySource>(device, std::move(choice));
+  std::unique_ptr<VulkanAllocator> made(
+      new VulkanAllocator(std::move(space), traits, std::move(source), pool, std::move(engine)));
+  made->BindCopyTable(&VulkanCopyTable());
+  return made;
+}
+
+void* VulkanAllocator::FindCapability(std::string_view name) {
+  if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
+  if (name == EngineCapability::kName) return static_cast<EngineCapability*>(this);
+  // The host copies mapped memory itself, so it needs no batches.
+  if (name == BatchCapability::kName && !traits().host_writable) {
+    return static_cast<BatchCapability*>(this);
+  }
+  if (name == CoherenceCapability::kName && traits().coherence_atom_bytes > 1) {
+    return static_cast<CoherenceCapability*>(this);
+  }
+  if (name == ForeignMemoryCapability::kName &&
+      engine_->device()->physical().host_pointer_alignment_bytes != 0) {
+    return static_cast<ForeignMemoryCapability*>(this);
+  }
+  return nullptr;
+}
+
+absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& request) {
+  TENURE_ASSIGN_OR_RETURN(Allocation made, PooledAllocator::Make(request));
+  const uint64_t alignment = AlignmentFor(request);
+  if (made.host != nullptr && !made.imported &&
+      reinterpret_cast<uint64_t>(made.host) % alignment != 0) {
+    // Blocks are aligned by their device addresses. The driver maps memory at whole pages.
+    Release(made);
+    return absl::InvalidArgumentError(
+        absl::StrCat("mapped memory of ", space().ToString(), " can't be aligned to ", alignment,
+                     " bytes for the host and the device at the same time; ask for 4096 or less"));
+  }
+  return made;
+}
+
+absl::Status VulkanAllocator::FlushHostWrites(const SubRegion& region) {
+  return memory_->Flush(region.allocation->native_handle,
+                        region.allocation->native_offset + region.offset_bytes, region.size_bytes);
+}
+
+absl::Status VulkanAllocator::InvalidateForHostReads(const SubRegion& region) {
+  return memory_->Invalidate(region.allocation->native_handle,
+                             region.allocation->native_offset + region.offset_bytes,
+                             region.size_bytes);
+}
+
+absl::StatusOr<Fence> VulkanAllocator::CopyIn(const SubRegion& to, const void* from,
+                                              const CopyOptions& options) {
+  if (to.size_bytes == 0) return Fence();
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
+  if (!IsForHost(to, options)) return engine_->In(to, from, options);
+  return ByHost(
+      options, to.size_bytes,
+      [this, kept = KeptRegion(to), from, threads = options.max_threads]() -> absl::Status {
+        const SubRegion region = kept.get();
+        TENURE_ASSIGN_OR_RETURN(CoherentAccess access,
+                                CoherentAccess::Begin(*this, region, CoherentAccess::Kind::kWrite));
+        host::MoveBytes(region.host(), from, region.size_bytes, threads);
+        return access.End();
+      });
+}
+
+absl::StatusOr<Fence> VulkanAllocator::CopyOut(void* to, const SubRegion& from,
+                                               const CopyOptions& options) {
+  if (from.size_bytes == 0) return Fence();
+  if (!IsForHost(from, options)) return engine_->Out(to, from, options);
+  return ByHost(
+      options, from.size_bytes,
+      [this, to, kept = KeptRegion(from), threads = options.max_threads]() -> absl::Status {
+        const SubRegion region = kept.get();
+        TENURE_ASSIGN_OR_RETURN(CoherentAccess access,
+                                CoherentAccess::Begin(*this, region, CoherentAccess::Kind::kRead));
+        host::MoveBytes(to, region.host(), region.size_bytes, threads);
+        return access.End();
+      });
+}
+
+absl::StatusOr<Fence> VulkanAllocator::CopyWithin(const SubRegion& to, const SubRegion& from,
+                                                  const CopyOptions& options) {
+  if (to.size_bytes == 0) return Fence();
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
+  if (!IsForHost(to, options) || !IsForHost(from, options)) {
+    return engine_->Between(to, from, options);
+  }
+  return ByHost(
+      options, to.size_bytes,
+      [this, kept_to = KeptRegion(to), kept_from = KeptRegion(from),
+       threads = options.max_threads]() -> absl::Status {
+        const SubRegion target = kept_to.get(), source = kept_from.get();
+        TENURE_ASSIGN_OR_RETURN(CoherentAccess reading,
+                                CoherentAccess::Begin(*this, source, CoherentAccess::Kind::kRead));
+        TENURE_ASSIGN_OR_RETURN(CoherentAccess writing,
+                                CoherentAccess::Begin(*this, target, CoherentAccess::Kind::kWrite));
+        host::MoveBytes(target.host(), source.host(), target.size_bytes, threads);
+        return writing.End();
+      });
+}
+
+absl::StatusOr<Fence> VulkanAllocator::Fill(const SubRegion& to, const FillPattern& pattern,
+                                            const CopyOptions& options) {
+  if (to.size_bytes == 0) return Fence();
+  if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
+  if (!IsForHost(to, options)) return engine_->Fill(to, pattern, options);
+  TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
+  return ByHost(
+      options, to.size_bytes,
+      [this, kept = KeptRegion(to), pattern, threads = options.max_threads]() -> absl::Status {
+        const SubRegion region = kept.get();
+        TENURE_ASSIGN_OR_RETURN(CoherentAccess access,
+                                CoherentAccess::Begin(*this, region, CoherentAccess::Kind::kWrite));
+        host::FillBytes(region.host(), region.size_bytes, pattern, threads);
+        return access.End();
+      });
+}
+
+absl::Status VulkanAllocator::Zero(const Allocation& allocation) {
+  TENURE_ASSIGN_OR_RETURN(const Fence done,
+                          Fill({&allocation, 0, allocation.size_bytes}, FillPattern(), {}));
+  return done.Wait();
+}
+
+absl::Status VulkanAllocator::ImportPages(void* begin, uint64_t size_bytes, VkBuffer& buffer,
+                                          Imported& imported) {
+  const Device& device = *engine_->device();
+  constexpr VkExternalMemoryHandleTypeFlagBits kHost =
+      VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT;
+  auto pages = Struct<VkMemoryHostPointerPropertiesEXT>(
+      VK_STRUCTURE_TYPE_MEMORY_HOST_POINTER_PROPERTIES_EXT);
+  TENURE_RETURN_IF_ERROR(
+      TENURE_VKD(device, GetMemoryHostPointerPropertiesEXT, kHost, begin, &pages));
+  auto external = Struct<VkExternalMemoryBufferCreateInfo>(
+      VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
+  external.handleTypes = kHost;
+  auto info = Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, &external);
+  info.size = size_bytes;
+  info.usage = BufferUsage();
+  TENURE_RETURN_IF_ERROR(TENURE_VKD(device, CreateBuffer, &info, nullptr, &buffer));
+  VkMemoryRequirements needs = {};
+  device.calls().GetBufferMemoryRequirements(device.handle(), buffer, &needs);
+  const uint32_t types = needs.memoryTypeBits & pages.memoryTypeBits;
+  if (types == 0) return absl::UnimplementedError("the device has no type of memory for its pages");
+  imported.type = 0;
+  while ((types >> imported.type & 1) == 0) ++imported.type;
+  auto pointer = Struct<VkImportMemoryHostPointerInfoEXT>(
+      VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
+  pointer.handleType = kHost;
+  pointer.pHostPointer = begin;
+  auto flags =
+      Struct<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, &pointer);
+  flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT;
+  auto memory = Struct<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, &flags);
+  memory.allocationSize = size_bytes;
+  memory.memoryTypeIndex = imported.type;
+  TENURE_ASSIGN_OR_RETURN(imported.memory, engine_->device()->ImportMemory(memory));
+  return TENURE_VKD(device, BindBufferMemory, buffer, imported.memory, 0);
+}
+
+absl::StatusOr<Allocation> VulkanAllocator::MakeImport(const AllocationRequest& request) {
+  if (!request.foreign.has_value()) return PooledAllocator::MakeImport(request);
+  const uint64_t page = engine_->device()->physical().host_pointer_alignment_bytes;
+  if (page == 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        "the device of ", space().ToString(), " can't use host memory in place (it lacks ",
+        VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME, "); allocate there and copy"));
+  }
+  Allocation made = WrapForeign(request);
+  if (request.size_bytes == 0) return made;
+  const auto address = reinterpret_cast<uint64_t>(request.foreign->data);
+  const uint64_t before = address % page;
+  uint64_t size = 0;
+  VkBuffer buffer = VK_NULL_HANDLE;
+  Imported imported;
+  absl::Status status;
+  if (!CheckedAdd(request.size_bytes, before, &size) || !CheckedRoundUp(size, page, &size)) {
+    status = absl::InvalidArgumentError("the range reaches beyond all addresses");
+  } else {
+    status = ImportPages(static_cast<std::byte*>(request.foreign->data) - before, size, buffer,
+                         imported);
+  }
+  const Device& device = *engine_->device();
+  if (!status.ok()) {
+    if (buffer != VK_NULL_HANDLE) device.calls().DestroyBuffer(device.handle(), buffer, nullptr);
+    if (imported.memory != VK_NULL_HANDLE) {
+      engine_->device()->FreeMemory(imported.memory, imported.type, 0);
+    }
+    // The memory stays the caller's: its `release` is not called.
+    delete reinterpret_cast<std::function<void()>*>(made.token);
+    return absl::Status(status.code(),
+                        absl::StrCat("foreign memory '", request.name, "' can't be wrapped in ",
+                                     space().ToString(), ": ", status.message()));
+  }
+  auto which = Struct<VkBufferDeviceAddressInfo>(VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO);
+  which.buffer = buffer;
+  made.device_address = device.calls().GetBufferDeviceAddress(device.handle(), &which) + before;
+  made.native_handle = reinterpret_cast<uint64_t>(buffer);
+  made.native_offset = before;
+  made.native_size = size;
+  if (traits().host_readable) made.host = request.foreign->data;
+  absl::MutexLock lock(&mutex_);
+  imports_[made.native_handle] = imported;
+  return made;
+}
+
+void VulkanAllocator::ReleaseImport(const Allocation& allocation) {
+  if (allocation.native_handle != 0) {
+    Imported imported;
+    {
+      absl::MutexLock lock(&mutex_);
+      auto it = imports_.find(allocation.native_handle);
+      imported = it->second;
+      imports_.erase(it);
+    }
+    const Device& device = *engine_->device();
+    device.calls().DestroyBuffer(device.handle(),
+                                 reinterpret_cast<VkBuffer>(allocation.native_handle), nullptr);
+    engine_->device()->FreeMemory(imported.memory, imported.type, 0);
+  }
+  ReleaseForeign(allocation);
+}
+
+}  // namespace tenure::vulkan

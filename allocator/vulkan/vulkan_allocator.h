@@ -1,0 +1,100 @@
+// VulkanAllocator: the allocator of Vulkan's three spaces. They differ in the memory that they take
+// (memory_source.h), and in whether the host has it mapped.
+//
+// Mapped memory is copied and filled by the host, unless a queue's order must be kept; other memory
+// by the engine. Host memory is wrapped where the device has VK_EXT_external_memory_host: the device
+// then uses its pages in place.
+//
+// Thread safety, cost and errors: allocators.h. Ownership: shares the engine.
+
+#ifndef TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_
+#define TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/capabilities.h"
+#include "tenure/allocator/pool/pooled_allocator.h"
+#include "tenure/allocator/vulkan/allocators.h"
+#include "tenure/allocator/vulkan/copy_engine.h"
+#include "tenure/allocator/vulkan/memory_source.h"
+
+namespace tenure::vulkan {
+
+class VulkanAllocator final : public PooledAllocator,
+                              public QueueCapability,
+                              public BatchCapability,
+                              public CoherenceCapability,
+                              public ForeignMemoryCapability,
+                              public EngineCapability {
+ public:
+  // `kind` is one of spaces.h.
+  static absl::StatusOr<std::unique_ptr<VulkanAllocator>> Create(
+      SpaceKind kind, const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine);
+  ~VulkanAllocator() override { ClosePool(); }
+
+  absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
+                               const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyOut(void* to, const SubRegion& from,
+                                const CopyOptions& options) override;
+  absl::StatusOr<Fence> CopyWithin(const SubRegion& to, const SubRegion& from,
+                                   const CopyOptions& options) override;
+  absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
+                             const CopyOptions& options) override;
+  absl::Status Synchronize() override { return engine_->Synchronize(); }
+
+  bool CanWaitFor(const Fence& fence) const override {
+    return DeviceQueue::DeviceCanWaitFor(*engine_->device(), fence);
+  }
+  absl::Status CopyInMany(absl::Span<const In> parts) override { return engine_->InMany(parts); }
+  absl::Status CopyOutMany(absl::Span<const Out> parts) override { return engine_->OutMany(parts); }
+  absl::Status FlushHostWrites(const SubRegion& region) override;
+  absl::Status InvalidateForHostReads(const SubRegion& region) override;
+  CopyEngine& engine() override { return *engine_; }
+
+ protected:
+  absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
+  absl::Status Zero(const Allocation& allocation) override;
+  absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request) override;
+  void ReleaseImport(const Allocation& allocation) override;
+  void* FindCapability(std::string_view name) override;
+
+ private:
+  struct Imported {
+    VkDeviceMemory memory = VK_NULL_HANDLE;
+    uint32_t type = 0;
+  };
+
+  VulkanAllocator(MemorySpace space, const SpaceTraits& traits,
+                  std::unique_ptr<MemorySource> source, const Options& options,
+                  std::shared_ptr<CopyEngine> engine)
+      : PooledAllocator(std::move(space), traits, std::move(source), options),
+        engine_(std::move(engine)),
+        memory_(static_cast<MemorySource*>(&this->source())) {}
+
+  // Whether the host does the transfer: it reaches the bytes, and no queue's order must be kept.
+  bool IsForHost(const SubRegion& region, const CopyOptions& options) const {
+    return options.queue == nullptr && region.allocation->host != nullptr;
+  }
+  // Makes the buffer over imported pages.
+  absl::Status ImportPages(void* begin, uint64_t size_bytes, VkBuffer& buffer, Imported& imported);
+
+  const std::shared_ptr<CopyEngine> engine_;
+  MemorySource* const memory_;  // of the pool
+  absl::Mutex mutex_;
+  absl::flat_hash_map<uint64_t, Imported> imports_ ABSL_GUARDED_BY(mutex_);  // by buffer
+};
+
+// Registers the routes between Vulkan's spaces and others (SpaceDriver::routes).
+void RegisterCopyRoutes(CopyTable& table);
+// A table with nothing else, for allocators that belong to no registry.
+const CopyTable& VulkanCopyTable();
+
+}  // namespace tenure::vulkan
+
+#endif  // TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_

@@ -1,0 +1,70 @@
+#include "tenure/tests/allocator/vulkan/cpu_device.h"
+
+#include <dlfcn.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <string_view>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/vulkan/vulkan_allocator.h"
+
+// ThreadSanitizer reports the layer itself.
+#if defined(__SANITIZE_THREAD__)
+#define TENURE_WITH_VALIDATION false
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define TENURE_WITH_VALIDATION false
+#endif
+#endif
+#ifndef TENURE_WITH_VALIDATION
+#define TENURE_WITH_VALIDATION true
+#endif
+
+namespace tenure::vulkan {
+namespace {
+
+template <typename T>
+T OrDie(absl::StatusOr<T> result) {
+  if (!result.ok()) {
+    std::cerr << result.status() << "\n";
+    std::exit(1);
+  }
+  return *std::move(result);
+}
+
+}  // namespace
+
+CpuDevice& CpuDevice::Get() {
+  static auto* const device = new CpuDevice;
+  return *device;
+}
+
+CpuDevice::CpuDevice() {
+  // LeakSanitizer can't follow what an unloaded driver has left.
+  dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
+  // Messages of the layer's own about where it reads its settings do not come here.
+  instance_ = OrDie(Instance::Create(OrDie(OpenLoader()), {.validation = TENURE_WITH_VALIDATION,
+                                                           .on_message = [](std::string_view text) {
+                                                             ADD_FAILURE()
+                                                                 << "validation: " << text;
+                                                           }}));
+  for (const PhysicalDevice& physical : instance_->devices()) {
+    if (physical.info.type != DeviceType::kCpu) continue;
+    device_ = OrDie(Device::Open(instance_, physical.info.ordinal));
+    break;
+  }
+  if (device_ == nullptr) {
+    std::cerr << "there is no Vulkan driver for the CPU; run tools/setup\n";
+    std::exit(1);
+  }
+  engine_ = OrDie(CopyEngine::Of(device_));
+}
+
+std::unique_ptr<Allocator> CpuDevice::Make(SpaceKind kind, const AllocatorOptions& options) {
+  return OrDie(VulkanAllocator::Create(kind, options, engine_));
+}
+
+std::shared_ptr<DeviceQueue> CpuDevice::MakeQueue() { return OrDie(DeviceQueue::Create(device_)); }
+
+}  // namespace tenure::vulkan
