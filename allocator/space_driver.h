@@ -21,9 +21,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/memory_space.h"
 #include "tenure/allocator/space_kind.h"
@@ -37,9 +41,22 @@ using AllocatorFactory =
 
 // A device, described without any type of its driver.
 struct SpaceDevice {
+  using Fact = std::variant<std::string, uint64_t, bool>;
+
   uint32_t ordinal = 0;
-  std::string name;  // for display
+  std::string name;     // "NVIDIA H200"
+  std::string uuid;     // empty if it has none
+  std::string summary;  // a line for people, without the name
+  // What programs may want to know, by name ("memory_total_bytes"). `tenure devices --json` prints
+  // them.
+  std::vector<std::pair<std::string, Fact>> facts = {};
 };
+
+// The device that a user's `selector` names: an index ("1"), a UUID or the beginning of one
+// ("GPU-3f2a"), or a part of a name that only one device has ("H200"). NotFound lists the devices.
+// `driver` is a name for the message: "CUDA".
+absl::StatusOr<uint32_t> SelectDevice(absl::Span<const SpaceDevice> devices,
+                                      std::string_view driver, std::string_view selector);
 
 struct SpaceDriver {
   std::string name;               // SpaceKind::driver() of all its spaces

@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "tenure/allocator/cuda/copy_routes.h"
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/device.h"
-#include "tenure/allocator/cuda/select_device.h"
 #include "tenure/allocator/cuda/stream.h"
 #include "tenure/base/status_macros.h"
 
@@ -24,6 +19,28 @@ absl::StatusOr<std::shared_ptr<Device>> OpenDefault(uint32_t ordinal) {
   return Device::Open(*driver, ordinal);
 }
 
+SpaceDevice Described(const DeviceInfo& info) {
+  SpaceDevice device{.ordinal = info.ordinal, .name = info.name, .uuid = info.uuid, .summary = {}};
+  const std::string capability = absl::StrCat(info.compute_major, ".", info.compute_minor);
+  device.summary = absl::StrCat("compute capability ", capability);
+  device.facts = {
+      {"pci_bus_id", info.pci_bus_id},
+      {"compute_capability", capability},
+      {"memory_total_bytes", info.memory_total_bytes},
+      {"memory_free_bytes", info.memory_free_bytes},
+      {"driver", absl::StrCat(info.driver_version / 1000, ".", info.driver_version % 1000 / 10)},
+  };
+  return device;
+}
+
+absl::StatusOr<std::vector<SpaceDevice>> DescribedDevices() {
+  TENURE_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> found, Devices());
+  std::vector<SpaceDevice> devices;
+  devices.reserve(found.size());
+  for (const DeviceInfo& info : found) devices.push_back(Described(info));
+  return devices;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<DeviceInfo>> Devices() {
@@ -32,8 +49,8 @@ absl::StatusOr<std::vector<DeviceInfo>> Devices() {
 }
 
 absl::StatusOr<uint32_t> FindDevice(std::string_view selector) {
-  TENURE_ASSIGN_OR_RETURN(std::vector<DeviceInfo> devices, Devices());
-  return SelectDevice(devices, selector);
+  TENURE_ASSIGN_OR_RETURN(const std::vector<SpaceDevice> devices, DescribedDevices());
+  return SelectDevice(devices, "CUDA", selector);
 }
 
 absl::StatusOr<std::shared_ptr<Stream>> Stream::Create(uint32_t ordinal) {
@@ -57,15 +74,7 @@ SpaceDriver CudaDriver() {
           .spaces = {kDeviceSpace, kUnifiedSpace, kPinnedSpace},
           .factory = [](const MemorySpace& space) { return MakeAllocator(space); },
           .routes = RegisterCopyRoutes,
-          .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> {
-            TENURE_ASSIGN_OR_RETURN(std::vector<DeviceInfo> found, Devices());
-            std::vector<SpaceDevice> devices;
-            devices.reserve(found.size());
-            for (DeviceInfo& device : found) {
-              devices.push_back({device.ordinal, std::move(device.name)});
-            }
-            return devices;
-          }};
+          .devices = DescribedDevices};
 }
 
 }  // namespace tenure::cuda

@@ -1,13 +1,11 @@
 // Implements vulkan.h and allocators.h.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/vulkan/allocators.h"
 #include "tenure/allocator/vulkan/copy_engine.h"
@@ -19,6 +17,47 @@
 #include "tenure/base/status_macros.h"
 
 namespace tenure::vulkan {
+namespace {
+
+std::string ApiText(uint32_t version) {
+  return absl::StrCat(VK_API_VERSION_MAJOR(version), ".", VK_API_VERSION_MINOR(version), ".",
+                      VK_API_VERSION_PATCH(version));
+}
+
+SpaceDevice Described(const DeviceInfo& info) {
+  SpaceDevice device{.ordinal = info.ordinal, .name = info.name, .uuid = info.uuid, .summary = {}};
+  device.summary = absl::StrCat(DeviceTypeName(info.type), ", Vulkan ", ApiText(info.api_version));
+  uint64_t total = 0, budget = 0, usage = 0;
+  for (const MemoryHeap& heap : info.heaps) {
+    if (!heap.device_local) continue;
+    total += heap.size_bytes;
+    budget += heap.budget_bytes;
+    usage += heap.usage_bytes;
+  }
+  device.facts = {
+      {"type", std::string(DeviceTypeName(info.type))},
+      {"api_version", ApiText(info.api_version)},
+      {"driver", info.driver},
+      {"memory_total_bytes", total},
+      {"memory_budget_bytes", budget},
+      {"memory_free_bytes", budget - std::min(budget, usage)},
+      {"unified", info.unified},
+      {"shares_host_memory", info.external_memory_host},
+      {"shares_memory_by_fd", info.external_memory_fd},
+      {"shares_fences_by_fd", info.external_semaphore_fd},
+  };
+  return device;
+}
+
+absl::StatusOr<std::vector<SpaceDevice>> DescribedDevices() {
+  TENURE_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> found, Devices());
+  std::vector<SpaceDevice> devices;
+  devices.reserve(found.size());
+  for (const DeviceInfo& info : found) devices.push_back(Described(info));
+  return devices;
+}
+
+}  // namespace
 
 absl::StatusOr<std::vector<DeviceInfo>> Devices() {
   TENURE_ASSIGN_OR_RETURN(const std::shared_ptr<Instance> instance, Instance::Default());
@@ -32,30 +71,8 @@ absl::StatusOr<std::vector<DeviceInfo>> Devices() {
 }
 
 absl::StatusOr<uint32_t> FindDevice(std::string_view selector) {
-  TENURE_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> devices, Devices());
-  auto list = [&] {
-    std::string text = "this machine has";
-    for (const DeviceInfo& device : devices) {
-      absl::StrAppend(&text, " ", device.ordinal, " (", device.name, ", ", device.uuid, ")");
-    }
-    return devices.empty() ? std::string("this machine has none") : text;
-  };
-  uint32_t index = 0;
-  if (absl::SimpleAtoi(selector, &index)) {
-    if (index < devices.size()) return index;
-    return absl::NotFoundError(absl::StrCat("no Vulkan device ", index, ": ", list()));
-  }
-  std::vector<uint32_t> found;
-  const std::string wanted = absl::AsciiStrToLower(selector);
-  for (const DeviceInfo& device : devices) {
-    const bool by_uuid = absl::StartsWith(device.uuid, wanted);
-    const bool by_name = absl::StrContains(absl::AsciiStrToLower(device.name), wanted);
-    if (!wanted.empty() && (by_uuid || by_name)) found.push_back(device.ordinal);
-  }
-  if (found.size() == 1) return found.front();
-  return absl::NotFoundError(absl::StrCat(
-      found.empty() ? "no Vulkan device is '" : "more than one Vulkan device is '", selector,
-      "': ", list(), "; give an index, a UUID or a part of a name that only one has"));
+  TENURE_ASSIGN_OR_RETURN(const std::vector<SpaceDevice> devices, DescribedDevices());
+  return SelectDevice(devices, "Vulkan", selector);
 }
 
 absl::StatusOr<std::shared_ptr<CommandQueue>> CommandQueue::Create(uint32_t ordinal) {
@@ -84,12 +101,7 @@ SpaceDriver VulkanDriver() {
           .spaces = {kDeviceSpace, kUploadSpace, kReadbackSpace},
           .factory = [](const MemorySpace& space) { return MakeAllocator(space); },
           .routes = RegisterCopyRoutes,
-          .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> {
-            TENURE_ASSIGN_OR_RETURN(const std::vector<DeviceInfo> devices, Devices());
-            std::vector<SpaceDevice> all;
-            for (const DeviceInfo& device : devices) all.push_back({device.ordinal, device.name});
-            return all;
-          }};
+          .devices = DescribedDevices};
 }
 
 }  // namespace tenure::vulkan

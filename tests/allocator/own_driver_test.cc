@@ -2,6 +2,7 @@
 // allocators of them are made, its devices, and its routes to and from host memory.
 
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -58,7 +59,7 @@ SpaceDriver ToyDriver(ToyCounts* counts) {
                 table.Register("toy", "host", std::make_shared<ToyRoute>(&counts->out));
               },
           .devices = []() -> absl::StatusOr<std::vector<SpaceDevice>> {
-            return std::vector<SpaceDevice>{{0, "bear"}, {1, "train"}};
+            return std::vector<SpaceDevice>{{0, "bear", "", "", {}}, {1, "train", "", "", {}}};
           }};
 }
 
@@ -180,7 +181,7 @@ TEST(OwnDriver, WhatDoesNotFitIsRefused) {
   EXPECT_CODE(AlreadyExists, registry.AddDriver(thief));
   EXPECT_OK(registry.AddDriver(ToyDriver(&counts)));
   EXPECT_CODE(AlreadyExists, registry.AddDriver(ToyDriver(&counts)));
-  EXPECT_EQ(registry.Kinds().size(), 7u);
+  EXPECT_EQ(registry.Kinds().size(), std::size(kReservedSpaces) + 1);
 }
 
 }  // namespace

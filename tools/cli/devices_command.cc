@@ -2,15 +2,19 @@
 
 #include <unistd.h>
 
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/registry.h"
+#include "tenure/allocator/space_driver.h"
+#include "tenure/allocator/vulkan/spaces.h"
 #include "tenure/base/json_value.h"
 #include "tenure/tools/cli/commands.h"
 #include "tenure/tools/cli/flags.h"
@@ -19,8 +23,6 @@
 
 namespace tenure::cli {
 namespace {
-
-bool IsCuda(SpaceKind kind) { return kind.driver() == cuda::kDriverName; }
 
 // Returns a space of every kind and device. If there is no device of a kind, device 0 stands for
 // it. Each file is a space of its own, and one that is always readable stands for all of them.
@@ -44,23 +46,47 @@ std::vector<MemorySpace> Spaces() {
   return spaces;
 }
 
-JsonValue DeviceJson(const cuda::DeviceInfo& device) {
+// The device of a space, if its driver has devices.
+std::optional<SpaceDevice> DeviceOf(const MemorySpace& space) {
+  const absl::StatusOr<std::vector<SpaceDevice>> devices =
+      Registry::Default().Devices(space.kind().driver());
+  if (!devices.ok()) return std::nullopt;
+  for (const SpaceDevice& device : *devices) {
+    if (device.ordinal == space.ordinal()) return device;
+  }
+  return std::nullopt;
+}
+
+JsonValue DeviceJson(const SpaceDevice& device) {
   JsonValue out;
   out["name"] = device.name;
   out["uuid"] = device.uuid;
-  out["pci_bus_id"] = device.pci_bus_id;
-  out["compute_capability"] = absl::StrCat(device.compute_major, ".", device.compute_minor);
-  out["memory_total_bytes"] = device.memory_total_bytes;
-  out["memory_free_bytes"] = device.memory_free_bytes;
-  out["driver"] =
-      absl::StrCat(device.driver_version / 1000, ".", device.driver_version % 1000 / 10);
+  for (const auto& [name, fact] : device.facts) {
+    std::visit([&, key = name](const auto& value) { out[key] = value; }, fact);
+  }
   return out;
 }
 
-std::string DeviceText(const cuda::DeviceInfo& device) {
-  return absl::StrCat(device.name, ", ", device.uuid, ", compute capability ", device.compute_major,
-                      ".", device.compute_minor, ", ", HumanBytes(device.memory_free_bytes), " of ",
-                      HumanBytes(device.memory_total_bytes), " free");
+uint64_t NumberOf(const SpaceDevice& device, std::string_view wanted) {
+  for (const auto& [name, fact] : device.facts) {
+    if (name == wanted && std::holds_alternative<uint64_t>(fact)) return std::get<uint64_t>(fact);
+  }
+  return 0;
+}
+
+// What the text says of a device's space that can be used.
+std::string DeviceNote(SpaceKind kind, const SpaceDevice& device, const SpaceTraits& traits) {
+  if (kind == cuda::kUnifiedSpace) {
+    return "memory that the host and this device share, moved between them by pages";
+  }
+  if (kind == cuda::kPinnedSpace) return "page-locked memory of the host";
+  if (kind == vulkan::kUploadSpace) return "mapped memory that the host writes, for this device";
+  if (kind == vulkan::kReadbackSpace) return "mapped memory that the host reads, of this device";
+  const bool shared = traits.host_readable && traits.host_writable;
+  return absl::StrCat(device.name, ", ", device.uuid, ", ", device.summary, ", ",
+                      HumanBytes(NumberOf(device, "memory_free_bytes")), " of ",
+                      HumanBytes(NumberOf(device, "memory_total_bytes")), " free",
+                      shared ? ", shared with the host" : "");
 }
 
 JsonValue Limit(uint64_t bytes) {
@@ -79,12 +105,14 @@ int DevicesCommand(Args args) {
   set.AddJsonKey(
       "spaces",
       "for each: space, available, and either has_bytes, host_readable, host_writable, "
-      "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not; of CUDA's that "
-      "are available also device: name, uuid, pci_bus_id, compute_capability, "
-      "memory_total_bytes, memory_free_bytes, driver (the version of CUDA it has)");
+      "min_alignment_bytes, max_allocation_bytes (null: no limit), or why_not; of CUDA's and "
+      "Vulkan's that are available also device: name, uuid, memory_total_bytes, "
+      "memory_free_bytes, driver; with CUDA pci_bus_id, compute_capability; with Vulkan type, "
+      "api_version, memory_budget_bytes, unified, shares_host_memory, shares_memory_by_fd, "
+      "shares_fences_by_fd");
   set.AddParagraph(
       "Devices are told by their number, UUID (or its beginning), or a part of the name that only "
-      "one has: --space=cuda:0, --space=cuda:GPU-3f2a, --space=cuda-pinned:H200.");
+      "one has: --space=cuda:0, --space=cuda:GPU-3f2a, --space=vulkan:H200.");
   set.AddExample("tenure devices --json");
   if (std::optional<int> code = set.Parse(args)) return *code;
 
@@ -94,9 +122,6 @@ int DevicesCommand(Args args) {
   out["host_memory_bytes"] = host_bytes;
   out["spaces"] = JsonValue::Array();
   std::string text;
-  const absl::StatusOr<std::vector<cuda::DeviceInfo>> found = cuda::Devices();
-  const std::vector<cuda::DeviceInfo> cuda_devices =
-      found.ok() ? *found : std::vector<cuda::DeviceInfo>();
   for (const MemorySpace& space : Spaces()) {
     const bool is_file = space.kind().form() == SpaceKind::Form::kPath;
     const std::string name = is_file ? space.kind().Pattern() : space.ToString();
@@ -117,13 +142,9 @@ int DevicesCommand(Args args) {
              : space.kind() == kCpuSpace
                  ? absl::StrCat("host memory; this machine has ", HumanBytes(host_bytes))
                  : "memory of a device";
-      for (const cuda::DeviceInfo& device : cuda_devices) {
-        if (!IsCuda(space.kind()) || device.ordinal != space.ordinal()) continue;
-        entry["device"] = DeviceJson(device);
-        note = space.kind() == cuda::kDeviceSpace ? DeviceText(device)
-               : space.kind() == cuda::kUnifiedSpace
-                   ? "memory that the host and this device share, moved between them by pages"
-                   : "page-locked memory of the host";
+      if (const std::optional<SpaceDevice> device = DeviceOf(space)) {
+        entry["device"] = DeviceJson(*device);
+        note = DeviceNote(space.kind(), *device, traits);
       }
     } else {
       note = absl::IsUnimplemented(allocator.status())

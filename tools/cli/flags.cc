@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "tenure/allocator/cuda/cuda.h"
-#include "tenure/allocator/cuda/spaces.h"
+#include "tenure/allocator/registry.h"
+#include "tenure/allocator/space_driver.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/cli/output.h"
@@ -104,13 +104,17 @@ absl::Status Read(const std::string& text, absl::Duration* out) {
              : absl::InvalidArgumentError(
                    "this is no length of time; write for example 10s, 250ms or 1m30s");
 }
-// Finds a CUDA space whose device is named by its UUID or name, as in cuda:GPU-3f2a or
-// cuda-pinned:H200. Returns `otherwise` if the text is no such name.
+// Finds a space whose device is named by its UUID or name, as in cuda:GPU-3f2a or
+// vulkan-upload:H200. Returns `otherwise` if the text is no such name.
 absl::StatusOr<MemorySpace> DeviceByName(std::string_view text, const absl::Status& otherwise) {
   const size_t colon = text.find(':');
-  for (const SpaceKind kind : {cuda::kDeviceSpace, cuda::kUnifiedSpace, cuda::kPinnedSpace}) {
+  for (const SpaceKind kind : SpaceKind::Declared()) {
+    if (kind.form() != SpaceKind::Form::kOrdinal) continue;
     if (colon == std::string_view::npos || text.substr(0, colon) != kind.name()) continue;
-    TENURE_ASSIGN_OR_RETURN(uint32_t ordinal, cuda::FindDevice(text.substr(colon + 1)));
+    TENURE_ASSIGN_OR_RETURN(const std::vector<SpaceDevice> devices,
+                            Registry::Default().Devices(kind.driver()));
+    TENURE_ASSIGN_OR_RETURN(uint32_t ordinal,
+                            SelectDevice(devices, kind.driver(), text.substr(colon + 1)));
     return MemorySpace::Device(kind, ordinal);
   }
   return otherwise;

@@ -1,4 +1,4 @@
-// Several devices: which one a user means, and bytes from one to another, whether they reach each
+// Several devices: bytes from one to another, whether they reach each
 // other or not. On fake devices and, where there are two, on real ones.
 
 #include <memory>
@@ -8,33 +8,12 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
-#include "tenure/allocator/cuda/select_device.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/cuda/fake/fake_driver.h"
 #include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure::cuda {
 namespace {
-
-TEST(SelectDevice, ByIndexUuidAndName) {
-  DeviceInfo a, b;
-  a.ordinal = 0;
-  a.name = "NVIDIA H200";
-  a.uuid = "GPU-3f2a0000-1111-2222-3333-444444444444";
-  b.ordinal = 1;
-  b.name = "NVIDIA A100";
-  b.uuid = "GPU-3f2b0000-1111-2222-3333-444444444444";
-  const std::vector<DeviceInfo> both = {a, b};
-  EXPECT_EQ(*SelectDevice(both, "1"), 1u);
-  EXPECT_EQ(*SelectDevice(both, "GPU-3f2a"), 0u);
-  EXPECT_EQ(*SelectDevice(both, "gpu-3F2B"), 1u);
-  EXPECT_EQ(*SelectDevice(both, "a100"), 1u);
-  EXPECT_EQ(*SelectDevice(both, a.uuid), 0u);
-  for (const char* wrong : {"2", "GPU-3f2", "NVIDIA", "V100", "", "-1"}) {
-    EXPECT_CODE(NotFound, SelectDevice(both, wrong));
-  }
-  EXPECT_CODE(NotFound, SelectDevice({}, "0"));
-}
 
 void CopyAround(const Driver& driver) {
   CpuAllocator cpu;
