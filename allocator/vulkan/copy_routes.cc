@@ -23,13 +23,17 @@ CopyEngine* EngineOf(const CopyEnd& end) {
 class WithinDevice final : public CopyRoute {
  public:
   bool Supports(const CopyEnd& to, const CopyEnd& from) const override {
-    // Bytes that the host reaches at both ends are copied by the host.
-    const bool by_host =
-        to.region.allocation->host != nullptr && from.region.allocation->host != nullptr;
-    return !by_host && EngineOf(to) != nullptr && EngineOf(to) == EngineOf(from);
+    return EngineOf(to) != nullptr && EngineOf(to) == EngineOf(from);
   }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
+    // Bytes that the host reaches at both ends are copied by the host. In a queue's order it can't:
+    // earlier work of the queue may have yet to write them.
+    if (options.queue == nullptr && to.region.allocation->host != nullptr &&
+        from.region.allocation->host != nullptr &&
+        from.allocator->traits().coherence_atom_bytes <= 1) {
+      return to.allocator->CopyIn(to.region, from.region.host(), options);
+    }
     return EngineOf(to)->Between(to.region, from.region, options);
   }
   bool CanWaitFor(const Fence& fence) const override {

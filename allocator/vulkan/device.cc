@@ -120,7 +120,7 @@ Device::~Device() {
 }
 
 absl::Status Device::Check(VkResult result, std::string_view call) const {
-  absl::Status status = StatusOf(result, call);
+  absl::Status status = StatusOfResult(result, call);
   if (result == VK_ERROR_DEVICE_LOST) {
     absl::MutexLock lock(&mutex_);
     if (lost_.ok()) {

@@ -51,7 +51,7 @@ class Device {
   VkDevice handle() const { return handle_; }
   const DeviceCalls& calls() const { return calls_; }
 
-  // Like StatusOf, and remembers that the device is lost.
+  // Like StatusOfResult, and remembers that the device is lost.
   absl::Status Check(VkResult result, std::string_view call) const;
   // OK, or why nothing works on this device any more.
   absl::Status lost() const ABSL_LOCKS_EXCLUDED(mutex_);

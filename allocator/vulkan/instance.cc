@@ -30,10 +30,10 @@ template <typename T, typename F>
 absl::StatusOr<std::vector<T>> Enumerate(std::string_view call, F enumerate) {
   while (true) {
     uint32_t count = 0;
-    TENURE_RETURN_IF_ERROR(StatusOf(enumerate(&count, static_cast<T*>(nullptr)), call));
+    TENURE_RETURN_IF_ERROR(StatusOfResult(enumerate(&count, static_cast<T*>(nullptr)), call));
     std::vector<T> all(count);
     const VkResult result = enumerate(&count, all.data());
-    TENURE_RETURN_IF_ERROR(StatusOf(result, call));
+    TENURE_RETURN_IF_ERROR(StatusOfResult(result, call));
     all.resize(count);
     if (result != VK_INCOMPLETE) return all;
   }
@@ -190,7 +190,7 @@ absl::StatusOr<std::shared_ptr<Instance>> Instance::Create(PFN_vkGetInstanceProc
       reinterpret_cast<PFN_vkEnumerateInstanceVersion>(get(nullptr, "vkEnumerateInstanceVersion"));
   uint32_t found = VK_API_VERSION_1_0;
   if (version != nullptr)
-    TENURE_RETURN_IF_ERROR(StatusOf(version(&found), "vkEnumerateInstanceVersion"));
+    TENURE_RETURN_IF_ERROR(StatusOfResult(version(&found), "vkEnumerateInstanceVersion"));
   if (found < kOldestApi) {
     return absl::UnavailableError(
         absl::StrCat("the Vulkan loader is of version ", VersionText(found),

@@ -66,7 +66,7 @@ Meaning MeaningOf(VkResult result) {
 
 }  // namespace
 
-absl::Status StatusOf(VkResult result, std::string_view call) {
+absl::Status StatusOfResult(VkResult result, std::string_view call) {
   if (result >= 0 && result != VK_TIMEOUT) return absl::OkStatus();
   const Meaning meaning = MeaningOf(result);
   return absl::Status(meaning.code,

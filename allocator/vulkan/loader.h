@@ -8,7 +8,7 @@
 //   TENURE_RETURN_IF_ERROR(TENURE_VK(calls, CreateInstance, &info, nullptr, &instance));
 //
 // Thread safety: thread-safe. Ownership: the library is never closed, because drivers do not
-// survive it. Errors: Unavailable if the loader is missing or lacks a call. StatusOf says how
+// survive it. Errors: Unavailable if the loader is missing or lacks a call. StatusOfResult says how
 // VkResults become statuses.
 
 #ifndef TENURE_ALLOCATOR_VULKAN_LOADER_H_
@@ -120,7 +120,7 @@ absl::StatusOr<DeviceCalls> LoadDeviceCalls(PFN_vkGetDeviceProcAddr get, VkDevic
 // ResourceExhausted: out of memory or of objects. Unavailable: there is no driver, layer or
 // extension. Unimplemented: the device lacks a feature. InvalidArgument: a handle from outside is
 // not valid. Internal: the device is lost, or the driver failed.
-absl::Status StatusOf(VkResult result, std::string_view call);
+absl::Status StatusOfResult(VkResult result, std::string_view call);
 
 // A structure of Vulkan's: its type and the next structure are set, everything else is zero.
 template <typename T>
@@ -134,7 +134,7 @@ T Struct(VkStructureType type, void* next = nullptr) {
 // TENURE_VK(calls, MapMemory, a, b) calls vkMapMemory(a, b) and returns its status. It is a macro
 // because the error contains the name of the call.
 #define TENURE_VK(calls, name, ...) \
-  ::tenure::vulkan::StatusOf((calls).name(__VA_ARGS__), "vk" #name)
+  ::tenure::vulkan::StatusOfResult((calls).name(__VA_ARGS__), "vk" #name)
 
 }  // namespace tenure::vulkan
 

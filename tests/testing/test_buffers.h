@@ -12,7 +12,7 @@
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/testing/status_matchers.h"
 
-namespace tenure::cuda {
+namespace tenure {
 
 inline constexpr uint64_t kMiB = uint64_t{1} << 20;
 
@@ -55,6 +55,6 @@ inline std::vector<uint8_t> Pattern(uint64_t size, uint64_t seed = 1) {
   return bytes;
 }
 
-}  // namespace tenure::cuda
+}  // namespace tenure
 
 #endif  // TENURE_TESTS_TESTING_TEST_BUFFERS_H_
