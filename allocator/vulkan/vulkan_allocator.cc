@@ -36,6 +36,25 @@ SpaceTraits TraitsOf(const DeviceInfo& info, const MemoryChoice& choice) {
   return traits;
 }
 
+// The size of the heap that memory is taken from first.
+uint64_t HeapBytes(const PhysicalDevice& device, const MemoryChoice& choice) {
+  return device.memory.memoryHeaps[device.memory.memoryTypes[choice.types.front()].heapIndex].size;
+}
+
+PooledAllocator::Options PoolOptions(const AllocatorOptions& options, uint64_t heap_bytes,
+                                     Purpose purpose) {
+  PooledAllocator::Options pool;
+  pool.max_reserved_bytes = options.max_reserved_bytes;
+  pool.max_cached_bytes = options.max_cached_bytes;
+  // Slabs are large, because no block leaves its slab, and because the device permits only so many
+  // pieces of memory. On a small heap they are small parts of it.
+  const uint64_t wanted = purpose == Purpose::kDevice ? uint64_t{64} << 20 : uint64_t{16} << 20;
+  pool.min_slab_bytes = std::clamp(heap_bytes / 16, uint64_t{1} << 20, wanted);
+  pool.max_slab_bytes = 4 * pool.min_slab_bytes;
+  pool.exact_slab_bytes = pool.min_slab_bytes;
+  return pool;
+}
+
 // Runs work of the host's now, or behind the fences; at once if the caller waits.
 template <typename Work>
 absl::StatusOr<Fence> ByHost(const CopyOptions& options, uint64_t size_bytes, Work work) {
@@ -80,13 +99,7 @@ absl::StatusOr<std::unique_ptr<VulkanAllocator>> VulkanAllocator::Create(
                                                device->info().name, ") has no memory for ",
                                                space.ToString()));
   }
-  PooledAllocator::Options pool;
-  pool.max_reserved_bytes = options.max_reserved_bytes;
-  pool.max_cached_bytes = options.max_cached_bytes;
-  // Few slabs, because the device permits only so many pieces of memory.
-  pool.min_slab_bytes = uint64_t{8} << 20;
-  pool.max_slab_bytes = uint64_t{256} << 20;
-  pool.exact_slab_bytes = uint64_t{64} << 20;
+  const Options pool = PoolOptions(options, HeapBytes(device->physical(), choice), purpose);
   const SpaceTraits traits = TraitsOf(device->info(), choice);
   auto source = std::make_unique<MemorySource>(device, std::move(choice));
   std::unique_ptr<VulkanAllocator> made(
