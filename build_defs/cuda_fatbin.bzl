@@ -1,17 +1,14 @@
 """cuda_fatbin: CUDA kernels as data of the program."""
 
 load("@local_config_cuda//:defs.bzl", "HAVE_NVCC", "NVCC_OPTIONS", "WHY_NO_NVCC")
-load(":tenure.bzl", "tenure_cc_library")
-
-def _camel(name):
-    return "".join([part.capitalize() for part in name.split("_")])
+load(":embedded_images.bzl", "camel_case", "embedded_images")
 
 def cuda_fatbin(name, src, hdrs = [], nvcc_options = [], **kwargs):
     """Compiles `src` for every architecture that is asked for (cuda_configure.bzl) and embeds the outcome.
 
     Gives a library with the header "tenure/<package>/<name>.h", which declares, for the name `my_kernels`:
 
-        const tenure::CudaImage& MyKernels();
+        const tenure::EmbeddedImage& MyKernels();
 
     Without a working nvcc the library is there all the same; the image is empty then, and says why.
 
@@ -36,22 +33,9 @@ def cuda_fatbin(name, src, hdrs = [], nvcc_options = [], **kwargs):
             message = "Compiling CUDA kernels",
             tools = ["@local_config_cuda//:nvcc.sh"],
         )
-    native.genrule(
-        name = name + "_embedded",
-        srcs = image,
-        outs = [name + ".h", name + ".cc"],
-        cmd = " ".join(
-            ["$(execpath //build_defs:embed_cuda_image.py)"] +
-            ["--header=$(execpath %s.h)" % name, "--source=$(execpath %s.cc)" % name] +
-            ["--include=tenure/%s/%s.h" % (native.package_name(), name), "--function=" + _camel(name)] +
-            (["--image=$(execpath %s)" % image[0]] if image else ["--why_missing='%s'" % WHY_NO_NVCC.replace("'", "")]),
-        ),
-        tools = ["//build_defs:embed_cuda_image.py"],
-    )
-    tenure_cc_library(
+    embedded_images(
         name = name,
-        srcs = [name + ".cc"],
-        hdrs = [name + ".h"],
-        deps = ["//build_defs:cuda_image"],
+        images = {camel_case(name): image[0] if image else ""},
+        why_missing = WHY_NO_NVCC,
         **kwargs
     )

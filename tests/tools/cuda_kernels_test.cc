@@ -103,7 +103,7 @@ TEST_F(CudaKernelsTest, WithoutReadsTheSeedIsKnown) {
 }
 
 TEST_F(CudaKernelsTest, WithoutAnImageItSaysWhy) {
-  const CudaImage none = {nullptr, 0, "nvcc was not found"};
+  const EmbeddedImage none = {nullptr, 0, "nvcc was not found"};
   const absl::Status status = CudaKernels::Load(device_, none).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_TRUE(absl::StrContains(status.message(), "nvcc was not found")) << status;

@@ -8,7 +8,7 @@ namespace tenure {
 using cuda::Device;
 
 absl::StatusOr<std::unique_ptr<DeviceKernels>> DeviceKernels::Make(
-    std::shared_ptr<cuda::Device> device, const CudaImage& image) {
+    std::shared_ptr<cuda::Device> device, const EmbeddedImage& image) {
   auto made = std::unique_ptr<DeviceKernels>(new DeviceKernels());
   made->device_ = device;
   auto stream = cuda::DeviceStream::Create(device);

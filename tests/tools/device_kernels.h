@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "tenure/allocator/cuda/stream.h"
-#include "tenure/build_defs/cuda_image.h"
+#include "tenure/build_defs/embedded_image.h"
 #include "tenure/tests/tools/kernel_cases.h"
 #include "tenure/tools/trace/cuda_kernels.h"
 
@@ -22,7 +22,7 @@ namespace tenure {
 class DeviceKernels final : public KernelUnderTest {
  public:
   static absl::StatusOr<std::unique_ptr<DeviceKernels>> Make(std::shared_ptr<cuda::Device> device,
-                                                             const CudaImage& image);
+                                                             const EmbeddedImage& image);
   ~DeviceKernels() override;
 
   absl::Status AddDigest(const Memory& memory, uint64_t offset, uint64_t size,

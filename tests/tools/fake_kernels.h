@@ -9,7 +9,7 @@
 #ifndef TENURE_TESTS_TOOLS_FAKE_KERNELS_H_
 #define TENURE_TESTS_TOOLS_FAKE_KERNELS_H_
 
-#include "tenure/build_defs/cuda_image.h"
+#include "tenure/build_defs/embedded_image.h"
 #include "tenure/tests/allocator/cuda/fake/fake_driver.h"
 
 namespace tenure {
@@ -18,7 +18,7 @@ void RegisterReferenceKernels(cuda::FakeDriver& fake);
 
 // Loads on a fake, whatever was built into the program.
 inline constexpr unsigned char kFakeImageBytes[] = {0};
-inline constexpr CudaImage kFakeImage = {kFakeImageBytes, sizeof(kFakeImageBytes), ""};
+inline constexpr EmbeddedImage kFakeImage = {kFakeImageBytes, sizeof(kFakeImageBytes), ""};
 
 }  // namespace tenure
 

@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(
 }
 
 absl::StatusOr<std::unique_ptr<CudaKernels>> CudaKernels::Load(std::shared_ptr<cuda::Device> device,
-                                                               const CudaImage& image) {
+                                                               const EmbeddedImage& image) {
   if (image.size == 0) {
     return absl::UnimplementedError(
         absl::StrCat("this program was built without kernels for CUDA: ", image.why_missing,

@@ -24,7 +24,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "tenure/build_defs/cuda_image.h"
+#include "tenure/build_defs/embedded_image.h"
 
 namespace tenure {
 
@@ -45,7 +45,7 @@ class CudaKernels {
 
   // Returns Unimplemented if `image` is empty.
   static absl::StatusOr<std::unique_ptr<CudaKernels>> Load(std::shared_ptr<cuda::Device> device,
-                                                           const CudaImage& image);
+                                                           const EmbeddedImage& image);
   // Loads the kernels that were built into this program.
   static absl::StatusOr<std::unique_ptr<CudaKernels>> Load(std::shared_ptr<cuda::Device> device);
   // All queued work must be done by then.

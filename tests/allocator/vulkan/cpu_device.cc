@@ -8,18 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "tenure/allocator/vulkan/vulkan_allocator.h"
-
-// ThreadSanitizer reports the layer itself.
-#if defined(__SANITIZE_THREAD__)
-#define TENURE_WITH_VALIDATION false
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TENURE_WITH_VALIDATION false
-#endif
-#endif
-#ifndef TENURE_WITH_VALIDATION
-#define TENURE_WITH_VALIDATION true
-#endif
+#include "tenure/tests/allocator/vulkan/validation.h"
 
 namespace tenure::vulkan {
 namespace {
@@ -44,11 +33,10 @@ CpuDevice::CpuDevice() {
   // LeakSanitizer can't follow what an unloaded driver has left.
   dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
   // Messages of the layer's own about where it reads its settings do not come here.
-  instance_ = OrDie(Instance::Create(OrDie(OpenLoader()), {.validation = TENURE_WITH_VALIDATION,
-                                                           .on_message = [](std::string_view text) {
-                                                             ADD_FAILURE()
-                                                                 << "validation: " << text;
-                                                           }}));
+  instance_ = OrDie(Instance::Create(
+      OrDie(OpenLoader()), {.validation = kWithValidation, .on_message = [](std::string_view text) {
+                              ADD_FAILURE() << "validation: " << text;
+                            }}));
   for (const PhysicalDevice& physical : instance_->devices()) {
     if (physical.info.type != DeviceType::kCpu) continue;
     device_ = OrDie(Device::Open(instance_, physical.info.ordinal));

@@ -69,7 +69,7 @@ class Gpu {
 class CudaExecutorTest : public testing::Test {
  protected:
   void SetUp() override {
-    const CudaImage& image = ReferenceKernelImage();
+    const EmbeddedImage& image = ReferenceKernelImage();
     if (image.size == 0) GTEST_SKIP() << image.why_missing;
   }
 };
