@@ -9,8 +9,8 @@
 #include "gtest/gtest.h"
 #include "tenure/tests/tools/kernel_cases.h"
 #include "tenure/tests/tools/kernels_on_host.h"
-#include "tenure/tools/trace/cuda_strided.h"
 #include "tenure/tools/trace/reference_kernel.h"
+#include "tenure/tools/trace/strided_walk.h"
 
 namespace tenure {
 namespace {

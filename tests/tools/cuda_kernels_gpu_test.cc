@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/tests/tools/device_kernels.h"
+#include "tenure/tools/trace/op_kernels.h"
 #include "tenure/tools/trace/reference_kernel.h"
 #include "tenure/tools/trace/reference_kernel_image.h"
 
@@ -61,7 +62,7 @@ TEST_F(CudaKernelsGpuTest, AnOpIsQueuedAsAWhole) {
   status.Update(k.AddDigest(stream, *at, a.size(), *log));
   status.Update(k.AddDigest(stream, *at + a.size(), b.size(), *log + 8));
   status.Update(k.Chain(stream, 41, *log, 2, *log + 16));
-  status.Update(k.Fill(stream, *to, out.size(), CudaKernels::AfterReads(41, 3, 2, *log + 16)));
+  status.Update(k.Fill(stream, *to, out.size(), SeedAfterReads(41, 3, 2, *log + 16)));
   uint64_t chain[2] = {};
   status.Update(kernels_->CopyOut(chain, *log + 16, 16));
   status.Update(kernels_->CopyOut(out.data(), *to, out.size()));

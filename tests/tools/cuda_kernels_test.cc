@@ -15,6 +15,7 @@
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/tests/tools/device_kernels.h"
 #include "tenure/tests/tools/fake_kernels.h"
+#include "tenure/tools/trace/op_kernels.h"
 #include "tenure/tools/trace/reference_kernel.h"
 
 namespace tenure {
@@ -84,8 +85,7 @@ TEST_F(CudaKernelsTest, AnOpIsQueuedWithoutTheHost) {
   status.Update(k.AddDigest(device.stream(), *at, 1000, log));
   status.Update(k.AddDigest(device.stream(), *at, 0, log));  // adds nothing: not launched
   status.Update(k.Chain(device.stream(), 6, log, 1, log + 8));
-  status.Update(
-      k.Fill(device.stream(), *at + 1001, 333, CudaKernels::AfterReads(6, 2, 1, log + 8)));
+  status.Update(k.Fill(device.stream(), *at + 1001, 333, SeedAfterReads(6, 2, 1, log + 8)));
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_THAT(fake_.Queued(stream), ElementsAre("cuMemsetD8Async", "kernel tenure_digest",
                                                 "kernel tenure_chain", "kernel tenure_fill"));
@@ -97,7 +97,7 @@ TEST_F(CudaKernelsTest, AnOpIsQueuedWithoutTheHost) {
 }
 
 TEST_F(CudaKernelsTest, WithoutReadsTheSeedIsKnown) {
-  const CudaKernels::Seed seed = CudaKernels::AfterReads(9, 1, 0, 12345);
+  const DeviceSeed seed = SeedAfterReads(9, 1, 0, 12345);
   EXPECT_EQ(seed.address, 0u);
   EXPECT_EQ(seed.plus, DigestReads(9, {}) + WriteSeedStep(1));
 }

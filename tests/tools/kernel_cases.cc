@@ -118,6 +118,9 @@ void CheckKnownStrides(KernelUnderTest& kernels) {
       {{7, 4}, {2, 3}, 3},                                      // overlaps now and then
       {{4, 7}, {3, 2}, 8},                                      // the other way round
       {{6, 6}, {5, 5}, 5},                                      // equal strides
+      {{9000, 3}, {1, 1}, 2},                                   // long, and shared all along
+      {{3, 9000}, {1, 1}, 2},                                   // the other way round
+      {{5, 37, 5, 34, 2, 5}, {2, 15, 17, 19, 0, 24}, 2},        // thousands of turns
   };
   for (const Strided& s : known) {
     for (const uint64_t offset : {0, 1, 2, 8, 13}) CheckStridedWindow(kernels, s, offset, 3);

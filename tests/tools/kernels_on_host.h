@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "tenure/tools/trace/reference_kernel_cuda_params.h"
+#include "tenure/tools/trace/reference_kernel_params.h"
 
 extern "C" {
 void tenure_digest(const unsigned char* bytes, uint64_t size, uint64_t* sum);

@@ -9,10 +9,10 @@
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
-#include "tenure/tools/trace/cuda_strided.h"
 #include "tenure/tools/trace/reference_kernel.h"
-#include "tenure/tools/trace/reference_kernel_cuda_params.h"
 #include "tenure/tools/trace/reference_kernel_image.h"
+#include "tenure/tools/trace/reference_kernel_params.h"
+#include "tenure/tools/trace/strided_walk.h"
 
 namespace tenure {
 namespace {
@@ -47,12 +47,6 @@ struct CudaKernels::Functions {
   CUfunction fill_apart = nullptr;
   CUfunction fill_ordered = nullptr;
 };
-
-CudaKernels::Seed CudaKernels::AfterReads(uint64_t op_index, uint64_t k, uint64_t reads,
-                                          uint64_t chain) {
-  if (reads == 0) return {0, Mix(op_index + 1) + WriteSeedStep(k)};
-  return {chain + 8 * (reads - 1), WriteSeedStep(k)};
-}
 
 CudaKernels::CudaKernels(std::shared_ptr<cuda::Device> device, std::unique_ptr<Functions> functions)
     : device_(std::move(device)), functions_(std::move(functions)) {}
@@ -109,53 +103,53 @@ unsigned CudaKernels::BlocksFor(uint64_t threads) const {
   return static_cast<unsigned>(std::clamp<uint64_t>(wanted, 1, room));
 }
 
-absl::Status CudaKernels::AddDigest(uint64_t stream, uint64_t window, uint64_t size_bytes,
+absl::Status CudaKernels::AddDigest(uint64_t work, uint64_t window, uint64_t size_bytes,
                                     uint64_t sum) const {
   if (size_bytes == 0) return absl::OkStatus();
-  return Launch(*device_, functions_->digest, BlocksFor(size_bytes / kPairBytes), kThreads, stream,
+  return Launch(*device_, functions_->digest, BlocksFor(size_bytes / kPairBytes), kThreads, work,
                 {&window, &size_bytes, &sum});
 }
 
-absl::Status CudaKernels::Chain(uint64_t stream, uint64_t op_index, uint64_t digests,
-                                uint64_t reads, uint64_t chain) const {
+absl::Status CudaKernels::Chain(uint64_t work, uint64_t op_index, uint64_t digests, uint64_t reads,
+                                uint64_t chain) const {
   if (reads == 0) return absl::OkStatus();
   const uint64_t start = Mix(op_index + 1);
-  return Launch(*device_, functions_->chain, 1, 1, stream, {&start, &digests, &reads, &chain});
+  return Launch(*device_, functions_->chain, 1, 1, work, {&start, &digests, &reads, &chain});
 }
 
-absl::Status CudaKernels::Fill(uint64_t stream, uint64_t window, uint64_t size_bytes,
-                               Seed seed) const {
+absl::Status CudaKernels::Fill(uint64_t work, uint64_t window, uint64_t size_bytes,
+                               DeviceSeed seed) const {
   if (size_bytes == 0) return absl::OkStatus();
-  return Launch(*device_, functions_->fill, BlocksFor(size_bytes / kPairBytes), kThreads, stream,
+  return Launch(*device_, functions_->fill, BlocksFor(size_bytes / kPairBytes), kThreads, work,
                 {&window, &size_bytes, &seed.address, &seed.plus});
 }
 
-absl::Status CudaKernels::FillStrided(uint64_t stream, uint64_t window, uint64_t size_bytes,
-                                      Seed seed, absl::Span<const uint64_t> shape,
+absl::Status CudaKernels::FillStrided(uint64_t work, uint64_t window, uint64_t size_bytes,
+                                      DeviceSeed seed, absl::Span<const uint64_t> shape,
                                       absl::Span<const uint64_t> strides,
                                       uint64_t item_bytes) const {
   TENURE_ASSIGN_OR_RETURN(StridedWalk walk,
                           PlanStridedWalk(size_bytes, shape, strides, item_bytes));
   seed.plus += walk.seed_plus;
   if (const auto* apart = std::get_if<ApartWindow>(&walk.window)) {
-    return Launch(*device_, functions_->fill_apart, BlocksFor(apart->elements), kThreads, stream,
+    return Launch(*device_, functions_->fill_apart, BlocksFor(apart->elements), kThreads, work,
                   {&window, &seed.address, &seed.plus, apart});
   }
   if (const auto* ordered = std::get_if<OrderedWindow>(&walk.window)) {
     const unsigned blocks = BlocksFor(std::min(ordered->outer, ~uint64_t{0} / kThreads) * kThreads);
     const auto threads = static_cast<unsigned>(std::min<uint64_t>(ordered->inner, kThreads));
-    return Launch(*device_, functions_->fill_ordered, blocks, threads, stream,
+    return Launch(*device_, functions_->fill_ordered, blocks, threads, work,
                   {&window, &seed.address, &seed.plus, ordered});
   }
   return absl::OkStatus();
 }
 
-absl::Status CudaKernels::Zero(uint64_t stream, uint64_t window, uint64_t size_bytes) const {
+absl::Status CudaKernels::Zero(uint64_t work, uint64_t window, uint64_t size_bytes) const {
   if (size_bytes == 0) return absl::OkStatus();
   Device::Scope scope(*device_);
   if (!scope.status().ok()) return scope.status();
   return TENURE_CU(device_->driver(), MemsetD8Async, window, 0, size_bytes,
-                   reinterpret_cast<CUstream>(stream));
+                   reinterpret_cast<CUstream>(work));
 }
 
 }  // namespace tenure

@@ -11,7 +11,7 @@
 // Only aligned words that lie inside the window are touched. The bytes before and after them are
 // handled one by one. Work is spread by grid strides, so any launch geometry gives the same result.
 
-#include "tools/trace/reference_kernel_cuda_params.h"
+#include "tools/trace/reference_kernel_params.h"
 
 namespace tenure_kernel {
 namespace {

@@ -6,6 +6,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/cuda/spaces.h"
+#include "tenure/allocator/vulkan/spaces.h"
 #include "tenure/base/annotate.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/tools/trace/reference_kernel.h"
@@ -79,15 +80,29 @@ class HostExecutor final : public Executor {
   const std::shared_ptr<HostQueue> queue_;
 };
 
-bool IsCuda(const Allocator& allocator) {
-  return allocator.space().kind().driver() == cuda::kDriverName;
+// The drivers whose devices run ops. Ops in other spaces run on the host.
+struct DeviceDriver {
+  std::string_view name;
+  absl::StatusOr<std::unique_ptr<Executor>> (*make)(const Trace& trace, Allocator& allocator);
+};
+constexpr DeviceDriver kDeviceDrivers[] = {
+    {cuda::kDriverName, &MakeCudaExecutor},
+    {vulkan::kDriverName, &MakeVulkanExecutor},
+};
+
+const DeviceDriver* DeviceDriverOf(const Allocator& allocator) {
+  for (const DeviceDriver& driver : kDeviceDrivers) {
+    if (allocator.space().kind().driver() == driver.name) return &driver;
+  }
+  return nullptr;
 }
 
 }  // namespace
 
 absl::Status CheckCanRun(const Allocator& allocator) {
   const SpaceTraits& traits = allocator.traits();
-  if (IsCuda(allocator) || (traits.has_bytes && traits.host_readable && traits.host_writable)) {
+  if (DeviceDriverOf(allocator) != nullptr ||
+      (traits.has_bytes && traits.host_readable && traits.host_writable)) {
     return absl::OkStatus();
   }
   const std::string space = allocator.space().ToString();
@@ -95,14 +110,14 @@ absl::Status CheckCanRun(const Allocator& allocator) {
                                : !traits.host_writable ? "can't be written by the host"
                                                        : "can't be read by the host";
   return absl::UnimplementedError(absl::StrCat(
-      "ops run on the host or on a CUDA device, and the space ", space, " ", why,
+      "ops run on the host or on a device of CUDA or Vulkan, and the space ", space, " ", why,
       "; run with --space=cpu, or look at the plan alone with 'tenure plan --space=", space, "'"));
 }
 
 absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Allocator& allocator,
                                                        int threads) {
   TENURE_RETURN_IF_ERROR(CheckCanRun(allocator));
-  if (IsCuda(allocator)) return MakeCudaExecutor(trace, allocator);
+  if (const DeviceDriver* driver = DeviceDriverOf(allocator)) return driver->make(trace, allocator);
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<HostQueue> queue, HostQueue::Create());
   return std::make_unique<HostExecutor>(trace, threads, std::move(queue));
 }

@@ -1,9 +1,9 @@
 // Executor: launches the ops of a recorded schedule on the queue of the host or of a device.
 //
 // Execution (planner/execution/execution.h) allocates, orders, zeroes and records uses. An executor
-// gives the kernels of one op to its queue. The host's queue is a thread. CUDA's is a stream: the
-// host runs ahead, and buffers that a step releases are freed behind the kernels that still use
-// them.
+// gives the kernels of one op to its queue. The host's queue is a thread. A device's is a stream of
+// CUDA's or a queue of Vulkan's: the host runs ahead, and buffers that a step releases are freed
+// behind the kernels that still use them.
 //
 //   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<Executor> executor,
 //                           MakeExecutor(trace, allocator, threads));
@@ -62,10 +62,12 @@ absl::Status CheckCanRun(const Allocator& allocator);
 absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(const Trace& trace, Allocator& allocator,
                                                        int threads);
 
-// Makes the executor for the device of the allocator's space. Returns Unimplemented if built
-// without the CUDA Toolkit.
+// Make the executor for the device of the allocator's space. MakeCudaExecutor returns Unimplemented
+// if built without the CUDA Toolkit.
 absl::StatusOr<std::unique_ptr<Executor>> MakeCudaExecutor(const Trace& trace,
                                                            Allocator& allocator);
+absl::StatusOr<std::unique_ptr<Executor>> MakeVulkanExecutor(const Trace& trace,
+                                                             Allocator& allocator);
 
 }  // namespace tenure::cli
 

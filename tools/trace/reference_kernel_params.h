@@ -1,7 +1,7 @@
-// The parameters that the host passes to reference_kernel.cu: how a device walks a window with
-// strides.
+// How a device walks a window with strides, as the host tells it, and the launch geometry of
+// reference_kernel.cu.
 //
-// Both compilers include this header, so it holds only plain data of fixed layout.
+// The CUDA compiler includes this header too, so it holds only plain data of fixed layout.
 
 #ifndef TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_
 #define TENURE_TOOLS_TRACE_REFERENCE_KERNEL_CUDA_PARAMS_H_

@@ -8,21 +8,21 @@
 //   (a sliding window)                       |    | e2 | e3 |    |     row 1 wins over e1
 //                                            |    |    | e4 | e5 |     row 2 wins over e3
 //
-// Dimensions are grouped accordingly (reference_kernel_cuda_params.h). A dimension of stride 0 only
+// Dimensions are grouped accordingly (reference_kernel_params.h). A dimension of stride 0 only
 // repeats elements. Its last index stays, so the dimension is left out.
 //
 // Thread safety: a free function. Errors: InvalidArgument as for CheckStrided; Unimplemented for
-// more dimensions than a launch can pass.
+// more dimensions than OrderedWindow has room for.
 
-#ifndef TENURE_TOOLS_TRACE_CUDA_STRIDED_H_
-#define TENURE_TOOLS_TRACE_CUDA_STRIDED_H_
+#ifndef TENURE_TOOLS_TRACE_STRIDED_WALK_H_
+#define TENURE_TOOLS_TRACE_STRIDED_WALK_H_
 
 #include <cstdint>
 #include <variant>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "tenure/tools/trace/reference_kernel_cuda_params.h"
+#include "tenure/tools/trace/reference_kernel_params.h"
 
 namespace tenure {
 
@@ -38,4 +38,4 @@ absl::StatusOr<StridedWalk> PlanStridedWalk(uint64_t size_bytes, absl::Span<cons
 
 }  // namespace tenure
 
-#endif  // TENURE_TOOLS_TRACE_CUDA_STRIDED_H_
+#endif  // TENURE_TOOLS_TRACE_STRIDED_WALK_H_

@@ -1,4 +1,4 @@
-#include "tenure/tools/trace/cuda_strided.h"
+#include "tenure/tools/trace/strided_walk.h"
 
 #include <algorithm>
 #include <vector>
@@ -76,8 +76,8 @@ absl::StatusOr<StridedWalk> Ordered(const Dimensions& dimensions, const Dimensio
   if (dimensions.size() > static_cast<size_t>(kOrderedDimensions)) {
     return absl::UnimplementedError(
         absl::StrCat("a strided window of ", dimensions.size(),
-                     " dimensions that can't be joined: a CUDA launch carries ", kOrderedDimensions,
-                     "; run on --space=cpu"));
+                     " dimensions that can't be joined: a device is told of at most ",
+                     kOrderedDimensions, "; run on --space=cpu"));
   }
   // Of the entangled dimensions, takes as many of the innermost as share no bytes among themselves.
   // The strides of the others are larger than all of theirs.
