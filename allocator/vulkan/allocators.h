@@ -12,6 +12,9 @@
 //   vulkan-upload    mapped memory that the host writes fast, in order, and reads slowly
 //   vulkan-readback  mapped memory that the host reads fast
 //
+// Mapped memory is aligned to 4096 bytes at most: the host's address and the device's of one byte may
+// differ in all bits above.
+//
 // All three are pools (pool/pooled_allocator.h) of VkDeviceMemory with one VkBuffer each. A buffer's
 // place is therefore (VkBuffer, offset, size), which the allocation has as native_handle and
 // native_offset, or an address (VkBufferDeviceAddress). memory_source.h says which types of memory

@@ -5,7 +5,9 @@
 #include <map>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/functional/function_ref.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "tenure/base/host_memory.h"
 #include "tenure/base/status_macros.h"
 
@@ -21,6 +23,10 @@ constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
 constexpr uint64_t kScratchBytes = uint64_t{8} << 20;
 // A pattern is repeated in staging memory to this size. It is a multiple of every pattern's.
 constexpr uint64_t kRepeatedBytes = uint64_t{64} << 10;
+// Both ways to copy and to fill are timed on so many bytes, before the first transfer of that size.
+constexpr uint64_t kMeasuredBytes = uint64_t{16} << 20;
+// Smaller copies take the driver's command: a dispatch costs more than they do.
+constexpr uint64_t kLeastByKernel = uint64_t{256} << 10;
 
 VkBuffer BufferOf(const SubRegion& region) {
   return reinterpret_cast<VkBuffer>(region.allocation->native_handle);
@@ -28,6 +34,7 @@ VkBuffer BufferOf(const SubRegion& region) {
 uint64_t OffsetOf(const SubRegion& region) {
   return region.allocation->native_offset + region.offset_bytes;
 }
+uint64_t AddressOf(const SubRegion& region) { return region.device_address(); }
 DevicePlace PlaceOf(const SubRegion& region) {
   return {.object = region.allocation->native_handle, .offset = OffsetOf(region)};
 }
@@ -103,18 +110,25 @@ absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Devic
                           StagingPool::Create(device, Purpose::kReadback));
   TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> scratch,
                           StagingPool::Create(device, Purpose::kDevice));
+  absl::StatusOr<std::unique_ptr<ComputeKernels>> kernels = ComputeKernels::Create(*device);
+  if (!kernels.ok() && !absl::IsUnimplemented(kernels.status())) return kernels.status();
   std::shared_ptr<CopyEngine> engine(new CopyEngine(std::move(device), std::move(upload),
-                                                    std::move(readback), std::move(scratch)));
+                                                    std::move(readback), std::move(scratch),
+                                                    kernels.ok() ? *std::move(kernels) : nullptr));
   slot = engine;
   return engine;
 }
 
 CopyEngine::CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPool> upload,
-                       std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch)
+                       std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch,
+                       std::unique_ptr<ComputeKernels> kernels)
     : device_(std::move(device)),
       upload_(std::move(upload)),
       readback_(std::move(readback)),
       scratch_(std::move(scratch)),
+      kernels_(std::move(kernels)),
+      copies_by_kernel_(kernels_ != nullptr && device_->info().type == DeviceType::kDiscrete),
+      fills_by_kernel_(copies_by_kernel_.load()),
       ring_({.make_lane = [this] { return VulkanStagingLane::Make(device_, *readback_); },
              .no_thread = "no thread can be made to copy through staging memory; end some threads, "
                           "or copy from a buffer of 'vulkan-upload'"}) {}
@@ -257,13 +271,75 @@ absl::StatusOr<Fence> CopyEngine::Between(const SubRegion& to, const SubRegion& 
     }
     if (std::max(a, b) - std::min(a, b) < to.size_bytes) return CopyOverlapping(to, from, options);
   }
-  const VkBufferCopy region = {OffsetOf(from), OffsetOf(to), to.size_bytes};
+  MeasureOnce(to.size_bytes, options);
+  const bool by_kernel =
+      copies_by_kernel_.load(std::memory_order_relaxed) && to.size_bytes >= kLeastByKernel;
   TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
-                            device_->calls().CmdCopyBuffer(commands, BufferOf(from), BufferOf(to),
-                                                           1, &region);
+                            RecordCopy(commands, to, from, by_kernel);
                             return absl::OkStatus();
                           }));
   return Ended(fence, options);
+}
+
+void CopyEngine::RecordCopy(VkCommandBuffer commands, const SubRegion& to, const SubRegion& from,
+                            bool by_kernel) const {
+  if (by_kernel) {
+    kernels_->RecordCopy(commands, AddressOf(from), AddressOf(to), to.size_bytes);
+    return;
+  }
+  const VkBufferCopy region = {OffsetOf(from), OffsetOf(to), to.size_bytes};
+  device_->calls().CmdCopyBuffer(commands, BufferOf(from), BufferOf(to), 1, &region);
+}
+
+void CopyEngine::MeasureOnce(uint64_t size_bytes, const CopyOptions& options) {
+  // Only for a caller that waits anyway, and in no queue of the caller's.
+  if (kernels_ == nullptr || size_bytes < kMeasuredBytes || !options.may_block ||
+      options.queue != nullptr || measured_.exchange(true, std::memory_order_relaxed)) {
+    return;
+  }
+  // Without the memory for it, the first choice stays.
+  Measure().IgnoreError();
+}
+
+absl::Status CopyEngine::Measure() {
+  TENURE_ASSIGN_OR_RETURN(StagingBlock a, scratch_->Acquire(kMeasuredBytes));
+  TENURE_ASSIGN_OR_RETURN(StagingBlock b, scratch_->Acquire(kMeasuredBytes));
+  TENURE_ASSIGN_OR_RETURN(const std::shared_ptr<DeviceQueue> queue, DeviceQueue::Create(device_));
+  const SubRegion to = a.region(), from = b.region();
+  const auto time_of =
+      [&](absl::FunctionRef<void(VkCommandBuffer)> record) -> absl::StatusOr<absl::Duration> {
+    absl::Duration best = absl::InfiniteDuration();
+    for (int i = 0; i < 3; ++i) {
+      const absl::Time begin = absl::Now();
+      TENURE_ASSIGN_OR_RETURN(const Fence fence,
+                              queue->SubmitRecorded({}, [&](VkCommandBuffer commands) {
+                                record(commands);
+                                return absl::OkStatus();
+                              }));
+      a.ReleaseAfter(fence);
+      b.ReleaseAfter(fence);
+      TENURE_RETURN_IF_ERROR(fence.Wait());
+      best = std::min(best, absl::Now() - begin);
+    }
+    return best;
+  };
+  TENURE_ASSIGN_OR_RETURN(
+      const absl::Duration copied_by_command,
+      time_of([&](VkCommandBuffer commands) { RecordCopy(commands, to, from, false); }));
+  TENURE_ASSIGN_OR_RETURN(
+      const absl::Duration copied_by_kernel,
+      time_of([&](VkCommandBuffer commands) { RecordCopy(commands, to, from, true); }));
+  copies_by_kernel_.store(copied_by_kernel < copied_by_command, std::memory_order_relaxed);
+  TENURE_ASSIGN_OR_RETURN(
+      const absl::Duration filled_by_command, time_of([&](VkCommandBuffer commands) {
+        device_->calls().CmdFillBuffer(commands, BufferOf(to), OffsetOf(to), to.size_bytes, 0);
+      }));
+  TENURE_ASSIGN_OR_RETURN(
+      const absl::Duration filled_by_kernel, time_of([&](VkCommandBuffer commands) {
+        kernels_->RecordFill(commands, AddressOf(to), to.size_bytes, FillPattern());
+      }));
+  fills_by_kernel_.store(filled_by_kernel < filled_by_command, std::memory_order_relaxed);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Fence> CopyEngine::CopyOverlapping(const SubRegion& to, const SubRegion& from,
@@ -330,18 +406,27 @@ void CopyEngine::RecordFill(VkCommandBuffer commands, const SubRegion& to,
 absl::StatusOr<Fence> CopyEngine::Fill(const SubRegion& to, const FillPattern& pattern,
                                        const CopyOptions& options) {
   TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
+  MeasureOnce(to.size_bytes, options);
   const bool by_words = pattern.size_bytes <= 4 && OffsetOf(to) % 4 == 0 && to.size_bytes % 4 == 0;
+  const bool by_kernel =
+      kernels_ != nullptr && (!by_words || (fills_by_kernel_.load(std::memory_order_relaxed) &&
+                                            to.size_bytes >= kLeastByKernel));
   StagingBlock repeated;
-  if (!by_words) {
+  const bool by_copies = !by_words && !by_kernel;
+  if (by_copies) {
     TENURE_ASSIGN_OR_RETURN(repeated, upload_->Acquire(kRepeatedBytes));
     host::FillBytes(repeated.host(), kRepeatedBytes, pattern, 1);
     TENURE_RETURN_IF_ERROR(repeated.Flush());
   }
   TENURE_ASSIGN_OR_RETURN(Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
-                            RecordFill(commands, to, pattern, repeated);
+                            if (by_kernel) {
+                              kernels_->RecordFill(commands, AddressOf(to), to.size_bytes, pattern);
+                            } else {
+                              RecordFill(commands, to, pattern, repeated);
+                            }
                             return absl::OkStatus();
                           }));
-  if (!by_words) repeated.ReleaseAfter(fence);
+  if (by_copies) repeated.ReleaseAfter(fence);
   return Ended(fence, options);
 }
 

@@ -11,6 +11,10 @@
 // direction, and four for copies that wait for other queues' fences. A caller that waits
 // (CopyOptions::may_block) waits for such fences on the host, so that its copy holds up no other.
 //
+// Copies and fills on the device go by the faster of the driver's command and a compute shader
+// (compute_kernels.h). The first large ones that a caller waits for are timed both ways; until then a
+// discrete device uses shaders, and others use commands.
+//
 // Overlapping ranges are copied piece by piece in the safe direction, through memory of the pool.
 //
 // Cost: a submission, 10 to 30 us until the device has done it, and the bytes.
@@ -21,6 +25,7 @@
 #ifndef TENURE_ALLOCATOR_VULKAN_COPY_ENGINE_H_
 #define TENURE_ALLOCATOR_VULKAN_COPY_ENGINE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -36,6 +41,7 @@
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/support/staging_ring.h"
+#include "tenure/allocator/vulkan/compute_kernels.h"
 #include "tenure/allocator/vulkan/device.h"
 #include "tenure/allocator/vulkan/device_queue.h"
 #include "tenure/allocator/vulkan/staging.h"
@@ -75,7 +81,8 @@ class CopyEngine {
   static constexpr size_t kSideQueues = 4;
 
   CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPool> upload,
-             std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch);
+             std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch,
+             std::unique_ptr<ComputeKernels> kernels);
 
   // Submits on the queue that the options select.
   absl::StatusOr<Fence> Run(Direction direction, const CopyOptions& options,
@@ -88,14 +95,24 @@ class CopyEngine {
       ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Fence> CopyOverlapping(const SubRegion& to, const SubRegion& from,
                                         const CopyOptions& options);
-  // Records a fill whose pattern, or ends, the driver's own command does not serve.
+  void RecordCopy(VkCommandBuffer commands, const SubRegion& to, const SubRegion& from,
+                  bool by_kernel) const;
+  // Records a fill without kernels, whose pattern, or ends, the driver's own command may not serve.
   void RecordFill(VkCommandBuffer commands, const SubRegion& to, const FillPattern& pattern,
                   const StagingBlock& repeated) const;
+  // Times copies and fills, once, if this is a moment for it.
+  void MeasureOnce(uint64_t size_bytes, const CopyOptions& options);
+  absl::Status Measure();
 
   const std::shared_ptr<Device> device_;
   const std::unique_ptr<StagingPool> upload_;
   const std::unique_ptr<StagingPool> readback_;
-  const std::unique_ptr<StagingPool> scratch_;  // of the device's own memory
+  const std::unique_ptr<StagingPool> scratch_;     // of the device's own memory
+  const std::unique_ptr<ComputeKernels> kernels_;  // null: built without a compiler for shaders, or
+                                                   // the device lacks what they need
+  std::atomic<bool> copies_by_kernel_;
+  std::atomic<bool> fills_by_kernel_;
+  std::atomic<bool> measured_{false};
   absl::Mutex mutex_;
   std::shared_ptr<DeviceQueue> direction_queues_[3] ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<DeviceQueue> side_queues_[kSideQueues] ABSL_GUARDED_BY(mutex_);

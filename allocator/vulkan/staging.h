@@ -90,7 +90,7 @@ class StagingBlock {
   std::byte* host() const { return static_cast<std::byte*>(allocation_.host); }
   VkBuffer buffer() const { return reinterpret_cast<VkBuffer>(allocation_.native_handle); }
   uint64_t offset() const { return allocation_.native_offset; }
-  uint64_t address() const { return allocation_.device_address; }
+  SubRegion region() const { return {&allocation_, 0, allocation_.size_bytes}; }
   uint64_t size_bytes() const { return allocation_.size_bytes; }
 
   // The device sees what the host has written; the host sees what the device has.

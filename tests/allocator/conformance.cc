@@ -151,7 +151,7 @@ void AcceptsEmptyAllocations(Subject& s) {
 }
 
 void RespectsAlignments(Subject& s) {
-  for (uint64_t alignment = 1; alignment <= 1 << 22; alignment *= 2) {
+  for (uint64_t alignment = 1; alignment <= s.what.largest_alignment_bytes; alignment *= 2) {
     for (uint64_t size : {1u, 100u, 5000u}) {
       const Allocation made = s.Make(size, alignment);
       ASSERT_TRUE(made);

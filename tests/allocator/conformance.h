@@ -31,6 +31,8 @@ struct ConformanceSubject {
   // A file space has at least this many bytes in its file, each equal to the
   // low byte of its offset times 7.
   uint64_t file_bytes = 0;
+  // Every alignment up to this is kept.
+  uint64_t largest_alignment_bytes = uint64_t{1} << 22;
   // Memory of somebody else's of the kind that the space can wrap. Empty: the host's.
   std::function<std::shared_ptr<void>(uint64_t size_bytes)> foreign = {};
 };

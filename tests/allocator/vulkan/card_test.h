@@ -1,0 +1,83 @@
+// CardTest: a fixture with a discrete card that FakeCard plays, opened, with its copy engine. At the
+// end of each test nothing may be left on the card, and nothing may have been done that correct code
+// never does.
+//
+//   class MyTest : public CardTest {};
+//   TEST_F(MyTest, Uploads) { std::unique_ptr<Allocator> device = MakeSpace(kDeviceSpace); ... }
+
+#ifndef TENURE_TESTS_ALLOCATOR_VULKAN_CARD_TEST_H_
+#define TENURE_TESTS_ALLOCATOR_VULKAN_CARD_TEST_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "tenure/allocator/vulkan/allocators.h"
+#include "tenure/allocator/vulkan/copy_engine.h"
+#include "tenure/allocator/vulkan/device.h"
+#include "tenure/allocator/vulkan/device_queue.h"
+#include "tenure/allocator/vulkan/vulkan_allocator.h"
+#include "tenure/tests/allocator/vulkan/fake/fake_card.h"
+#include "tenure/tests/allocator/vulkan/validation.h"
+#include "tenure/tests/testing/status_matchers.h"
+
+namespace tenure::vulkan {
+
+// With the validation layer, whose messages fail the test that is running.
+inline Instance::Options WithValidation() {
+  return {.validation = kWithValidation,
+          .on_message = [](std::string_view text) { ADD_FAILURE() << "validation: " << text; }};
+}
+
+class CardTest : public testing::Test {
+ protected:
+  explicit CardTest(FakeCardOptions options = {}) : card_(std::move(options)) {
+    absl::StatusOr<std::shared_ptr<Instance>> instance =
+        Instance::Create(card_.loader(), WithValidation());
+    EXPECT_OK(instance);
+    if (!instance.ok()) return;
+    instance_ = *instance;
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(instance_, 0);
+    EXPECT_OK(device);
+    if (!device.ok()) return;
+    device_ = *device;
+    absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(device_);
+    EXPECT_OK(engine);
+    if (engine.ok()) engine_ = *engine;
+  }
+  ~CardTest() override {
+    engine_.reset();
+    device_.reset();
+    instance_.reset();
+    EXPECT_EQ(card_.Violations(), std::vector<std::string>());
+    for (const auto& [kind, count] : card_.LiveObjects()) {
+      ADD_FAILURE() << count << " of " << kind << " are left";
+    }
+  }
+
+  std::unique_ptr<Allocator> MakeSpace(SpaceKind kind, const AllocatorOptions& options = {}) {
+    absl::StatusOr<std::unique_ptr<VulkanAllocator>> made =
+        VulkanAllocator::Create(kind, options, engine_);
+    EXPECT_OK(made);
+    return made.ok() ? *std::move(made) : nullptr;
+  }
+  std::shared_ptr<DeviceQueue> MakeQueue() {
+    absl::StatusOr<std::shared_ptr<DeviceQueue>> made = DeviceQueue::Create(device_);
+    EXPECT_OK(made);
+    return made.ok() ? *made : nullptr;
+  }
+  // The type of memory of the latest piece.
+  uint32_t LatestType() const { return card_.Memories().back().type; }
+
+  FakeCard card_;
+  std::shared_ptr<Instance> instance_;
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<CopyEngine> engine_;
+};
+
+}  // namespace tenure::vulkan
+
+#endif  // TENURE_TESTS_ALLOCATOR_VULKAN_CARD_TEST_H_
