@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/tests/allocator/vulkan/fake/fake_card_features.h"
 #include "tenure/tests/allocator/vulkan/fake/fake_card_state.h"
 
 namespace tenure::vulkan {

@@ -1,4 +1,4 @@
-#include "tenure/tests/allocator/vulkan/fake/fake_card_features.h"
+// Features that a FakeProfile hides.
 
 #include <algorithm>
 #include <cstddef>

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tenure/tests/allocator/vulkan/fake/fake_card_features.h"
 
 namespace tenure::vulkan::fake {
 

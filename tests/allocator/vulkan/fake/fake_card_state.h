@@ -56,6 +56,10 @@ void FillCommands(Entries* own);
 void FillQueue(Entries* own);
 void FillWaits(Entries* own);
 
+// Ends the program if a hidden feature is none that the fake knows.
+void CheckHiddenFeatures(const FakeProfile& profile);
+bool EnablesHiddenFeature(const FakeProfile& profile, const VkDeviceCreateInfo* info);
+
 // Handles are pointers where these tests run.
 template <typename Handle>
 uint64_t Number(Handle handle) {
