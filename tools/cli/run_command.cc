@@ -87,7 +87,7 @@ int RunCommand(Args args) {
   set.AddParagraph(
       "Ops run as a reference kernel whose every written byte depends on every byte read, so a "
       "plan that lets live buffers overlap is detected. Then the op and the buffer are named, and "
-      "the exit status is 1. In cuda:0, cuda-unified:0 and cuda-pinned:0 they run as CUDA kernels, "
+      "the exit status is 1. In the spaces of CUDA and Vulkan they run as kernels of the device, "
       "queued without the host waiting for any of them; elsewhere they run on the host.");
   flags.plan.AddTo(set);
   flags.plan.AddPlanFileTo(set);

@@ -103,7 +103,7 @@ TEST_F(ComputeKernelsTest, CopiesEverySizeFromAndToEveryAlignment) {
 
 // So large that each thread copies several vectors at once, and some more.
 TEST_F(ComputeKernelsTest, CopiesLargeWindows) {
-  constexpr uint64_t kSize = (uint64_t{40} << 20) + 77;
+  constexpr uint64_t kSize = (uint64_t{26} << 20) + 77;
   const ShaderDevice::Memory source = Make(kSize + 64);
   const ShaderDevice::Memory target = Make(kSize + 64);
   ASSERT_TRUE(source.bytes != nullptr && target.bytes != nullptr);

@@ -7,7 +7,6 @@
 
 #include "gtest/gtest.h"
 #include "tenure/base/status_macros.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
 
 namespace tenure {
 
@@ -15,7 +14,7 @@ using vulkan::Device;
 using vulkan::DeviceQueue;
 using vulkan::Instance;
 
-absl::StatusOr<std::unique_ptr<ShaderDevice>> ShaderDevice::Make() {
+absl::StatusOr<std::unique_ptr<ShaderDevice>> ShaderDevice::Make(bool validation) {
   // Mesa's driver leaks some bytes when it is unloaded, and the leak checker could not name it then.
   dlopen("libvulkan_lvp.so", RTLD_NOW | RTLD_NODELETE);
   std::unique_ptr<ShaderDevice> made(new ShaderDevice());
@@ -25,8 +24,8 @@ absl::StatusOr<std::unique_ptr<ShaderDevice>> ShaderDevice::Make() {
     messages->texts.emplace_back(text);
   };
   absl::StatusOr<std::shared_ptr<Instance>> instance =
-      Instance::Create(get, {.validation = vulkan::kWithValidation, .on_message = on_message});
-  if (!instance.ok()) {
+      Instance::Create(get, {.validation = validation, .on_message = on_message});
+  if (!instance.ok() && validation) {
     std::puts("The validation layer is off here: it is not installed.");
     instance = Instance::Create(get, {.on_message = on_message});
   }
@@ -51,12 +50,10 @@ ShaderDevice::~ShaderDevice() {
   for (const std::string& text : messages_->texts) ADD_FAILURE() << "validation: " << text;
 }
 
-absl::StatusOr<uint32_t> ShaderDevice::TypeFor(uint32_t permitted) const {
-  constexpr VkMemoryPropertyFlags kWanted =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+absl::StatusOr<uint32_t> ShaderDevice::TypeFor(
+    uint32_t permitted, absl::Span<const VkMemoryPropertyFlags> kinds) const {
   const VkPhysicalDeviceMemoryProperties& memory = device_->physical().memory;
-  // Cached memory first, because tests read all of it.
-  for (VkMemoryPropertyFlags wanted : {kWanted | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, kWanted}) {
+  for (const VkMemoryPropertyFlags wanted : kinds) {
     for (uint32_t type = 0; type < memory.memoryTypeCount; ++type) {
       if ((permitted >> type & 1) != 0 &&
           (memory.memoryTypes[type].propertyFlags & wanted) == wanted) {
@@ -64,10 +61,22 @@ absl::StatusOr<uint32_t> ShaderDevice::TypeFor(uint32_t permitted) const {
       }
     }
   }
-  return absl::UnimplementedError("the device has no coherent memory that the host sees");
+  return absl::UnimplementedError("the device has no memory of the kind that the test needs");
 }
 
 absl::StatusOr<ShaderDevice::Memory> ShaderDevice::Allocate(uint64_t size_bytes) {
+  constexpr VkMemoryPropertyFlags kHost =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  // Cached memory first, because tests read all of it.
+  return AllocateOf(size_bytes, {kHost | VK_MEMORY_PROPERTY_HOST_CACHED_BIT, kHost});
+}
+
+absl::StatusOr<ShaderDevice::Memory> ShaderDevice::AllocateLocal(uint64_t size_bytes) {
+  return AllocateOf(size_bytes, {VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT});
+}
+
+absl::StatusOr<ShaderDevice::Memory> ShaderDevice::AllocateOf(
+    uint64_t size_bytes, absl::Span<const VkMemoryPropertyFlags> kinds) {
   Owned& owned = owned_.emplace_back();
   auto info = vulkan::Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
   info.size = size_bytes;
@@ -75,7 +84,7 @@ absl::StatusOr<ShaderDevice::Memory> ShaderDevice::Allocate(uint64_t size_bytes)
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device_, CreateBuffer, &info, nullptr, &owned.buffer));
   VkMemoryRequirements needed = {};
   device_->calls().GetBufferMemoryRequirements(device_->handle(), owned.buffer, &needed);
-  TENURE_ASSIGN_OR_RETURN(owned.type, TypeFor(needed.memoryTypeBits));
+  TENURE_ASSIGN_OR_RETURN(owned.type, TypeFor(needed.memoryTypeBits, kinds));
   owned.size_bytes = needed.size;
   auto flags =
       vulkan::Struct<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
@@ -87,8 +96,11 @@ absl::StatusOr<ShaderDevice::Memory> ShaderDevice::Allocate(uint64_t size_bytes)
   TENURE_ASSIGN_OR_RETURN(owned.memory, device_->AllocateMemory(memory));
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device_, BindBufferMemory, owned.buffer, owned.memory, 0));
   void* bytes = nullptr;
-  TENURE_RETURN_IF_ERROR(
-      TENURE_VKD(*device_, MapMemory, owned.memory, 0, VK_WHOLE_SIZE, 0, &bytes));
+  const VkMemoryType& type = device_->physical().memory.memoryTypes[owned.type];
+  if ((type.propertyFlags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0) {
+    TENURE_RETURN_IF_ERROR(
+        TENURE_VKD(*device_, MapMemory, owned.memory, 0, VK_WHOLE_SIZE, 0, &bytes));
+  }
   auto address =
       vulkan::Struct<VkBufferDeviceAddressInfo>(VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO);
   address.buffer = owned.buffer;

@@ -21,26 +21,30 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/vulkan/device.h"
 #include "tenure/allocator/vulkan/device_queue.h"
+#include "tenure/tests/allocator/vulkan/validation.h"
 
 namespace tenure {
 
 class ShaderDevice {
  public:
-  // Memory of the host that shaders may use by address. It begins at a multiple of 256 bytes.
+  // Memory that shaders may use by address. It begins at a multiple of 256 bytes.
   struct Memory {
     uint64_t address = 0;
-    uint8_t* bytes = nullptr;
+    uint8_t* bytes = nullptr;  // for the host; null if the host can't reach it
   };
 
   // Unavailable: there is no loader, driver or device.
-  static absl::StatusOr<std::unique_ptr<ShaderDevice>> Make();
+  static absl::StatusOr<std::unique_ptr<ShaderDevice>> Make(
+      bool validation = vulkan::kWithValidation);
   ~ShaderDevice();
 
   const std::shared_ptr<vulkan::Device>& device() const { return device_; }
-  // Stays until the object goes.
+  // Both stay until the object goes. The first kind is the host's, the second the device's own.
   absl::StatusOr<Memory> Allocate(uint64_t size_bytes);
+  absl::StatusOr<Memory> AllocateLocal(uint64_t size_bytes);
   // Records, submits, and waits.
   absl::Status Run(vulkan::DeviceQueue::Recorder record);
 
@@ -56,8 +60,11 @@ class ShaderDevice {
     uint64_t size_bytes = 0;
   };
   ShaderDevice() = default;
-  // The kind of memory that the host sees without flushing.
-  absl::StatusOr<uint32_t> TypeFor(uint32_t permitted) const;
+  absl::StatusOr<Memory> AllocateOf(uint64_t size_bytes,
+                                    absl::Span<const VkMemoryPropertyFlags> kinds);
+  // The first permitted type of memory that has all flags of a kind. Earlier kinds come first.
+  absl::StatusOr<uint32_t> TypeFor(uint32_t permitted,
+                                   absl::Span<const VkMemoryPropertyFlags> kinds) const;
 
   const std::shared_ptr<Messages> messages_ = std::make_shared<Messages>();
   std::shared_ptr<vulkan::Device> device_;
