@@ -1,13 +1,18 @@
 // Every call of the driver's fails, once or from then on, with every error that Vulkan documents for
 // it; devices that lack something; a device that is lost with work in flight.
 
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/base/status_macros.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/vulkan/card_test.h"
 #include "tenure/tests/testing/test_buffers.h"
@@ -17,112 +22,154 @@ namespace {
 
 constexpr uint64_t kLarge = uint64_t{3} << 20;  // through the staging ring
 
-FakeCardOptions SmallPieces() {
+FakeCardOptions WithoutFilling() {
   FakeCardOptions options;
   options.fill_bytes = 0;  // faster
   return options;
 }
 
-// Everything that the driver can do, from the instance to the last byte. Gives the first error.
-absl::Status UseEverything(PFN_vkGetInstanceProcAddr loader) {
-  absl::StatusOr<std::shared_ptr<Instance>> instance = Instance::Create(loader, {});
-  if (!instance.ok()) return instance.status();
-  absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(*instance, 0);
-  if (!device.ok()) return device.status();
-  absl::StatusOr<std::shared_ptr<CopyEngine>> engine = CopyEngine::Of(*device);
-  if (!engine.ok()) return engine.status();
-  absl::StatusOr<std::shared_ptr<DeviceQueue>> queue = DeviceQueue::Create(*device);
-  if (!queue.ok()) return queue.status();
-  CpuAllocator cpu;
+// An opened device with everything that is made for it.
+struct Opened {
+  std::shared_ptr<CopyEngine> engine;
+  std::shared_ptr<DeviceQueue> queue;
   std::vector<std::unique_ptr<Allocator>> spaces;
+};
+
+absl::StatusOr<Opened> Open(PFN_vkGetInstanceProcAddr loader) {
+  Opened opened;
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Instance> instance, Instance::Create(loader, {}));
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device, Device::Open(instance, 0));
+  TENURE_ASSIGN_OR_RETURN(opened.engine, CopyEngine::Of(device));
+  TENURE_ASSIGN_OR_RETURN(opened.queue, DeviceQueue::Create(device));
   for (SpaceKind kind : {kDeviceSpace, kUploadSpace, kReadbackSpace}) {
-    absl::StatusOr<std::unique_ptr<VulkanAllocator>> space =
-        VulkanAllocator::Create(kind, {}, *engine);
-    if (!space.ok()) return space.status();
-    spaces.push_back(*std::move(space));
+    TENURE_ASSIGN_OR_RETURN(std::unique_ptr<VulkanAllocator> space,
+                            VulkanAllocator::Create(kind, {}, opened.engine));
+    opened.spaces.push_back(std::move(space));
   }
+  return opened;
+}
+
+// Moves bytes in every way that there is, and gives the memory back. Gives the first error.
+absl::Status UseEverything(Opened& opened) {
   absl::Status first;
   const auto note = [&](const absl::Status& status) { first.Update(status); };
+  Queue* const queue = opened.queue.get();
   const std::vector<uint8_t> bytes = Pattern(kLarge);
   std::vector<uint8_t> out(kLarge);
-  {
-    std::vector<Buffer> buffers;
-    for (const auto& space : spaces) {
-      absl::StatusOr<Buffer> made =
-          Buffer::Create(*space, DType::kUInt8, Shape::Vector(kLarge), {.immediate = true});
-      if (!made.ok()) return made.status();
-      buffers.push_back(*made);
-    }
-    const Buffer& at = buffers[0];
-    const Buffer small = *at.View(1, 1000);
-    for (const Buffer& buffer : buffers) {
-      note(buffer.CopyIn(bytes.data(), kLarge));
-      note(buffer.CopyOut(out.data(), kLarge));
-    }
-    note(small.CopyIn(bytes.data(), 1000));
-    note(small.CopyOut(out.data(), 1000));
-    note(small.CopyIn(bytes.data(), 1000, {.queue = queue->get()}));
-    note(small.CopyOut(out.data(), 1000, {.queue = queue->get()}));
-    note(small.CopyFrom(*at.View(500, 1000)));
-    note(at.CopyFrom(buffers[1]));
-    note(buffers[2].CopyFrom(at));
-    const std::vector<std::byte> pattern(16, std::byte{3});
-    note(at.Fill(pattern));
-    note(small.Fill(absl::MakeConstSpan(pattern.data(), 1)));
-    note((*queue)->Record().status());
-    note((*queue)->Synchronize());
-    absl::StatusOr<Buffer> host = Buffer::Create(cpu, DType::kUInt8, Shape::Vector(4096),
-                                                 {.zeroed = true, .immediate = true});
-    absl::StatusOr<Buffer> wrapped = Buffer::Wrap(*spaces[0], DType::kUInt8, Shape::Vector(4096),
-                                                  {.data = *host->MutableHostPointer()}, 4096);
-    note(wrapped.status());
+  CpuAllocator cpu;
+  std::vector<Buffer> buffers;
+  for (const auto& space : opened.spaces) {
+    TENURE_ASSIGN_OR_RETURN(
+        buffers.emplace_back(),
+        Buffer::Create(*space, DType::kUInt8, Shape::Vector(kLarge), {.immediate = true}));
   }
-  for (const auto& space : spaces) space->Poll();
+  const Buffer& at = buffers[0];
+  Buffer small = *at.View(1, 1000);
+  for (const Buffer& buffer : buffers) {
+    note(buffer.CopyIn(bytes.data(), kLarge));
+    note(buffer.CopyOut(out.data(), kLarge));
+    if (first.ok() && out != bytes) return absl::DataLossError("other bytes than were copied in");
+  }
+  note(small.CopyIn(bytes.data(), 1000));
+  note(small.CopyOut(out.data(), 1000));
+  note(small.CopyIn(bytes.data(), 1000, {.queue = queue}));
+  note(small.CopyOut(out.data(), 1000, {.queue = queue}));
+  note(small.CopyFrom(*at.View(500, 1000)));
+  note(at.CopyFrom(buffers[1]));
+  note(buffers[2].CopyFrom(at));
+  const std::vector<std::byte> pattern(16, std::byte{3});
+  note(at.Fill(pattern));
+  note(small.Fill(absl::MakeConstSpan(pattern.data(), 1)));
+  note(opened.queue->Record().status());
+  note(opened.queue->Synchronize());
+  const Buffer host = Make(cpu, 4096);
+  note(Buffer::Wrap(*opened.spaces[0], DType::kUInt8, Shape::Vector(4096),
+                    {.data = *host.MutableHostPointer()}, 4096)
+           .status());
+  small = Buffer();
+  buffers.clear();
+  for (const auto& space : opened.spaces) {
+    space->Trim(0);
+    const AllocatorStats stats = space->Stats();
+    if (stats.in_use_bytes + stats.deferred_bytes + stats.reserved_bytes != 0) {
+      note(absl::DataLossError("bytes are left"));
+    }
+  }
   return first;
 }
 
-TEST(VulkanFailures, EveryCallFailsAndNothingIsLost) {
-  FakeCard card(SmallPieces());
-  ASSERT_OK(UseEverything(card.loader()));
-  std::map<std::string, uint64_t> calls;
-  for (const FakeFallible& call : FakeCard::FallibleEntries()) {
-    calls[std::string(call.entry)] = card.Calls(call.entry);
-  }
-  uint64_t tried = 0, entries = 0;
-  for (const FakeFallible& call : FakeCard::FallibleEntries()) {
-    const uint64_t most = calls[std::string(call.entry)];
-    if (most == 0) continue;
-    ++entries;
-    for (const VkResult error : call.errors) {
-      for (const bool and_later : {false, true}) {
-        // The first few, and then ever fewer.
-        for (uint64_t nth = 1; nth <= most; nth += 1 + nth / 3) {
-          SCOPED_TRACE(testing::Message() << call.entry << " " << error << " nth " << nth
-                                          << (and_later ? " and later" : ""));
-          card.FailCall(call.entry, error, nth, and_later);
-          const uint64_t given = card.FailuresGiven();
-          const absl::Status status = UseEverything(card.loader());
-          // Enumerations that are asked again, and looks at a value, may get over it.
-          if (card.FailuresGiven() > given && and_later && error != VK_INCOMPLETE) {
-            EXPECT_FALSE(status.ok());
+class VulkanSweep : public testing::Test {
+ protected:
+  VulkanSweep() : card_(WithoutFilling()) {}
+
+  // Counts the calls of `work`, then fails them one by one. After each, `check` must find everything
+  // in order.
+  void Sweep(const std::function<absl::Status()>& work, const std::function<void()>& check) {
+    std::map<std::string_view, uint64_t> before;
+    for (const FakeFallible& call : FakeCard::FallibleEntries()) {
+      before[call.entry] = card_.Calls(call.entry);
+    }
+    ASSERT_OK(work());
+    check();
+    uint64_t tried = 0, entries = 0;
+    for (const FakeFallible& call : FakeCard::FallibleEntries()) {
+      const uint64_t most = card_.Calls(call.entry) - before[call.entry];
+      if (most == 0) continue;
+      ++entries;
+      for (const VkResult error : call.errors) {
+        for (const bool and_later : {false, true}) {
+          for (uint64_t nth : std::set<uint64_t>{1, 2, 3, 5, 9, most}) {
+            if (nth > most) continue;
+            SCOPED_TRACE(testing::Message() << call.entry << " " << error << " nth " << nth
+                                            << (and_later ? " and later" : ""));
+            const uint64_t given = card_.FailuresGiven();
+            card_.FailCall(call.entry, error, nth, and_later);
+            const absl::Status status = work();
+            // A look at a value may be got over; what ends with the engine tells nobody.
+            if (card_.FailuresGiven() > given && and_later && error != VK_INCOMPLETE && nth == 1 &&
+                call.entry != "vkGetSemaphoreCounterValue" && call.entry != "vkDeviceWaitIdle") {
+              EXPECT_FALSE(status.ok());
+            }
+            if (!status.ok()) {
+              EXPECT_NE(status.code(), absl::StatusCode::kDataLoss) << status;
+              EXPECT_GE(status.message().size(), 20u) << status;
+            }
+            card_.ClearFailures();
+            check();
+            EXPECT_EQ(card_.Violations(), std::vector<std::string>());
+            ++tried;
+            if (HasFailure()) return;
           }
-          if (!status.ok()) {
-            EXPECT_GE(status.message().size(), 20u) << status;
-          }
-          card.ClearFailures();
-          EXPECT_EQ(card.Violations(), std::vector<std::string>());
-          EXPECT_TRUE(card.LiveObjects().empty())
-              << card.LiveObjects().begin()->first << " " << card.LiveObjects().begin()->second;
-          card.ClearViolations();
-          ++tried;
-          if (HasFailure()) return;
         }
       }
     }
+    std::cout << entries << " entry points, " << tried << " failures tried\n";
+    EXPECT_GE(entries, 10u);
   }
-  EXPECT_OK(UseEverything(card.loader()));
-  std::cout << entries << " entry points, " << tried << " failures tried\n";
-  EXPECT_GE(entries, 20u);
+
+  FakeCard card_;
+};
+
+TEST_F(VulkanSweep, OpeningADevice) {
+  Sweep([&] { return Open(card_.loader()).status(); }, [&] { ExpectNothingLeft(card_); });
+}
+
+TEST_F(VulkanSweep, UsingADevice) {
+  absl::StatusOr<Opened> opened = Open(card_.loader());
+  ASSERT_OK(opened);
+  Sweep([&] { return UseEverything(*opened); },
+        [&] {
+          // A lost device stays lost.
+          if (!opened->engine->device()->lost().ok()) {
+            *opened = Opened();
+            ExpectNothingLeft(card_);
+            opened = Open(card_.loader());
+            ASSERT_OK(opened);
+          }
+          EXPECT_OK(UseEverything(*opened));
+        });
+  *opened = Opened();
+  ExpectNothingLeft(card_);
 }
 
 // What a device may lack, and what is said of it.
