@@ -16,7 +16,7 @@ using State = FakeCard::State;
 static void NoteBuffers(VkCommandBuffer commands, std::initializer_list<VkBuffer> used) {
   State& state = State::Current();
   absl::MutexLock lock(&state.mutex);
-  for (const VkBuffer buffer : used) state.command_buffers[commands].Use(buffer);
+  for (VkBuffer buffer : used) state.command_buffers[commands].Use(buffer);
 }
 
 // ---- Recording -----------------------------------------------------------------------------------

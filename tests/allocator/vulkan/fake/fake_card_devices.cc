@@ -133,7 +133,7 @@ static VkPhysicalDevice FindReal(State& state, VkInstance instance, VkResult* re
     *result = state.real.EnumeratePhysicalDevices(instance, &count, devices.data());
   }
   if (*result != VK_SUCCESS) return VK_NULL_HANDLE;
-  for (const VkPhysicalDevice device : devices) {
+  for (VkPhysicalDevice device : devices) {
     VkPhysicalDeviceProperties properties = {};
     state.real.GetPhysicalDeviceProperties(device, &properties);
     if (properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU) return device;
@@ -145,7 +145,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL EnumeratePhysicalDevices(VkInstance instan
                                                                VkPhysicalDevice* out) {
   State& state = State::Current();
   VkResult result = VK_SUCCESS;
-  const VkPhysicalDevice real = FindReal(state, instance, &result);
+  VkPhysicalDevice real = FindReal(state, instance, &result);
   if (result != VK_SUCCESS) return result;
   absl::MutexLock lock(&state.mutex);
   std::map<uint32_t, VkPhysicalDevice> known;  // the same handles every time
@@ -285,7 +285,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL EnumerateExtensions(VkPhysicalDevice devic
                                                           const char* layer, uint32_t* count,
                                                           VkExtensionProperties* out) {
   State& state = State::Current();
-  const VkPhysicalDevice real = state.RealOf(device);
+  VkPhysicalDevice real = state.RealOf(device);
   if (layer != nullptr) {
     return state.real.EnumerateDeviceExtensionProperties(real, layer, count, out);
   }
@@ -312,7 +312,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice device,
                                                    const VkAllocationCallbacks* callbacks,
                                                    VkDevice* out) {
   State& state = State::Current();
-  const VkPhysicalDevice real = state.RealOf(device);
+  VkPhysicalDevice real = state.RealOf(device);
   const auto [card, profile] = ProfileOf(state, device);
   std::vector<VkExtensionProperties> there;
   if (const VkResult result = RealExtensions(state, real, &there); result != VK_SUCCESS) {

@@ -96,6 +96,7 @@ std::vector<FakeMemory> FakeCard::Memories() const {
   std::map<uint64_t, FakeMemory> ordered;
   for (const auto& [handle, memory] : state_->memories) ordered[memory.sequence] = memory.info;
   std::vector<FakeMemory> memories;
+  memories.reserve(ordered.size());
   for (const auto& [sequence, info] : ordered) memories.push_back(info);
   return memories;
 }

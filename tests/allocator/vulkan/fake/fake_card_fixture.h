@@ -35,9 +35,9 @@ class FakeCardTest : public ::testing::Test {
     Play(std::move(options));
   }
   // An instance and a device of the first card.
-  RawVulkan& Start(std::vector<const char*> extensions = {}) {
+  RawVulkan& Start(const std::vector<const char*>& extensions = {}) {
     if (card_ == nullptr) Play(FakeCardOptions{});
-    EXPECT_EQ(vk_->Start(std::move(extensions)), VK_SUCCESS);
+    EXPECT_EQ(vk_->Start(extensions), VK_SUCCESS);
     return *vk_;
   }
   RawVulkan& StartInstance() {

@@ -208,7 +208,7 @@ VkResult FakeCard::State::SubmitNow(const fake::Submission& work) {
   absl::MutexLock one(&submit_mutex);
   {
     absl::MutexLock lock(&mutex);
-    for (const VkCommandBuffer commands : work.Commands()) {
+    for (VkCommandBuffer commands : work.Commands()) {
       for (const auto& [entry, times] : command_buffers[commands].commands) {
         executed[entry] += times;
       }
@@ -257,11 +257,11 @@ bool FakeCard::State::HeldUses(std::string_view kind, uint64_t handle) const {
   for (const fake::Submission& work : held) {
     if (kind == "VkFence" && fake::Number(work.fence) == handle) return true;
     if (kind == "VkSemaphore") {
-      for (const VkSemaphore used : work.Semaphores()) {
+      for (VkSemaphore used : work.Semaphores()) {
         if (fake::Number(used) == handle) return true;
       }
     }
-    for (const VkCommandBuffer commands : work.Commands()) {
+    for (VkCommandBuffer commands : work.Commands()) {
       if (kind == "VkCommandBuffer" && fake::Number(commands) == handle) return true;
       const auto record = command_buffers.find(commands);
       if (record == command_buffers.end()) continue;

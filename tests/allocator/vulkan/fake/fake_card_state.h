@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -63,7 +64,7 @@ bool EnablesHiddenFeature(const FakeProfile& profile, const VkDeviceCreateInfo* 
 // Handles are pointers where these tests run.
 template <typename Handle>
 uint64_t Number(Handle handle) {
-  static_assert(sizeof(handle) == sizeof(uint64_t));
+  static_assert(std::is_pointer_v<Handle>);
   return reinterpret_cast<uint64_t>(handle);
 }
 std::string Hex(uint64_t number);

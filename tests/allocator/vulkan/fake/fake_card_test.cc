@@ -241,7 +241,7 @@ TEST_F(FakeCardTest, ReportsTheBudget) {
 
 TEST_F(FakeCardTest, KnowsHowMemoryWasAllocated) {
   RawVulkan& vk = Start({"VK_EXT_memory_priority"});
-  const VkBuffer buffer = vk.NewBuffer(4096);
+  VkBuffer buffer = vk.NewBuffer(4096);
   VkMemoryDedicatedAllocateInfo dedicated = {};
   dedicated.sType = VK_STRUCTURE_TYPE_MEMORY_DEDICATED_ALLOCATE_INFO;
   dedicated.buffer = buffer;
@@ -443,7 +443,7 @@ TEST_F(FakeCardTest, SaysWhichLimitWasPassed) {
   EXPECT_THAT(Violation(), HasSubstr("1048577 bytes are above the limit"));
 
   // Binding: the wrong type, the wrong alignment, too little memory.
-  const VkBuffer buffer = vk.NewBuffer(1000);
+  VkBuffer buffer = vk.NewBuffer(1000);
   VkMemoryRequirements needs = {};
   vk.GetBufferMemoryRequirements(vk.device, buffer, &needs);
   EXPECT_EQ(needs.memoryTypeBits, 0b1011);

@@ -40,7 +40,7 @@ using FakeCardWorkTest = FakeCardTest;
 TEST_F(FakeCardWorkTest, CountsDispatchesThatRan) {
   RawVulkan& vk = Start();
   const RawVulkan::Piece piece = vk.NewPiece(kWriteCombined, 256 * sizeof(uint32_t));
-  const VkCommandBuffer commands = vk.NewDispatch(piece, 4);
+  VkCommandBuffer commands = vk.NewDispatch(piece, 4);
   EXPECT_EQ(card_->Calls("vkCmdDispatch"), 1);
   EXPECT_EQ(card_->Executed("vkCmdDispatch"), 0);
   ASSERT_EQ(vk.Submit(commands, 1), VK_SUCCESS);
@@ -99,7 +99,7 @@ TEST_F(FakeCardWorkTest, HoldsSubmissionsOfTheSecondKindWithTheirSemaphores) {
   const RawVulkan::Piece a = vk.NewPiece(kWriteCombined, 256);
   const RawVulkan::Piece b = vk.NewPiece(kWriteCombined, 256);
   std::memset(a.bytes, 4, 256);
-  const VkCommandBuffer copy = vk.NewCopy(a, b, 256);
+  VkCommandBuffer copy = vk.NewCopy(a, b, 256);
   card_->Hold();
   {
     // All of these are gone when the work is released.
@@ -214,11 +214,11 @@ TEST_F(FakeCardWorkTest, DestroyingWhatHeldWorkUsesIsAViolation) {
   const auto push = [&](VkCommandBuffer commands) {
     vk.CmdPushConstants(commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, 16, constants);
   };
-  const VkCommandBuffer all[] = {vk.NewCopy(from, to, 256), vk.NewDispatch(values, 1),
-                                 vk.NewCommands(push)};
+  VkCommandBuffer all[] = {vk.NewCopy(from, to, 256), vk.NewDispatch(values, 1),
+                           vk.NewCommands(push)};
   card_->Hold();
   uint64_t value = 0;
-  for (const VkCommandBuffer commands : all) {
+  for (VkCommandBuffer commands : all) {
     ASSERT_EQ(vk.Submit(commands, ++value), VK_SUCCESS);
   }
   for (const Lost& lost : {copied, in_set, addressed}) {
@@ -235,7 +235,7 @@ TEST_F(FakeCardWorkTest, DestroyingWhatHeldWorkUsesIsAViolation) {
 TEST_F(FakeCardWorkTest, ALostDeviceSaysSoAndCanBeDestroyed) {
   RawVulkan& vk = Start();
   const RawVulkan::Piece a = vk.NewPiece(kWriteCombined, 256);
-  const VkCommandBuffer copy = vk.NewCopy(a, vk.NewPiece(kWriteCombined, 256), 256);
+  VkCommandBuffer copy = vk.NewCopy(a, vk.NewPiece(kWriteCombined, 256), 256);
   card_->Hold();
   ASSERT_EQ(vk.Submit(copy, 1), VK_SUCCESS);
   std::thread waits([&vk] { EXPECT_EQ(vk.Wait(2), VK_ERROR_DEVICE_LOST); });
@@ -335,9 +335,9 @@ VkResult Scenario(RawVulkan& vk) {
   VkBufferView view = VK_NULL_HANDLE;
   if (!vk.Ok(vk.CreateBufferView(vk.device, &view_info, nullptr, &view))) return vk.result();
   vk.Later([&vk, view] { vk.DestroyBufferView(vk.device, view, nullptr); });
-  const VkCommandBuffer copy = vk.NewCopy(from, to, 1024);
+  VkCommandBuffer copy = vk.NewCopy(from, to, 1024);
   if (vk.result() != VK_SUCCESS) return vk.result();
-  const VkCommandBuffer dispatch = vk.NewDispatch(to, 1);
+  VkCommandBuffer dispatch = vk.NewDispatch(to, 1);
   if (vk.result() != VK_SUCCESS) return vk.result();
   if (!vk.Ok(vk.FlushMappedMemoryRanges(vk.device, 1, &in)) || !vk.Ok(vk.Submit(copy, 1)) ||
       !vk.Ok(vk.Submit(dispatch, 2))) {

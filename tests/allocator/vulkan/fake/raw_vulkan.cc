@@ -93,7 +93,7 @@ std::vector<VkPhysicalDevice> RawVulkan::PhysicalDevices() {
   return devices;
 }
 
-VkResult RawVulkan::Start(std::vector<const char*> extensions) {
+VkResult RawVulkan::Start(const std::vector<const char*>& extensions) {
   if (StartInstance() != VK_SUCCESS) return result_;
   const std::vector<VkPhysicalDevice> devices = PhysicalDevices();
   if (devices.empty()) return result_;

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tenure/tests/allocator/vulkan/fake/fake_card.h"
@@ -41,7 +42,7 @@ class RawVulkan {
 
   // An instance, and a device of the first card with a queue, a command pool and a timeline
   // semaphore.
-  VkResult Start(std::vector<const char*> extensions = {});
+  VkResult Start(const std::vector<const char*>& extensions = {});
   VkResult StartInstance();
   void Stop();
   bool has_layer() const { return has_layer_; }
