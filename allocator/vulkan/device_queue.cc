@@ -200,8 +200,10 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
       if (!status.ok() && has_host_part) timeline_->DropHostPart(next);
     }
     if (!status.ok()) {
-      // It is begun anew when it is used again.
-      idle_.push_back(commands.buffer);
+      // It may still be recording, if vkEndCommandBuffer failed.
+      if (device_->calls().ResetCommandBuffer(commands.buffer, 0) == VK_SUCCESS) {
+        idle_.push_back(commands.buffer);
+      }
       return status;
     }
     commands.value = next;
