@@ -10,6 +10,9 @@ void Store(uint64_t at, uint64_t value, uint item_bytes, bool is_aligned) {
     HalfAt(at).value = uint(value);
   } else if (is_aligned && item_bytes == 8) {
     WordAt(at).value = value;
+  } else if (item_bytes == 2) {
+    ByteAt(at).value = uint8_t(value);
+    ByteAt(at + 1).value = uint8_t(value >> 8);
   } else {
     for (uint b = 0; b < item_bytes; ++b) ByteAt(at + b).value = uint8_t(value >> (8 * b));
   }
