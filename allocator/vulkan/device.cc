@@ -178,6 +178,18 @@ void Device::FreeMemory(VkDeviceMemory memory, uint32_t type, uint64_t size_byte
   taken_[HeapOf(type)] -= size_bytes;
 }
 
+void Device::KeepForever(std::shared_ptr<Device> device) {
+  struct Kept {
+    absl::Mutex mutex;
+    std::vector<std::shared_ptr<Device>> devices ABSL_GUARDED_BY(mutex);
+  };
+  static auto* const kept = new Kept;
+  absl::MutexLock lock(&kept->mutex);
+  if (std::find(kept->devices.begin(), kept->devices.end(), device) == kept->devices.end()) {
+    kept->devices.push_back(std::move(device));
+  }
+}
+
 absl::Status Device::WaitIdle() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // Vulkan wants nobody to submit meanwhile. Always locked in this order, and nowhere else together.
   for (const auto& queue : queues_) queue->mutex.Lock();

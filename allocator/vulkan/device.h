@@ -71,6 +71,9 @@ class Device {
     return AllocateMemory(info, 0);
   }
 
+  // For memory that is never given back: a VkDevice must not be destroyed before its memory is.
+  static void KeepForever(std::shared_ptr<Device> device);
+
   // The next of the device's VkQueues, in turn.
   SharedQueue& NextQueue();
   // Waits for all work of all queues.

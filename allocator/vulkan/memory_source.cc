@@ -138,6 +138,11 @@ absl::Status MemorySource::Complete(VkBuffer buffer, const Memory& memory, Slab&
   return absl::OkStatus();
 }
 
+MemorySource::~MemorySource() {
+  absl::MutexLock lock(&mutex_);
+  if (!memories_.empty()) Device::KeepForever(device_);
+}
+
 void MemorySource::Release(const Slab& slab) {
   Memory memory;
   {

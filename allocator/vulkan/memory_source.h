@@ -56,6 +56,8 @@ class MemorySource final : public SlabSource {
  public:
   MemorySource(std::shared_ptr<Device> device, MemoryChoice choice)
       : device_(std::move(device)), choice_(std::move(choice)) {}
+  // Slabs that are never released, because something still uses their bytes, keep the device.
+  ~MemorySource() override;
 
   uint64_t granularity_bytes() const override { return uint64_t{64} << 10; }
   absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override ABSL_LOCKS_EXCLUDED(mutex_);

@@ -13,6 +13,8 @@ namespace {
 // Waits are cut into pieces of this length, after which a lost device or a finished host part is
 // noticed.
 constexpr absl::Duration kLongestDriverWait = absl::Milliseconds(100);
+// Between two looks at the counter, where the driver has failed to wait.
+constexpr absl::Duration kSleepWithoutDriver = absl::Microseconds(100);
 
 }  // namespace
 
@@ -39,7 +41,11 @@ uint64_t SemaphoreTimeline::DeviceReached() const {
   if (!TENURE_VKD(*device_, GetSemaphoreCounterValue, semaphore_, &value).ok()) return seen;
   // Drivers may report nonsense after they have lost the device.
   if (!device_->lost().ok()) return seen;
-  uint64_t last = seen;
+  return SetDeviceReached(value);
+}
+
+uint64_t SemaphoreTimeline::SetDeviceReached(uint64_t value) const {
+  uint64_t last = device_reached_.load(std::memory_order_relaxed);
   while (last < value && !device_reached_.compare_exchange_weak(last, value)) {
   }
   return std::max(last, value);
@@ -109,9 +115,15 @@ absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadlin
     const auto nanoseconds =
         static_cast<uint64_t>(absl::ToInt64Nanoseconds(std::min(left, kLongestDriverWait)));
     const VkResult result = device_->calls().WaitSemaphores(device_->handle(), &info, nanoseconds);
-    if (result != VK_TIMEOUT) {
-      TENURE_RETURN_IF_ERROR(device_->Check(result, "vkWaitSemaphores"));
+    if (result == VK_TIMEOUT) continue;
+    if (!device_->Check(result, "vkWaitSemaphores").ok()) {
+      // The caller's memory may be in use until the value is reached, so an error must not end the
+      // wait. Only a lost device does.
+      absl::SleepFor(kSleepWithoutDriver);
+      continue;
     }
+    // Also where the counter can't be read.
+    SetDeviceReached(value);
   }
   return absl::OkStatus();
 }

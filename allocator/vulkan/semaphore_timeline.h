@@ -81,6 +81,7 @@ class SemaphoreTimeline final : public Timeline {
 
   SemaphoreTimeline(std::shared_ptr<Device> device, VkSemaphore semaphore)
       : device_(std::move(device)), semaphore_(semaphore) {}
+  uint64_t SetDeviceReached(uint64_t value) const;  // at least; returns what is reached
   absl::Status WaitForDevice(uint64_t value, absl::Time deadline) const;
   absl::Status ErrorAt(uint64_t value, bool tells) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -20,11 +20,13 @@
 namespace tenure::vulkan {
 namespace {
 
-constexpr uint64_t kLarge = uint64_t{3} << 20;  // through the staging ring
+constexpr uint64_t kLarge = uint64_t{600} << 10;  // through the staging ring
 
 FakeCardOptions WithoutFilling() {
   FakeCardOptions options;
-  options.fill_bytes = 0;  // faster
+  // Faster: small heaps make small slabs.
+  options.fill_bytes = 0;
+  for (FakeHeap& heap : options.cards[0].heaps) heap.size_bytes = uint64_t{64} << 20;
   return options;
 }
 
@@ -117,17 +119,22 @@ class VulkanSweep : public testing::Test {
       if (most == 0) continue;
       ++entries;
       for (const VkResult error : call.errors) {
+        // A lost device stays lost without being told so again.
+        const bool loses = error == VK_ERROR_DEVICE_LOST;
         for (const bool and_later : {false, true}) {
-          for (uint64_t nth : std::set<uint64_t>{1, 2, 3, 5, 9, most}) {
-            if (nth > most) continue;
+          for (uint64_t nth : std::set<uint64_t>{1, 2, 4, most}) {
+            if (nth > most || (loses && (and_later || nth == 2))) continue;
             SCOPED_TRACE(testing::Message() << call.entry << " " << error << " nth " << nth
                                             << (and_later ? " and later" : ""));
+            std::cerr << call.entry << " " << error << " " << nth << and_later << "\n";
             const uint64_t given = card_.FailuresGiven();
             card_.FailCall(call.entry, error, nth, and_later);
             const absl::Status status = work();
-            // A look at a value may be got over; what ends with the engine tells nobody.
+            // Looks at values and waits are done in another way then; what ends with the engine
+            // tells nobody.
             if (card_.FailuresGiven() > given && and_later && error != VK_INCOMPLETE && nth == 1 &&
-                call.entry != "vkGetSemaphoreCounterValue" && call.entry != "vkDeviceWaitIdle") {
+                call.entry != "vkGetSemaphoreCounterValue" && call.entry != "vkWaitSemaphores" &&
+                call.entry != "vkDeviceWaitIdle") {
               EXPECT_FALSE(status.ok());
             }
             if (!status.ok()) {
@@ -284,6 +291,7 @@ TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {
   buffer = Buffer();
   device->Poll();
   EXPECT_EQ(device->Stats().quarantined_bytes, uint64_t{1} << 20);
+  leaves_memory_ = true;
 }
 
 }  // namespace

@@ -218,6 +218,7 @@ VkResult FakeCard::State::SubmitNow(const fake::Submission& work) {
 }
 
 void FakeCard::State::ReleaseHeld(uint64_t count) {
+  absl::MutexLock one(&release_mutex);
   for (; count > 0; --count) {
     fake::Submission work;
     {

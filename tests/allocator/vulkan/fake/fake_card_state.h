@@ -261,6 +261,8 @@ class FakeCard::State {
 
   mutable absl::Mutex mutex;
   absl::Mutex submit_mutex ABSL_ACQUIRED_BEFORE(mutex);
+  // Held work is released by one thread at a time, so that none is given to the driver twice.
+  absl::Mutex release_mutex;
   std::vector<fake::Card> cards ABSL_GUARDED_BY(mutex);
   std::map<VkPhysicalDevice, fake::Physical> physicals ABSL_GUARDED_BY(mutex);
   std::vector<std::unique_ptr<uint64_t>> made_physicals ABSL_GUARDED_BY(mutex);
