@@ -64,6 +64,10 @@ struct Packing {
 
   uint64_t height = 0;       // the sum of heights
   uint64_t lower_bound = 0;  // proven: no packing of this problem is lower
+  // Why there is no proof although neither a deadline nor a cancel cut the work short, as text for
+  // people: what limit of the solver ended the work. Empty if the question is settled, and where
+  // the effort tries no proof.
+  std::string search_limit;
   PackingStatistics statistics;
 
   bool has_offsets() const { return outcome == Outcome::kFeasible || outcome == Outcome::kOptimal; }

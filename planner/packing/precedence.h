@@ -11,29 +11,49 @@
 //                    \                 so s1 precedes s3 and s4, and is concurrent with s2
 //   chain 1   s2 -> s3
 //
-// Cost: the table takes 4 bytes for each pair of a step and a chain, and as much for each item with
-// many last uses. Building it takes edges times chains. A query takes time proportional to the
-// first uses of one item. Thread safety: thread-compatible. Ownership: by value. Errors: none; the
-// problem must have passed CheckProblem.
+// If the table would be too large, WidePrecedence answers in its place.
+//
+// Cost: the table takes 4 bytes for each pair of a step and a chain, and as much for each pair of an
+// item and a chain: 256 MiB at most. Building it takes edges times chains. A query takes time
+// proportional to the first uses of one item. Thread safety: thread-compatible. Ownership: by
+// value. Errors: none; the problem must have passed CheckProblem.
 
 #ifndef TENURE_PLANNER_PACKING_PRECEDENCE_H_
 #define TENURE_PLANNER_PACKING_PRECEDENCE_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "tenure/planner/packing/budget.h"
 #include "tenure/planner/packing/problem.h"
 #include "tenure/planner/packing/sections.h"
+#include "tenure/planner/packing/step_graph.h"
+#include "tenure/planner/packing/wide_precedence.h"
 
 namespace tenure::packing {
 
 class Precedence {
  public:
-  // The budget may be null. If it ends early, complete() is false and the object can't answer
-  // anything.
-  explicit Precedence(const Problem& problem, Budget* budget = nullptr);
+  // Tests set `most_entries` to see small problems work without the table.
+  static constexpr uint64_t kMostEntries = uint64_t{1} << 26;
+
+  // The budget may be null. If it ends early, or if Suits says no, complete() is false and the
+  // object can't answer anything.
+  explicit Precedence(const Problem& problem, Budget* budget = nullptr,
+                      uint64_t most_entries = kMostEntries);
   bool complete() const { return complete_; }
+
+  // Returns whether a problem with so many chains of steps gets the table. If not, the problem must
+  // suit WidePrecedence.
+  static bool HasTable(const Problem& problem, uint64_t chains,
+                       uint64_t most_entries = kMostEntries) {
+    return chains <= most_entries / (problem.order.steps + problem.items.size() + 1);
+  }
+  static bool Suits(const Problem& problem, uint64_t chains) {
+    return HasTable(problem, chains) || WidePrecedence::Suits(problem);
+  }
 
   // Returns whether every step of a precedes every step of b. False if one of them has no steps.
   bool ItemPrecedes(uint32_t a, uint32_t b) const;
@@ -55,7 +75,10 @@ class Precedence {
   // pairwise. Returns false if the budget ended.
   bool AddUses(std::vector<uint32_t>& steps, Budget* budget);
 
+  bool FillTable(const Problem& problem, const StepGraph& graph, Budget* budget);
+
   bool complete_ = false;
+  std::optional<WidePrecedence> wide_;  // nothing below is filled in if it has a value
   uint32_t chains_ = 0;
   std::vector<uint32_t> chain_, position_;  // of each step
   std::vector<uint32_t> when_;              // of each step, in some legal order

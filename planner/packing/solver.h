@@ -12,7 +12,9 @@
 //   optimal   works until the height is proven minimal (or, with a capacity, until something fits
 //             or nothing can), or until the deadline. Exact search doesn't support windows in gaps,
 //             adjacency, a choice of arenas and partial orders. For those the result is the best of
-//             balanced, and it is proven optimal only where it meets a lower bound.
+//             balanced, and it is proven optimal only where it meets a lower bound. With a
+//             deadline, all the work of balanced comes first. Packing::search_limit says why
+//             there is no proof if nothing cut the work short.
 //
 //   SolveOptions options{.effort = Effort::kOptimal, .deadline = absl::Now() + absl::Seconds(10)};
 //   absl::StatusOr<Packing> packing = Solve(problem, options);

@@ -37,16 +37,17 @@ class Neighbours {
 };
 
 // A vector clock: for every step and chain of steps, how many steps of the chain come before the
-// step.
+// step. Orders with too many chains have no such table.
 class VectorClock {
  public:
-  explicit VectorClock(const PartialOrder& order) {
-    const Neighbours before(order, &PartialOrder::Edge::after, &PartialOrder::Edge::before);
+  // The table is left out if it needs more than `most_entries` for the steps and the items.
+  VectorClock(const PartialOrder& order, size_t items, uint64_t most_entries)
+      : before_(order, &PartialOrder::Edge::after, &PartialOrder::Edge::before) {
     const Neighbours after(order, &PartialOrder::Edge::before, &PartialOrder::Edge::after);
     std::vector<size_t> waiting(order.steps);
     std::vector<uint32_t> ready;
     for (uint32_t s = 0; s < order.steps; ++s) {
-      waiting[s] = before.Of(s).size();
+      waiting[s] = before_.Of(s).size();
       if (waiting[s] == 0) ready.push_back(s);
     }
     chain_.resize(order.steps);
@@ -59,7 +60,7 @@ class VectorClock {
         if (--waiting[t] == 0) ready.push_back(t);
       }
       chain_[s] = static_cast<uint32_t>(tail.size());
-      for (uint32_t b : before.Of(s)) {
+      for (uint32_t b : before_.Of(s)) {
         if (tail[chain_[b]] == b) chain_[s] = chain_[b];
       }
       if (chain_[s] == tail.size()) {
@@ -72,10 +73,12 @@ class VectorClock {
     place_.resize(order.steps);
     for (uint32_t k = 0; k < ready.size(); ++k) place_[ready[k]] = k;
     chains_ = tail.size();
+    if (chains_ > most_entries / (order.steps + items + 1)) return;
+    has_table_ = true;
     seen_.assign(order.steps * chains_, 0);
     for (uint32_t s : ready) {
       uint32_t* mine = &seen_[s * chains_];
-      for (uint32_t b : before.Of(s)) {
+      for (uint32_t b : before_.Of(s)) {
         const uint32_t* theirs = &seen_[b * chains_];
         for (size_t c = 0; c < chains_; ++c) mine[c] = std::max(mine[c], theirs[c]);
         mine[chain_[b]] = std::max(mine[chain_[b]], number_[b]);
@@ -83,6 +86,9 @@ class VectorClock {
     }
   }
 
+  bool has_table() const { return has_table_; }
+  // The steps on which the step directly depends.
+  std::span<const uint32_t> Before(uint32_t step) const { return before_.Of(step); }
   // The position of a step in a legal order.
   uint32_t Place(uint32_t step) const { return place_[step]; }
   size_t chains() const { return chains_; }
@@ -94,6 +100,8 @@ class VectorClock {
   }
 
  private:
+  Neighbours before_;
+  bool has_table_ = false;
   size_t chains_ = 0;
   std::vector<uint32_t> chain_, number_, place_, seen_;
 };
@@ -103,8 +111,11 @@ class VectorClock {
 // first one.
 class Sharing {
  public:
-  explicit Sharing(const Problem& problem)
-      : clock_(problem.order), start_(problem.items.size() + 1), rows_(problem.items.size()) {
+  Sharing(const Problem& problem, uint64_t most_entries)
+      : clock_(problem.order, problem.items.size(), most_entries),
+        steps_(problem.order.steps),
+        start_(problem.items.size() + 1),
+        rows_(problem.items.size()) {
     for (const PartialOrder::Use& u : problem.order.uses) ++start_[u.item + 1];
     for (size_t i = 0; i < problem.items.size(); ++i) start_[i + 1] += start_[i];
     uses_.resize(problem.order.uses.size());
@@ -113,6 +124,7 @@ class Sharing {
     for (size_t i = 0; i < problem.items.size(); ++i) {
       std::sort(uses_.begin() + static_cast<ptrdiff_t>(start_[i]),
                 uses_.begin() + static_cast<ptrdiff_t>(start_[i + 1]), [&](uint32_t a, uint32_t b) {
+                  if (!clock_.has_table()) return clock_.Place(a) < clock_.Place(b);
                   return std::pair(clock_.Chain(a), clock_.Number(a)) <
                          std::pair(clock_.Chain(b), clock_.Number(b));
                 });
@@ -121,6 +133,7 @@ class Sharing {
 
   bool Precedes(uint32_t a, uint32_t b) {
     if (start_[a] == start_[a + 1] || start_[b] == start_[b + 1]) return false;
+    if (!clock_.has_table()) return PrecedesBySearch(a, b);
     if (start_[b + 1] - start_[b] > kFewUses) {
       const std::vector<uint32_t>& row = Row(b);
       return IsDoneBy(a, row);
@@ -168,16 +181,58 @@ class Sharing {
     return row;
   }
 
+  // Walks backwards from every use of b. A use that comes after another use of b need not reach the
+  // uses of a itself.
+  bool PrecedesBySearch(uint32_t a, uint32_t b) {
+    reached_.resize(steps_);
+    after_a_.resize(steps_);
+    ++query_;
+    uint32_t earliest = ~uint32_t{0};
+    for (size_t k = start_[a]; k < start_[a + 1]; ++k) {
+      earliest = std::min(earliest, clock_.Place(uses_[k]));
+    }
+    for (size_t k = start_[b]; k < start_[b + 1]; ++k) {
+      if (!IsAfter(uses_[k], a, earliest)) return false;
+      after_a_[uses_[k]] = query_;
+    }
+    return true;
+  }
+  bool IsAfter(uint32_t step, uint32_t a, uint32_t earliest) {
+    if (after_a_[step] == query_) return true;
+    ++walk_;
+    open_.assign(1, step);
+    while (!open_.empty()) {
+      const uint32_t s = open_.back();
+      open_.pop_back();
+      for (uint32_t before : clock_.Before(s)) {
+        if (after_a_[before] == query_) return true;
+        if (reached_[before] == walk_ || clock_.Place(before) < earliest) continue;
+        reached_[before] = walk_;
+        open_.push_back(before);
+      }
+    }
+    return std::all_of(uses_.begin() + static_cast<ptrdiff_t>(start_[a]),
+                       uses_.begin() + static_cast<ptrdiff_t>(start_[a + 1]),
+                       [this](uint32_t use) { return reached_[use] == walk_; });
+  }
+
   VectorClock clock_;
+  size_t steps_;
   std::vector<size_t> start_;
   std::vector<uint32_t> uses_;               // by item, chain and number
   std::vector<std::vector<uint32_t>> rows_;  // made when first asked for
+  // Without the table: the walk that reached each step last, and the query in which each step was
+  // found to come after all uses of the first item.
+  std::vector<uint64_t> reached_, after_a_;
+  std::vector<uint32_t> open_;
+  uint64_t walk_ = 0, query_ = 0;
 };
 
 // Walks up the addresses and keeps the rectangles that hold the current byte, in the order of first
 // use. Precedence is transitive, so it is enough that neighbours precede each other.
-absl::Status CheckShared(const Problem& problem, const std::vector<PlacedRectangle>& rectangles) {
-  Sharing sharing(problem);
+absl::Status CheckShared(const Problem& problem, const std::vector<PlacedRectangle>& rectangles,
+                         uint64_t most_entries) {
+  Sharing sharing(problem, most_entries);
   using Holder = std::pair<uint32_t, uint32_t>;  // first use, rectangle
   std::set<Holder> holders;
   std::vector<std::set<Holder>::iterator> place(rectangles.size());
@@ -221,7 +276,8 @@ absl::Status CheckShared(const Problem& problem, const std::vector<PlacedRectang
 
 }  // namespace
 
-absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedRectangle> rectangles) {
+absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedRectangle> rectangles,
+                           uint64_t most_entries) {
   std::sort(rectangles.begin(), rectangles.end(),
             [](const PlacedRectangle& a, const PlacedRectangle& b) {
               return a.arena != b.arena ? a.arena < b.arena : a.begin < b.begin;
@@ -230,7 +286,7 @@ absl::Status ValidateOrder(const Problem& problem, std::vector<PlacedRectangle> 
   uint64_t top = 0;
   for (size_t p = 0; p < rectangles.size(); ++p) {
     if (p > 0 && rectangles[p].arena != rectangles[p - 1].arena) top = 0;
-    if (rectangles[p].begin < top) return CheckShared(problem, rectangles);
+    if (rectangles[p].begin < top) return CheckShared(problem, rectangles, most_entries);
     top = std::max(top, rectangles[p].end);
   }
   return absl::OkStatus();

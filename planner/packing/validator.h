@@ -15,7 +15,7 @@
 // beneath it.
 //
 // Cost: O(n log n) time, about 0.3 s for a million items; linear memory. With a partial order, time
-// is proportional to the pairs whose addresses overlap, and memory to items times chains. Thread
+// is proportional to the pairs whose addresses overlap; validate_order.h says more. Thread
 // safety: safe to call from any thread. Ownership: borrows both for the call. Errors:
 // InvalidArgument if the problem is malformed; Internal if the packing is wrong. Both name the
 // first entry at fault.

@@ -168,6 +168,17 @@ class PackTest(CliCase):
         self.assertIn("'alignment' meant?", self.stderr)
         self.assertNotIn("note", self.stderr)
 
+    def test_a_search_that_gives_up_says_why(self):
+        problem = ('{"items": [{"first": 0, "last": 2, "size": 3, "alignment": 8},'
+                   ' {"first": 0, "last": 2, "size": 3, "alignment": 8}, {"first": 3, "last": 5, "size": 1},'
+                   ' {"first": 4, "last": 5, "size": 1}], "adjacent": [[2, 3]]}')
+        args = ["pack", "--input=" + self.write("p.json", problem), "--effort=optimal"]
+        why = "exact search does not support items next to each other"
+        out = self.json(*args)
+        self.assertEqual((out["status"], out["deadline_hit"], out["search_limit"]), ("feasible", False, why))
+        self.assertIn(why, self.tenure(*args))
+        self.assertNotIn("search_limit", self.json(*args, "--capacity=11"))
+
     def test_many_arenas_are_not_all_printed(self):
         path = self.write("p.csv", "id,lower,upper,size,arena\na,0,1,8,4095\n")
         self.assertIn(", 0, and 4080 more (--json: all)\n", self.tenure("pack", "--input=" + path))

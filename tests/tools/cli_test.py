@@ -44,7 +44,7 @@ class CliTest(CliCase):
             "pack": self.json("pack", "--input=" + problem, "--capacity=64", "--compare"),
             "devices": self.json("devices"),
         }
-        only_sometimes = {"mismatch", "kept", "status", "explanation", "interrupted"}
+        only_sometimes = {"mismatch", "kept", "status", "explanation", "interrupted", "search_limit"}
         for command, found in objects.items():
             section = self.tenure(command, "--help").split("Keys of the JSON object:\n")[1].split("\n\n")[0]
             keys = set()

@@ -100,6 +100,10 @@ void AddKeysTo(FlagSet& set) {
        "fit; none: neither found nor refuted"},
       {"deadline_hit", "whether the deadline or SIGINT cut it short"},
       {"interrupted", "true if SIGINT ended it, otherwise absent"},
+      {"search_limit",
+       "why there is no proof although nothing cut it short: the limit of the packer that ended "
+       "the "
+       "search; otherwise absent"},
       {"height, heights",
        "bytes that the packing takes, and the bytes of each arena; null and [] if there is none"},
       {"lower_bound", "proven: no packing takes less"},
@@ -196,6 +200,7 @@ std::string JsonReport(const PackFlags& flags, const ProblemFile& file, const Pa
   out["status"] = packing::OutcomeName(packing.outcome);
   out["deadline_hit"] = packing.deadline_hit;
   if (packing.deadline_hit && packed.interrupted) out["interrupted"] = true;
+  if (!packing.search_limit.empty()) out["search_limit"] = packing.search_limit;
   const bool any = packing.has_offsets();
   out["height"] = OrNull(any ? std::optional<uint64_t>(packing.height) : std::nullopt);
   out["heights"] = packing.heights;
@@ -245,6 +250,7 @@ std::string TextReport(const PackFlags& flags, const ProblemFile& file, const Pa
   auto line = [&text](std::string_view what, const std::string& value) {
     absl::StrAppendFormat(&text, "  %-30s %s\n", what, value);
   };
+  if (!packing.search_limit.empty()) line("not searched to the end", packing.search_limit);
   if (const size_t arenas = packing.heights.size(); arenas > 1) {
     const auto end =
         packing.heights.begin() + static_cast<ptrdiff_t>(std::min(arenas, kMostHeights));

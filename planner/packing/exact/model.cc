@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <numeric>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tenure/planner/packing/problem.h"
 #include "tenure/planner/packing/sections.h"
 
@@ -21,11 +23,26 @@ struct LifePart {
   Life life;
 };
 
-bool Takes(const Problem& problem) {
-  if (problem.arenas.size() > 1) return false;
-  if (!problem.adjacent.empty() || problem.order.steps > 0) return false;
-  return std::all_of(problem.gaps.begin(), problem.gaps.end(),
-                     [](const Gap& gap) { return gap.window_begin == gap.window_end; });
+// Returns the feature of the problem that a model can't express, or null if there is none.
+const char* Unsupported(const Problem& problem) {
+  if (problem.arenas.size() > 1) return "a choice of arenas";
+  if (!problem.adjacent.empty()) return "items next to each other";
+  if (problem.order.steps > 0) return "a partial order of steps";
+  for (const Gap& gap : problem.gaps) {
+    if (gap.window_begin != gap.window_end) return "gaps that keep some bytes";
+  }
+  return nullptr;
+}
+
+// Returns no model, for the reason `text`.
+std::optional<Model> None(std::string* why, std::string text) {
+  if (why != nullptr) *why = std::move(text);
+  return std::nullopt;
+}
+
+std::string TooManyEntries(const ModelLimits& limits) {
+  return absl::StrCat("exact search takes at most ", limits.entries,
+                      " pairs of items that live at once; this problem has more");
 }
 
 // Returns the parts in the order of (item, time).
@@ -159,8 +176,10 @@ void Normalize(Model& model) {
   permute(model.fixed);
 }
 
+enum class Finished { kYes, kTooLarge, kInterrupted };
+
 // Fills members, conflicts, totals and the bound from spans, sizes and fixed offsets.
-bool Finish(Model& model, const ModelLimits& limits) {
+Finished Finish(Model& model, const ModelLimits& limits) {
   const size_t n = model.items();
   model.first_section.resize(n);
   model.last_section.resize(n);
@@ -174,7 +193,9 @@ bool Finish(Model& model, const ModelLimits& limits) {
     return limits.interrupted && limits.interrupted();
   };
   for (size_t i = 0; i < n; ++i) {
-    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) return false;
+    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) {
+      return Finished::kInterrupted;
+    }
     model.first_section[i] = *model.spans.first(i);
     model.last_section[i] = *(model.spans.last(i) - 1);
     for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
@@ -190,7 +211,9 @@ bool Finish(Model& model, const ModelLimits& limits) {
   model.members.values.resize(model.members.begin.back());
   std::vector<uint32_t> end(model.members.begin.begin(), model.members.begin.end() - 1);
   for (uint32_t i = 0; i < n; ++i) {
-    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) return false;
+    if (interrupted(model.spans.begin[i + 1] - model.spans.begin[i])) {
+      return Finished::kInterrupted;
+    }
     for (const uint32_t* t = model.spans.first(i); t != model.spans.last(i); ++t) {
       model.members.values[end[*t]++] = i;
     }
@@ -199,7 +222,9 @@ bool Finish(Model& model, const ModelLimits& limits) {
   Rows starters;
   starters.begin.assign(1, 0);
   for (uint32_t t = 0; t < model.sections; ++t) {
-    if (interrupted(8 * (model.members.begin[t + 1] - model.members.begin[t]))) return false;
+    if (interrupted(8 * (model.members.begin[t + 1] - model.members.begin[t]))) {
+      return Finished::kInterrupted;
+    }
     for (const uint32_t* j = model.members.first(t); j != model.members.last(t); ++j) {
       const uint32_t* at = std::lower_bound(model.spans.first(*j), model.spans.last(*j), t);
       if (at == model.spans.first(*j) || *(at - 1) + 1 != t) starters.values.push_back(*j);
@@ -210,7 +235,7 @@ bool Finish(Model& model, const ModelLimits& limits) {
   std::vector<uint32_t> seen(n, 0);
   for (uint32_t i = 0; i < n; ++i) {
     if (i > 0 && interrupted(16 * (model.conflicts.begin[i] - model.conflicts.begin[i - 1]))) {
-      return false;
+      return Finished::kInterrupted;
     }
     const size_t row = model.conflicts.values.size();
     seen[i] = i + 1;
@@ -223,24 +248,31 @@ bool Finish(Model& model, const ModelLimits& limits) {
         model.conflicts.values.push_back(*j);
       }
     }
-    if (model.conflicts.values.size() > limits.entries) return false;
+    if (model.conflicts.values.size() > limits.entries) return Finished::kTooLarge;
     std::sort(model.conflicts.values.begin() + static_cast<ptrdiff_t>(row),
               model.conflicts.values.end());
     model.conflicts.begin.push_back(static_cast<uint32_t>(model.conflicts.values.size()));
   }
-  return true;
+  return Finished::kYes;
 }
 
 }  // namespace
 
-std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits) {
-  if (!Takes(problem)) return std::nullopt;
+std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits,
+                                std::string* why) {
+  if (const char* feature = Unsupported(problem); feature != nullptr) {
+    return None(why, absl::StrCat("exact search does not support ", feature));
+  }
   Model model;
   std::vector<uint32_t> sized;
   for (uint32_t i = 0; i < problem.items.size(); ++i) {
     if (problem.items[i].size > 0) sized.push_back(i);
   }
-  if (Highest(problem, sized) >= static_cast<uint64_t>(kNoUnits)) return std::nullopt;
+  if (Highest(problem, sized) >= static_cast<uint64_t>(kNoUnits)) {
+    return None(why,
+                "exact search takes heights below 2^61 bytes; these sizes and alignments "
+                "could make a higher packing");
+  }
   model.unit = FindUnit(problem, sized);
   model.problem_item = sized;
   std::vector<LifePart> parts = CutAtGaps(problem, model.problem_item);
@@ -259,7 +291,7 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
   model.sections = sections.count;
   uint64_t entries = 0;
   for (const SectionRange& range : sections.ranges) entries += range.end - range.begin;
-  if (entries > limits.entries) return std::nullopt;
+  if (entries > limits.entries) return None(why, TooManyEntries(limits));
 
   size_t h = 0;
   for (uint32_t i : sized) {
@@ -295,7 +327,9 @@ std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limit
   }
   if (limits.interrupted && limits.interrupted()) return std::nullopt;
   Normalize(model);
-  if (!Finish(model, limits)) return std::nullopt;
+  const Finished finished = Finish(model, limits);
+  if (finished == Finished::kTooLarge) return None(why, TooManyEntries(limits));
+  if (finished == Finished::kInterrupted) return std::nullopt;
   return model;
 }
 

@@ -16,7 +16,7 @@
 // safety: thread-compatible; search threads share one const Model. Ownership: by value. Errors: no
 // model is returned for features that exact search doesn't support (several arenas, adjacency,
 // partial orders, gaps that keep some bytes), beyond the limits, or where heights of 2^61 bytes
-// could occur. The problem must have passed CheckProblem.
+// could occur; `why` says which it is. The problem must have passed CheckProblem.
 
 #ifndef TENURE_PLANNER_PACKING_EXACT_MODEL_H_
 #define TENURE_PLANNER_PACKING_EXACT_MODEL_H_
@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "tenure/planner/packing/problem.h"
@@ -81,7 +82,10 @@ struct ModelLimits {
   std::function<bool()> interrupted;
 };
 
-std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits);
+// `why` may be null. If no model is returned, it gets the reason as text for people; it stays as it
+// is if the building was interrupted.
+std::optional<Model> BuildModel(const Problem& problem, const ModelLimits& limits,
+                                std::string* why = nullptr);
 
 // Returns the part of a model that lives in sections [first, last], with items cut to these
 // sections. If a part can't be packed, neither can the whole. Fixed offsets, alignments and the

@@ -77,6 +77,26 @@ bool PackAround(const RigidGroups& groups, const std::vector<uint32_t>& hinted,
   return fit.partial().height <= capacity;
 }
 
+// Moves hinted groups to their hints where that is possible within their arena's height. It repeats
+// that until nothing moves, since one item may have to leave a place before another can take it.
+void MoveToHints(const RigidGroups& groups, const std::vector<uint32_t>& hinted,
+                 const std::vector<uint64_t>& heights, Budget& steps, FirstFit& fit) {
+  for (bool moved = true; moved;) {
+    moved = false;
+    for (uint32_t b : hinted) {
+      const RigidGroup& group = groups.groups[b];
+      const uint64_t at = fit.partial().offsets[b];
+      const uint32_t arena = fit.partial().arenas[b];
+      if (at == group.hint || !steps.Spend(fit.cost())) continue;
+      if (group.height > heights[arena] || group.hint > heights[arena] - group.height) continue;
+      fit.Remove(b);
+      const bool fits = fit.FitsAt(b, arena, group.hint);
+      fit.Place(b, arena, fits ? group.hint : at);
+      moved |= fits;
+    }
+  }
+}
+
 }  // namespace
 
 bool HasHints(const Problem& problem) {
@@ -107,18 +127,7 @@ void PreferHints(Task& task, Packing& packing) {
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
     return before[a] != before[b] ? before[a] < before[b] : a < b;
   });
-  // There are two passes, since one item may have to leave a place before another can take it.
-  for (int pass = 0; pass < 2; ++pass) {
-    for (uint32_t b : hinted) {
-      const RigidGroup& group = groups.groups[b];
-      const uint64_t at = fit.partial().offsets[b];
-      if (at == group.hint || !steps.Spend(fit.cost())) continue;
-      const uint64_t limit = packing.heights[arenas[b]];
-      if (group.height > limit || group.hint > limit - group.height) continue;
-      fit.Remove(b);
-      fit.Place(b, arenas[b], fit.FitsAt(b, arenas[b], group.hint) ? group.hint : at);
-    }
-  }
+  MoveToHints(groups, hinted, packing.heights, steps, fit);
   const std::vector<uint64_t> moved = fit.partial().offsets;
   const size_t honoured = Honoured(groups, moved);
   if (honoured < hinted.size() && ArenaCount(task.problem) == 1 && !task.budget.Interrupted() &&
@@ -130,6 +139,7 @@ void PreferHints(Task& task, Packing& packing) {
     for (int attempt = 0; attempt < kAttempts && !wanted.empty(); ++attempt) {
       if (PackAround(groups, wanted, order, packing.height, packing.height, 1, steps, fit)) {
         if (Honoured(groups, fit.partial().offsets) <= honoured) break;
+        MoveToHints(groups, hinted, packing.heights, steps, fit);
         Write(task.problem, groups, fit.partial(), packing);
         return;
       }

@@ -2,9 +2,11 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tenure/planner/packing/exact/core.h"
@@ -108,8 +110,12 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   exact::ModelLimits limits;
   if (limited) limits.entries = kBalancedEntries;
   limits.interrupted = [&task] { return task.budget.Interrupted(); };
-  const std::optional<exact::Model> model = exact::BuildModel(task.problem, limits);
-  if (!model.has_value()) return;
+  std::string unsuited;
+  const std::optional<exact::Model> model = exact::BuildModel(task.problem, limits, &unsuited);
+  if (!model.has_value()) {
+    if (!limited && packing.search_limit.empty()) packing.search_limit = unsuited;
+    return;
+  }
   options.search.stop = options.search.stop.Before(model->SetUpTime());
   const uint64_t unit = model->unit;
   if (limited) {
@@ -135,6 +141,11 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     ++packing.statistics.improvements;
   };
 
+  const auto note_limit = [&] {
+    packing.search_limit =
+        absl::StrCat("max_nodes, ", task.options.max_nodes, ", ended the exact search");
+  };
+
   auto count = [&](const auto& result) {
     packing.statistics.nodes += result.nodes;
     packing.statistics.backtracks += result.backtracks;
@@ -148,6 +159,7 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
     if (result.verdict == exact::Verdict::kFound) write(result.offsets);
     if (result.verdict == exact::Verdict::kInfeasible) packing.outcome = Outcome::kInfeasible;
     if (result.verdict == exact::Verdict::kStopped) task.budget.Stop();
+    if (result.verdict == exact::Verdict::kLimit && !limited) note_limit();
     return;
   }
   if (limited) {
@@ -188,7 +200,11 @@ void SolveExact(Task& task, bool limited, Packing& packing) {
   count(result);
   if (!result.offsets.empty() && result.offsets != options.start) write(result.offsets);
   packing.lower_bound = std::max(packing.lower_bound, static_cast<uint64_t>(result.bound) * unit);
-  if (result.stopped) task.budget.Stop();
+  if (result.stopped) {
+    task.budget.Stop();
+  } else if (task.options.max_nodes != kUnlimited) {
+    note_limit();  // Solve removes it if the search has settled the question
+  }
 }
 
 }  // namespace tenure::packing

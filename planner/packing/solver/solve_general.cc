@@ -263,6 +263,9 @@ bool FixedAreApart(const Problem& problem) {
 // Returns the time that it takes to make the precedence table; checking a packing that shares bytes
 // takes as long again.
 absl::Duration TableTime(const Problem& problem, uint32_t chains) {
+  if (!Precedence::HasTable(problem, chains)) {
+    return absl::Nanoseconds(WidePrecedence::Nanoseconds(problem));
+  }
   const auto rows =
       static_cast<double>(problem.order.steps + problem.order.edges.size() + problem.items.size());
   return absl::Nanoseconds(1) * rows * static_cast<double>(chains);
@@ -314,26 +317,27 @@ void StackOntoFixed(const Problem& problem, Packing& packing) {
   packing.statistics.winner = "tlsf:events";
 }
 
-// For when time is short: finds any packing that is certainly valid.
-void SolveRoughly(Task& task, Packing& packing) {
+// Finds any packing that is certainly valid, without looking at the order of the steps. Finds none
+// if only gaps or the order can tell whether the fixed items are valid.
+void PackWithoutOrder(Task& task, Packing& packing) {
   const Problem& problem = task.problem;
-  // The fixed items are packed already. Only their gaps and their order can tell whether that is
-  // valid.
-  if ((problem.order.steps == 0 && problem.gaps.empty()) || FixedAreApart(problem)) {
-    if (ArenaCount(problem) == 1 && problem.adjacent.empty() && problem.order.steps == 0) {
-      StackOntoFixed(problem, packing);
-      if (packing.outcome != Outcome::kInfeasible) task.budget.Stop();
-      return;
-    }
-    const RigidGroups groups = MakeRigidGroups(problem, Detail::kRough);
-    if (!groups.contradiction.empty() || (problem.order.steps == 0 && problem.gaps.empty() &&
-                                          FixedContradict(problem, groups, task.budget))) {
-      packing.outcome = Outcome::kInfeasible;
-      return;
-    }
-    Search(task, groups, packing).TryQuickly();
+  const bool lives = problem.order.steps == 0 && problem.gaps.empty();
+  if (!lives && !FixedAreApart(problem)) return;
+  if (ArenaCount(problem) == 1 && problem.adjacent.empty() && problem.order.steps == 0) {
+    return StackOntoFixed(problem, packing);
   }
-  task.budget.Stop();
+  const RigidGroups groups = MakeRigidGroups(problem, Detail::kRough);
+  if (!groups.contradiction.empty() || (lives && FixedContradict(problem, groups, task.budget))) {
+    packing.outcome = Outcome::kInfeasible;
+    return;
+  }
+  Search(task, groups, packing).TryQuickly();
+}
+
+// For when time is short.
+void SolveRoughly(Task& task, Packing& packing) {
+  PackWithoutOrder(task, packing);
+  if (packing.outcome != Outcome::kInfeasible) task.budget.Stop();
 }
 
 void SolveThoroughly(Task& task, const RigidGroups& groups, Packing& packing) {
@@ -392,6 +396,13 @@ void SolveGeneral(Task& task, Packing& packing) {
   const absl::Duration table = TableTime(problem, chains), ready = ReadyTime(problem);
   // The table is made here and checked later, and a packing must be possible in between.
   if (!task.budget.Leaves(2 * ready + 2 * table)) return SolveRoughly(task, packing);
+  if (!Precedence::Suits(problem, chains)) {
+    packing.search_limit =
+        absl::StrCat("the order of ", problem.order.steps, " steps has ", chains,
+                     " concurrent chains, too many to tell which of ", problem.items.size(),
+                     " items are ordered; no two items share bytes");
+    return PackWithoutOrder(task, packing);
+  }
   Budget budget = task.budget.Earlier(table);
   Task earlier{problem, task.options, task.capacity, task.limit, task.lower_bound, budget};
   Budget making = budget.Earlier(ready);

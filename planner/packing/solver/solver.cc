@@ -129,14 +129,29 @@ bool Done(const Task& task, Packing& packing) {
 void RunStages(Task& task, const std::optional<PlainInstance>& plain, Packing& packing) {
   const Effort effort = task.options.effort;
   const bool optimal = effort == Effort::kOptimal;
+  // With a deadline, all that balanced effort would do comes first. What effort optimal adds could
+  // use up the time otherwise, and the result would be worse than that of balanced effort.
+  const bool in_order = optimal && task.budget.has_deadline();
   if (!plain.has_value()) {
     SolveGeneral(task, packing);
-    if (effort != Effort::kFast && !Done(task, packing)) SolveExact(task, !optimal, packing);
+    if (effort == Effort::kFast) return;
+    if (in_order && !Done(task, packing)) SolveExact(task, /*limited=*/true, packing);
+    if (!Done(task, packing)) SolveExact(task, !optimal, packing);
     return;
   }
   if (task.problem.items.size() > kSmall || effort == Effort::kFast) {
-    SolvePlain(task, *plain, optimal ? Effort::kFast : effort, packing);
+    SolvePlain(task, *plain,
+               in_order  ? Effort::kBalanced
+               : optimal ? Effort::kFast
+                         : effort,
+               packing);
     if (effort == Effort::kFast) return;
+    if (in_order) {
+      if (!Done(task, packing)) SolveExact(task, /*limited=*/true, packing);
+      if (!Done(task, packing)) SolveCore(task, packing);
+      if (!Done(task, packing)) SolveExact(task, /*limited=*/false, packing);
+      return;
+    }
     if (optimal && !Done(task, packing)) SolveCore(task, packing);
     if (optimal && !Done(task, packing)) SolvePlain(task, *plain, Effort::kBalanced, packing);
     if (!Done(task, packing)) SolveExact(task, !optimal, packing);
@@ -145,7 +160,7 @@ void RunStages(Task& task, const std::optional<PlainInstance>& plain, Packing& p
   // A short exact search solves most small problems, so it comes before long repair.
   SolvePlain(task, *plain, Effort::kFast, packing);
   if (Done(task, packing)) return;
-  if (!optimal || task.capacity == kUnlimited) {
+  if (!optimal || task.capacity == kUnlimited || in_order) {
     const uint64_t before = packing.statistics.improvements;
     SolveExact(task, /*limited=*/true, packing);
     // Repair seldom improves a packing that search found.
@@ -226,28 +241,32 @@ class ApartSolver {
   }
 
   // Packs all arenas quickly. Then it packs each one as low as the others require, until the sum is
-  // low enough. Fitting one arena into a given height is easier than finding its least height.
+  // low enough: fitting one arena into a given height is easier than finding its least height. If
+  // that is not enough, several arenas have to become lower, and each one is packed as low as
+  // possible.
   void Fit() {
     for (size_t a = 0; a < parts_.size(); ++a) Improve(a, Effort::kFast, kUnlimited);
-    for (size_t a = 0; a < parts_.size() && !Infeasible() && !budget_.Interrupted(); ++a) {
-      const bool complete = Complete();
-      if (complete && Sum(&Packing::height) <= capacity_) return;
-      if (options_.effort == Effort::kFast || packings_[a].outcome == Outcome::kOptimal) continue;
-      const uint64_t others = Sum(&Packing::height) - packings_[a].height;
-      const bool enough =
-          complete && others <= capacity_ && capacity_ - others >= packings_[a].lower_bound;
-      // If the others are at their bounds and this arena does not fit, no packing fits.
-      const bool last_word =
-          enough && others == Sum(&Packing::lower_bound) - packings_[a].lower_bound;
-      if (Improve(a, options_.effort, enough ? capacity_ - others : kUnlimited) && last_word) {
-        packings_[a].outcome = Outcome::kInfeasible;
+    if (options_.effort == Effort::kFast) return;
+    for (const bool lowest : {false, true}) {
+      for (size_t a = 0; a < parts_.size() && !Settled(); ++a) {
+        if (packings_[a].outcome == Outcome::kOptimal) continue;
+        const uint64_t others = Sum(&Packing::height) - packings_[a].height;
+        const bool enough = !lowest && Complete() && others <= capacity_ &&
+                            capacity_ - others >= packings_[a].lower_bound;
+        Improve(a, options_.effort, enough ? capacity_ - others : kUnlimited);
       }
     }
   }
 
-  // Keeps the old packing unless a lower one is found. Returns true if there is no packing within
-  // `capacity`.
-  bool Improve(size_t a, Effort effort, uint64_t capacity) {
+  // Returns whether more work can't change the answer.
+  bool Settled() {
+    return Infeasible() || budget_.Interrupted() || Sum(&Packing::lower_bound) > capacity_ ||
+           (Complete() && Sum(&Packing::height) <= capacity_);
+  }
+
+  // Keeps the old packing unless a lower one is found. If there is no packing within `capacity`,
+  // that raises the bound.
+  void Improve(size_t a, Effort effort, uint64_t capacity) {
     SolveOptions options = options_;
     options.effort = effort;
     Packing found;
@@ -255,19 +274,21 @@ class ApartSolver {
     Packing& best = packings_[a];
     const PackingStatistics before = best.statistics;
     found.lower_bound = std::max(found.lower_bound, best.lower_bound);
-    const bool infeasible = found.outcome == Outcome::kInfeasible;
-    if (infeasible && capacity != kUnlimited) found.outcome = Outcome::kNone;
+    if (found.outcome == Outcome::kInfeasible && capacity != kUnlimited) {
+      found.outcome = Outcome::kNone;
+      found.lower_bound = std::max(found.lower_bound, capacity + 1);
+    }
     if (found.has_offsets() ? !best.has_offsets() || found.height < best.height
                             : !best.has_offsets()) {
       std::swap(best, found);
     } else {
       best.lower_bound = found.lower_bound;
       best.deadline_hit |= found.deadline_hit;
+      best.search_limit = std::move(found.search_limit);
       best.statistics = found.statistics;
     }
     if (best.has_offsets() && best.height == best.lower_bound) best.outcome = Outcome::kOptimal;
     best.statistics.Add(before);
-    return infeasible;
   }
 
   void Join(Packing& packing) {
@@ -275,6 +296,7 @@ class ApartSolver {
     packing.statistics.winner = "arenas-apart";
     for (const Packing& part : packings_) {
       packing.deadline_hit |= part.deadline_hit;
+      if (packing.search_limit.empty()) packing.search_limit = part.search_limit;
       packing.statistics.Add(part.statistics);
     }
     if (Infeasible()) {
@@ -321,6 +343,12 @@ std::optional<Problem> WithoutIdle(const Problem& problem) {
   return rest;
 }
 
+// Returns whether the packing answers the question that was asked.
+bool IsSettled(const Packing& packing, uint64_t capacity) {
+  if (packing.outcome == Outcome::kOptimal || packing.outcome == Outcome::kInfeasible) return true;
+  return packing.has_offsets() && capacity != kUnlimited;
+}
+
 }  // namespace
 
 absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& options) {
@@ -341,6 +369,7 @@ absl::StatusOr<Packing> Solve(const Problem& problem, const SolveOptions& option
   } else {
     SolveOne(stated, options, capacity, budget, packing);
   }
+  if (IsSettled(packing, capacity)) packing.search_limit.clear();
   TENURE_RETURN_IF_ERROR(Validate(problem, packing));
   if (options.progress) options.progress(packing.height, packing.lower_bound);
   return packing;
