@@ -154,6 +154,11 @@ TEST(TraceTest, SyntaxFaultsNameLineAndColumn) {
   ExpectFault(std::string(kGood).substr(0, 300), "not JSON");
 }
 
+TEST(TraceTest, NothingHidesBehindAZeroByte) {
+  ExpectFault(std::string(kGood) + '\0' + "{}", "not JSON: there is a zero byte at byte ");
+  ExpectFault(std::string("{}\0", 3), "not JSON: there is a zero byte at byte 2");
+}
+
 TEST(TraceTest, MissingAndRepeatedKeys) {
   ExpectFault(With("\"name\": \"small\", ", ""), "no key \"name\"");
   ExpectFault(With("\"ops\": [{", "\"opps\": [{"), "no key \"ops\"");
@@ -413,6 +418,38 @@ TEST(TraceTest, UsesOfBases) {
     }
   }
   EXPECT_EQ(never, 2);
+}
+
+// Every base of one op has windows of its own, so they must not be looked for among all.
+TEST(TraceTest, UsesOfAnOpWithManyWrites) {
+  constexpr uint32_t kBases = 100000;
+  Trace trace;
+  TraceOp op;
+  const auto add = [&trace](uint64_t bytes) -> TraceBuffer& {
+    TraceBuffer& buffer = trace.buffers.emplace_back();
+    buffer.id = static_cast<uint32_t>(trace.buffers.size() - 1);
+    buffer.bytes = bytes;
+    buffer.dtype = "uint8";
+    buffer.shape = {bytes};
+    return buffer;
+  };
+  for (uint32_t b = 0; b < kBases; ++b) add(8);
+  for (uint32_t b = 0; b < kBases; ++b) {
+    // The second half of every base, and the first half of those with an even number.
+    for (uint64_t offset : {uint64_t{4}, uint64_t{0}}) {
+      if (offset == 0 && b % 2 != 0) continue;
+      TraceBuffer& window = add(4);
+      window.alias_of = b;
+      window.offset_bytes = offset;
+      op.writes.push_back(window.id);
+    }
+  }
+  trace.ops = {op};
+  const std::vector<TraceUse> uses = FindUses(trace);
+  for (uint32_t b = 0; b < kBases; ++b) {
+    ASSERT_TRUE(uses[b].written);
+    ASSERT_EQ(uses[b].needs_zeros, b % 2 != 0) << b;
+  }
 }
 
 }  // namespace

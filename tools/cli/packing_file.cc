@@ -25,11 +25,9 @@ absl::StatusOr<ProblemFile> ProblemFile::Read(const std::string& path) {
 std::vector<std::string> ProblemFile::Doubts() const {
   std::vector<std::string> doubts;
   if (!table_) return doubts;
-  for (const std::string& column : table_->carried_columns) {
-    const std::optional<std::string> meant = packing::MeantColumn(*table_, column);
-    if (!meant) continue;
-    doubts.push_back(absl::StrCat(
-        "the column '", column, "' means nothing and is carried along; is '", *meant, "' meant?"));
+  for (const auto& [column, meant] : packing::MeantColumns(*table_)) {
+    doubts.push_back(absl::StrCat("the column '", column,
+                                  "' means nothing and is carried along; is '", meant, "' meant?"));
   }
   return doubts;
 }

@@ -1,6 +1,8 @@
 #include "tenure/tools/trace/trace.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -48,9 +50,34 @@ bool CoversWindow(const TraceBuffer& buffer) {
   return item_bytes != 0 && dense * item_bytes == buffer.bytes;
 }
 
+namespace {
+
+// A window that an op writes wholly.
+struct WrittenWindow {
+  uint32_t base;
+  uint64_t begin, end;
+};
+
+// Clears needs_zeros of the bases that the windows cover, of those that need zeros only for want of
+// that. `windows` is sorted by base and begin.
+void ClearCovered(const Trace& trace, const std::vector<WrittenWindow>& windows,
+                  std::vector<TraceUse>& uses) {
+  for (size_t w = 0; w < windows.size();) {
+    const uint32_t base = windows[w].base;
+    uint64_t covered = 0;
+    for (; w < windows.size() && windows[w].base == base; ++w) {
+      if (windows[w].begin <= covered) covered = std::max(covered, windows[w].end);
+    }
+    if (covered >= trace.buffers[base].bytes) uses[base].needs_zeros = false;
+  }
+}
+
+}  // namespace
+
 std::vector<TraceUse> FindUses(const Trace& trace) {
   std::vector<TraceUse> uses(trace.buffers.size());
-  std::vector<std::pair<uint64_t, uint64_t>> windows;
+  std::vector<bool> read_first(trace.buffers.size(), false);
+  std::vector<WrittenWindow> windows;
   const auto touch = [&](uint32_t op, uint32_t id) -> TraceUse& {
     TraceUse& use = uses[trace.Base(id)];
     if (use.first_op == TraceUse::kNever) use.first_op = op;
@@ -61,29 +88,26 @@ std::vector<TraceUse> FindUses(const Trace& trace) {
     const TraceOp& op = trace.ops[j];
     for (const uint32_t id : op.reads) {
       TraceUse& use = touch(j, id);
-      if (use.first_op == j) use.needs_zeros = true;
+      if (use.first_op != j) continue;
+      use.needs_zeros = true;
+      read_first[trace.Base(id)] = true;
     }
+    // This op's windows of a base may cover it together.
+    windows.clear();
     for (const uint32_t id : op.writes) {
       TraceUse& use = touch(j, id);
       use.written = true;
-      if (use.first_op != j || use.needs_zeros) continue;
-      // This op's windows of the base may cover it together.
       const uint32_t base = trace.Base(id);
-      windows.clear();
-      for (const uint32_t other : op.writes) {
-        const TraceBuffer& buffer = trace.buffers[other];
-        if (trace.Base(other) == base && CoversWindow(buffer)) {
-          windows.emplace_back(buffer.offset_bytes, buffer.offset_bytes + buffer.bytes);
-        }
-      }
-      std::sort(windows.begin(), windows.end());
-      uint64_t covered = 0;
-      for (const auto& [begin, end] : windows) {
-        if (begin > covered) break;
-        covered = std::max(covered, end);
-      }
-      use.needs_zeros = covered < trace.buffers[base].bytes;
+      if (use.first_op != j || read_first[base]) continue;
+      const TraceBuffer& buffer = trace.buffers[id];
+      use.needs_zeros = trace.buffers[base].bytes > 0;
+      if (!CoversWindow(buffer)) continue;
+      windows.push_back({base, buffer.offset_bytes, buffer.offset_bytes + buffer.bytes});
     }
+    std::sort(windows.begin(), windows.end(), [](const WrittenWindow& a, const WrittenWindow& b) {
+      return std::tie(a.base, a.begin, a.end) < std::tie(b.base, b.begin, b.end);
+    });
+    ClearCovered(trace, windows, uses);
   }
   return uses;
 }

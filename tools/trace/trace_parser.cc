@@ -495,6 +495,11 @@ absl::StatusOr<Trace> Handler::Finish() {
 }  // namespace
 
 absl::StatusOr<Trace> ParseTraceText(std::string_view text, std::string_view name) {
+  // The parser takes a zero byte for the end of the text and ignores everything behind it.
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": not JSON: there is a zero byte at byte ", zero));
+  }
   Handler handler(name);
   // Strict: text after the object is an error too.
   nlohmann::json::sax_parse(text.data(), text.data() + text.size(), &handler);

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -343,27 +342,29 @@ std::string CsvTable::Id(size_t item) const {
   return Unquote(fields[static_cast<size_t>(id_column)]);
 }
 
-std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view name) {
+std::vector<MeantColumn> MeantColumns(const CsvTable& table) {
   std::array<bool, kColumns> present{};
-  const std::vector<std::string_view> header = [&table] {
-    std::vector<std::string_view> fields;
-    SplitFields(LineAt(table.text, table.header_begin), fields);
-    return fields;
-  }();
-  for (const Name& known : kNames) {
-    for (std::string_view field : header) {
-      if (Unquote(field) == known.text) present[known.column] = true;
+  std::vector<std::string_view> header;
+  SplitFields(LineAt(table.text, table.header_begin), header);
+  for (std::string_view field : header) {
+    const std::string column = Unquote(field);
+    for (const Name& known : kNames) {
+      if (column == known.text) present[known.column] = true;
     }
   }
-  const std::string lower = absl::AsciiStrToLower(name);
-  for (const Name& known : kNames) {
-    // Many short words are similar to each other, so they must be closer.
-    const size_t most = known.text.size() <= 2 ? 0 : known.text.size() <= 5 ? 1 : 2;
-    if (!present[known.column] && EditDistance(lower, known.text) <= most) {
-      return std::string(known.text);
+  std::vector<MeantColumn> meant;
+  for (const std::string& column : table.carried_columns) {
+    const std::string lower = absl::AsciiStrToLower(column);
+    for (const Name& known : kNames) {
+      // Many short words are similar to each other, so they must be closer.
+      const size_t most = known.text.size() <= 2 ? 0 : known.text.size() <= 5 ? 1 : 2;
+      if (present[known.column] || lower.size() > known.text.size() + most) continue;
+      if (EditDistance(lower, known.text) > most) continue;
+      meant.push_back({column, std::string(known.text)});
+      break;
     }
   }
-  return std::nullopt;
+  return meant;
 }
 
 absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file) {

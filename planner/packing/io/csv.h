@@ -34,7 +34,6 @@
 #define TENURE_PLANNER_PACKING_IO_CSV_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,9 +61,14 @@ struct CsvTable {
   std::string Id(size_t item) const;
 };
 
-// Returns the optional column for which an unknown one is probably a misspelling ("aligment"), so
-// that a caller can warn. Returns nothing if no missing column has a similar name.
-std::optional<std::string> MeantColumn(const CsvTable& table, std::string_view name);
+// An unknown column, and the optional column for which it is probably a misspelling ("aligment").
+struct MeantColumn {
+  std::string column, meant;
+};
+
+// Returns the unknown columns that were probably meant to be another one, so that a caller can
+// warn. Columns without a missing one of similar name are left out. Takes linear time.
+std::vector<MeantColumn> MeantColumns(const CsvTable& table);
 
 // `file` is only used in messages.
 absl::StatusOr<CsvTable> ParseCsv(std::string text, std::string_view file);

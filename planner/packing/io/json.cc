@@ -5,7 +5,6 @@
 #include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tenure/base/json_text.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure::packing {
@@ -28,30 +28,10 @@ class Reader {
   explicit Reader(std::string_view file) : file_(file) {}
 
   absl::StatusOr<Json> Parse(std::string_view text) {
-    // The parser takes a zero byte for the end of the text and ignores everything behind it.
-    if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {
-      return Error(absl::StrCat("not JSON: there is a zero byte at byte ", zero));
-    }
-    // The parser keeps the last of several equal keys. That is refused, because two readers of one
-    // text must not disagree.
-    std::vector<std::set<std::string>> keys;  // of each object that is open
-    std::string twice;
-    const auto note = [&](int, Json::parse_event_t event, Json& value) {
-      if (event == Json::parse_event_t::object_start) keys.emplace_back();
-      if (event == Json::parse_event_t::object_end) keys.pop_back();
-      if (event == Json::parse_event_t::key && twice.empty() &&
-          !keys.back().insert(value.get<std::string>()).second) {
-        twice = value.get<std::string>();
-      }
-      return true;
-    };
-    Json root = Json::parse(text, note, /*allow_exceptions=*/false);
-    if (!root.is_discarded() && !twice.empty()) {
-      return Error(absl::StrCat("the key ", Printable(twice), " stands twice in one object"));
-    }
-    if (!root.is_discarded() && root.is_object()) return root;
-    if (!root.is_discarded()) return Error("the text is not a JSON object");
-    return Error(absl::StrCat("not JSON: ", FirstError(text)));
+    if (absl::Status status = CheckJsonText(text); !status.ok()) return Error(status.message());
+    Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!root.is_object()) return Error("the text is not a JSON object");
+    return root;
   }
 
   absl::Status status() const { return status_; }
@@ -141,32 +121,6 @@ class Reader {
   }
 
  private:
-  static std::string FirstError(std::string_view text) {
-    // Exceptions are off, so only an event handler can record where the text went wrong.
-    struct Sax : nlohmann::json_sax<Json> {
-      bool null() override { return true; }
-      bool boolean(bool) override { return true; }
-      bool number_integer(number_integer_t) override { return true; }
-      bool number_unsigned(number_unsigned_t) override { return true; }
-      bool number_float(number_float_t, const string_t&) override { return true; }
-      bool string(string_t&) override { return true; }
-      bool binary(binary_t&) override { return true; }
-      bool start_object(std::size_t) override { return true; }
-      bool key(string_t&) override { return true; }
-      bool end_object() override { return true; }
-      bool start_array(std::size_t) override { return true; }
-      bool end_array() override { return true; }
-      bool parse_error(std::size_t position, const std::string& token,
-                       const nlohmann::detail::exception&) override {
-        what = absl::StrCat("unexpected '", token.substr(0, 40), "' at byte ", position);
-        return false;
-      }
-      std::string what = "it ends too early";
-    } sax;
-    Json::sax_parse(text, &sax);
-    return Printable(std::move(sax.what));
-  }
-
   static std::string Printable(std::string text) {
     for (char& c : text) {
       if (static_cast<unsigned char>(c) < 0x20) c = ' ';
@@ -332,6 +286,7 @@ std::string FormatPackingJson(const Packing& packing) {
                {"lower_bound", packing.lower_bound},
                {"offsets", packing.offsets},
                {"winner", packing.statistics.winner}};
+  if (!packing.search_limit.empty()) root["search_limit"] = packing.search_limit;
   if (!packing.arena_of.empty()) root["arena_of"] = packing.arena_of;
   return root.dump();
 }

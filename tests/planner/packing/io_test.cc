@@ -1,5 +1,6 @@
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tenure/planner/packing/io/csv.h"
 #include "tenure/planner/packing/io/json.h"
@@ -120,18 +121,33 @@ TEST(Csv, CarriedColumnsAreListedAndLookedAt) {
   ASSERT_TRUE(table.ok()) << table.status();
   EXPECT_EQ(table->carried_columns, (std::vector<std::string>{"Lower", "aligment", "note", "hnit",
                                                               "gap", "area", "kind", "ofset"}));
-  std::string meant;
-  for (const std::string& name : table->carried_columns) {
-    meant += MeantColumn(*table, name).value_or("-") + " ";
-  }
-  EXPECT_EQ(meant, "- alignment - hint gaps arena - offset ");
+  const auto meant = [](const CsvTable& of) {
+    std::string text;
+    for (const MeantColumn& doubt : MeantColumns(of)) {
+      absl::StrAppend(&text, doubt.column, ":", doubt.meant, " ");
+    }
+    return text;
+  };
+  EXPECT_EQ(meant(*table), "aligment:alignment hnit:hint gap:gaps area:arena ofset:offset ");
   const auto both = ParseCsv("start,end,size,hint,hnit,ID,GAPS,algnmnt,alignm\n", "f");
   ASSERT_TRUE(both.ok()) << both.status();
-  EXPECT_EQ(MeantColumn(*both, "hnit"), std::nullopt);
-  EXPECT_EQ(MeantColumn(*both, "ID"), "id");
-  EXPECT_EQ(MeantColumn(*both, "GAPS"), "gaps");
-  EXPECT_EQ(MeantColumn(*both, "algnmnt"), "alignment");
-  EXPECT_EQ(MeantColumn(*both, "alignm"), std::nullopt);
+  EXPECT_EQ(meant(*both), "ID:id GAPS:gaps algnmnt:alignment ");
+}
+
+// Each unknown column is compared with those that are there, so it must not be read again each time.
+TEST(Csv, ManyColumnsAreCarriedAlong) {
+  constexpr int kColumns = 30000;
+  std::string header = "id,lower,upper,size", row = "0,0,1,4";
+  for (int c = 0; c < kColumns; ++c) {
+    absl::StrAppend(&header, ",c", c);
+    row += ",1";
+  }
+  const auto table = ParseCsv(absl::StrCat(header, ",aligment\n", row, ",1\n"), "f");
+  ASSERT_TRUE(table.ok()) << table.status();
+  ASSERT_EQ(table->carried_columns.size(), size_t{kColumns} + 1);
+  const std::vector<MeantColumn> meant = MeantColumns(*table);
+  ASSERT_EQ(meant.size(), 1u);
+  EXPECT_EQ(meant[0].column, "aligment");
 }
 
 TEST(Csv, WritesWhatItReads) {
