@@ -1,6 +1,7 @@
 #include "tenure/planner/arena_packer.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "tenure/base/status_macros.h"
@@ -21,6 +22,17 @@ packing::Problem ArenaPacker::Intervals(const std::vector<uint32_t>& members) co
                              .alignment = group.alignment_bytes});
   }
   return problem;
+}
+
+uint64_t ArenaPacker::LowerBound(const std::vector<uint32_t>& members, uint64_t limit_bytes) const {
+  packing::Problem problem = Intervals(members);
+  uint64_t most_bytes = 0;
+  for (const packing::Item& item : problem.items) most_bytes += item.size + item.alignment;
+  // Between several arenas there is no padding.
+  if (most_bytes > limit_bytes) {
+    for (packing::Item& item : problem.items) item.alignment = 1;
+  }
+  return packing::LowerBound(problem);
 }
 
 // It is enough to add the ends of each group: they are ordered with other steps as the group is.
@@ -102,9 +114,11 @@ absl::StatusOr<packing::Packing> ArenaPacker::SolveWithin(const packing::Problem
     bound = std::max(bound, capacity_bytes + 1);
   }
   const bool deadline_hit = second->deadline_hit;
+  std::string search_limit = std::move(second->search_limit);
   if (second->has_offsets() && (!fits || second->height <= first->height)) first = second;
   first->lower_bound = bound;
   first->deadline_hit = deadline_hit;
+  first->search_limit = std::move(search_limit);
   return first;
 }
 
@@ -124,15 +138,15 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
     TENURE_ASSIGN_OR_RETURN(packing::Packing solved, SolveWithin(problem, capacity_bytes));
     result.lower_bound_bytes = solved.lower_bound;
     result.deadline_hit = solved.deadline_hit;
+    result.search_limit = std::move(solved.search_limit);
     if (solved.has_offsets() && solved.height <= limit_bytes) {
       take(solved);
       return result;
     }
-  } else {
-    // The list is a legal order, so what lives at once in the list can live at once in any
-    // execution.
-    result.lower_bound_bytes = packing::LowerBound(problem);
   }
+  // What is proven of one arena may not hold for several. With dependencies, the list is a legal
+  // order, so what lives at once in the list can live at once in any execution.
+  result.lower_bound_bytes = LowerBound(members, limit_bytes);
   OrderPacking in_order = PackInOrder(order_, groups_, members, limit_bytes);
   result.offsets = std::move(in_order.offsets);
   result.arenas = std::move(in_order.arenas);
@@ -154,8 +168,11 @@ absl::StatusOr<ArenaPacking> ArenaPacker::Pack(const std::vector<uint32_t>& memb
     problem.arenas.assign(arenas, packing::Arena{.limit = limit_bytes});
     TENURE_ASSIGN_OR_RETURN(packing::Packing solved, SolveWithin(problem, capacity_bytes));
     result.deadline_hit = solved.deadline_hit;
-    result.lower_bound_bytes =
-        std::max(result.lower_bound_bytes, std::min(solved.lower_bound, best_height));
+    result.search_limit = std::move(solved.search_limit);
+    if (most == 1) {
+      result.lower_bound_bytes =
+          std::max(result.lower_bound_bytes, std::min(solved.lower_bound, best_height));
+    }
     if (!solved.has_offsets()) continue;
     if (solved.height < best_height || (keep && solved.height <= capacity_bytes)) take(solved);
     break;

@@ -15,6 +15,7 @@
 #define TENURE_PLANNER_ARENA_PACKER_H_
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,6 +34,7 @@ struct ArenaPacking {
   uint64_t height_bytes = 0;       // of all arenas; above the capacity if no packing fits into it
   uint64_t lower_bound_bytes = 0;  // above the capacity if it is proven that no packing fits
   bool deadline_hit = false;
+  std::string search_limit;  // packing::Packing::search_limit
 };
 
 class ArenaPacker {
@@ -46,6 +48,9 @@ class ArenaPacker {
   // `capacity_bytes`, the solver also searches for a packing within the capacity.
   absl::StatusOr<ArenaPacking> Pack(const std::vector<uint32_t>& members, uint64_t limit_bytes,
                                     uint64_t capacity_bytes) const;
+  // Returns how many bytes all packings of the members need, whether they take one arena or, if one
+  // could get larger than `limit_bytes`, several.
+  uint64_t LowerBound(const std::vector<uint32_t>& members, uint64_t limit_bytes) const;
   // The members as a packing problem for the order of the list: an item for each, moments are
   // steps.
   packing::Problem Intervals(const std::vector<uint32_t>& members) const;

@@ -14,14 +14,17 @@ constexpr size_t kNamed = 3;
 
 }  // namespace
 
-Shortage FindShortage(const PlanningContext& context, size_t arena, uint64_t capacity_bytes,
-                      uint64_t lower_bound_bytes) {
+Shortage FindShortage(const PlanningContext& context, size_t arena, const CapacityFound& capacity,
+                      uint64_t lower_bound_bytes, std::string search_limit) {
+  const bool proven = lower_bound_bytes > capacity.at_most_bytes;
+  const uint64_t capacity_bytes = proven ? capacity.at_most_bytes : capacity.left_bytes;
   const ArenaMembers& members = context.arenas()[arena];
   Shortage shortage{.space = members.key.first->space(),
                     .queue = members.key.second,
                     .capacity_bytes = capacity_bytes,
                     .lower_bound_bytes = lower_bound_bytes,
-                    .proven = lower_bound_bytes > capacity_bytes,
+                    .proven = proven,
+                    .search_limit = std::move(search_limit),
                     .problem = context.packer().Intervals(members.groups)};
   for (uint32_t g : members.groups) {
     Shortage::Item& item = shortage.items.emplace_back();
@@ -45,9 +48,14 @@ absl::Status ShortageStatus(const Shortage& shortage, const Schedule& schedule) 
   if (shortage.proven) {
     absl::StrAppend(&text, ", ", shortage.lower_bound_bytes - shortage.capacity_bytes,
                     " more than the capacity ", shortage.capacity_bytes);
+  } else if (shortage.lower_bound_bytes > shortage.capacity_bytes) {
+    absl::StrAppend(&text, ", and the other arenas of the space leave ", shortage.capacity_bytes,
+                    " of the capacity; a higher effort or a later deadline may make those smaller");
   } else {
-    absl::StrAppend(&text, ", and no plan within the capacity ", shortage.capacity_bytes,
-                    " was found; a higher effort or a later deadline may find one");
+    absl::StrAppend(
+        &text, ", and no plan within the capacity ", shortage.capacity_bytes, " was found; ",
+        shortage.search_limit.empty() ? "a higher effort or a later deadline may find one"
+                                      : shortage.search_limit);
   }
   const packing::Explanation& why = shortage.why;
   absl::StrAppend(&text, "; most live at step ", StepsText(schedule, why.peak.first, why.peak.last),

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "tenure/planner/planning_context.h"
@@ -15,9 +16,15 @@
 
 namespace tenure::internal {
 
+// What CapacityLeft says of an entry.
+struct CapacityFound {
+  uint64_t left_bytes = 0;     // CapacityLeft::Of
+  uint64_t at_most_bytes = 0;  // CapacityLeft::AtMost
+};
+
 // Describes the shortage of entry `arena` of the context, with its peak.
-Shortage FindShortage(const PlanningContext& context, size_t arena, uint64_t capacity_bytes,
-                      uint64_t lower_bound_bytes);
+Shortage FindShortage(const PlanningContext& context, size_t arena, const CapacityFound& capacity,
+                      uint64_t lower_bound_bytes, std::string search_limit);
 
 // Returns the shortage as an error in one line: ResourceExhausted if it is proven, else
 // DeadlineExceeded.

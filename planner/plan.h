@@ -123,6 +123,7 @@ struct Plan {
   uint64_t unplanned_bytes = 0;  // what the placed storages would need without the plan
   uint64_t arena_bytes = 0;      // the sum of the arenas' sizes
   // Proven: no plan of this mode needs less, with the same queues and the same in-place writes.
+  // After LoadPlan only what the lives of the storages prove; MakePlan may have proven more.
   uint64_t lower_bound_bytes = 0;
   bool optimal = false;  // arena_bytes == lower_bound_bytes
   // A deadline or a cancellation ended the search early, so the result may differ between runs.

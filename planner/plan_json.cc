@@ -9,7 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
+#include "tenure/base/annotate.h"
+#include "tenure/base/json_text.h"
 #include "tenure/base/status_macros.h"
+#include "tenure/planner/plan_bound.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 
@@ -160,8 +163,8 @@ std::string PlanToJson(const Plan& plan) {
 }
 
 absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
+  if (absl::Status status = CheckJsonText(text); !status.ok()) return Annotate(status, "plan");
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return absl::InvalidArgumentError("plan: this is not JSON");
   Plan plan;
   absl::Status status;
   Reader in(json, "", status);
@@ -250,6 +253,9 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
 absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule) {
   TENURE_ASSIGN_OR_RETURN(Plan plan, PlanFromJson(json));
   TENURE_ASSIGN_OR_RETURN(Liveness liveness, internal::ValidateFromScratch(plan, schedule));
+  // The file may claim more than it can prove.
+  plan.lower_bound_bytes = std::min(plan.lower_bound_bytes, internal::BoundOfLives(plan, liveness));
+  plan.optimal = plan.lower_bound_bytes == plan.arena_bytes;
   internal::RememberCheck(schedule, liveness, plan);
   return plan;
 }

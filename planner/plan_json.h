@@ -36,7 +36,8 @@ std::string PlanToJson(const Plan& plan);
 // Reads a plan. Does not check whether it is right for any schedule.
 absl::StatusOr<Plan> PlanFromJson(std::string_view json);
 
-// Reads a plan and checks that it is right for this schedule.
+// Reads a plan and checks that it is right for this schedule. Of the lower bound and of `optimal`,
+// only as much is kept as the lives of the storages prove: a file can't prove what a search found.
 absl::StatusOr<Plan> LoadPlan(std::string_view json, const Schedule& schedule);
 
 }  // namespace tenure

@@ -28,8 +28,8 @@ struct PlanOptions {
   // With effort kOptimal: the search ends after this many nodes, with the best result so far. The
   // result is deterministic, which it is not when a deadline ends the search.
   uint64_t max_nodes = packing::kUnlimited;
-  // The arenas of one memory space, of all queues together, may not need more than this. Give the
-  // memory that is left in the space. Without it the arenas get as small as the effort allows.
+  // The arenas of one memory space, of all queues and allocators together, may not need more than
+  // this. Give the memory that is left in the space. Without it the arenas get as small as the effort allows.
   uint64_t capacity_bytes = packing::kUnlimited;
   // For planning again after sizes have changed, as with another batch size or sequence length.
   // Storages keep the places that this plan gives them wherever that is possible, even if the

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -89,6 +90,7 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
     const auto& [key, members] = context.arenas()[a];
     const uint64_t left = capacity.Of(a);
     uint64_t height = 0, bound = 0;
+    std::string search_limit;
     if (options.mode == PlanMode::kRemap) {
       const Remapping slots = Remap(context.order(), groups, members);
       AddPlacements(key, groups, members, context.liveness(),
@@ -103,16 +105,18 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
                     plan);
       height = packing->height_bytes;
       bound = packing->lower_bound_bytes;
+      search_limit = std::move(packing->search_limit);
       plan.deadline_hit = plan.deadline_hit || packing->deadline_hit;
     }
     if (height > left) {
-      Shortage found = internal::FindShortage(context, a, left, bound);
+      Shortage found =
+          internal::FindShortage(context, a, {left, capacity.AtMost(a)}, bound, search_limit);
       absl::Status status = internal::ShortageStatus(found, schedule);
       if (shortage != nullptr) *shortage = std::move(found);
       return status;
     }
     plan.lower_bound_bytes += bound;
-    capacity.Spend(a, height);
+    capacity.Spend(a, height, bound);
   }
   std::sort(plan.placements.begin(), plan.placements.end(),
             [](const Placement& a, const Placement& b) { return a.storage < b.storage; });

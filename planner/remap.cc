@@ -12,18 +12,12 @@ namespace {
 
 constexpr size_t kMaxSlotsTried = 256;
 
-// Slots of one size and alignment.
+// Slots of one size. They serve groups of any alignment.
 struct SlotClass {
   using Busy = std::pair<uint32_t, uint32_t>;  // last step of the tenant, slot
   std::priority_queue<Busy, std::vector<Busy>, std::greater<>> busy;
   std::vector<uint32_t> over;  // slots of tenants whose last step is over, the latest at the back
-};
-
-// Groups of one size, whatever their alignment: a slot of that size may serve them all.
-struct SizeClass {
-  // The last steps of the groups that are alive.
-  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> last_steps;
-  uint64_t most_at_once = 0;
+  uint64_t most_at_once = 0;   // the most groups that live at one step
 };
 
 }  // namespace
@@ -37,12 +31,11 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
   std::stable_sort(by_start.begin(), by_start.end(), [&](uint32_t a, uint32_t b) {
     return groups[members[a]].first_step < groups[members[b]].first_step;
   });
-  std::map<std::pair<uint64_t, uint64_t>, SlotClass> classes;
-  std::map<uint64_t, SizeClass> sizes;
-  std::vector<uint32_t> tenant_of;  // of each slot: a group
+  std::map<uint64_t, SlotClass> classes;  // by size
+  std::vector<uint32_t> tenant_of;        // of each slot: a group
   for (uint32_t m : by_start) {
     const StorageGroup& group = groups[members[m]];
-    SlotClass& slots = classes[{group.size_bytes, group.alignment_bytes}];
+    SlotClass& slots = classes[group.size_bytes];
     while (!slots.busy.empty() && slots.busy.top().first < group.first_step) {
       slots.over.push_back(slots.busy.top().second);
       slots.busy.pop();
@@ -65,14 +58,11 @@ Remapping Remap(const StepOrder& order, const std::vector<StorageGroup>& groups,
     tenant_of[slot] = members[m];
     result.slot_of[m] = slot;
     slots.busy.emplace(group.last_step, slot);
-    SizeClass& equal = sizes[group.size_bytes];
-    while (!equal.last_steps.empty() && equal.last_steps.top() < group.first_step) {
-      equal.last_steps.pop();
-    }
-    equal.last_steps.push(group.last_step);
-    equal.most_at_once = std::max<uint64_t>(equal.most_at_once, equal.last_steps.size());
+    slots.most_at_once = std::max<uint64_t>(slots.most_at_once, slots.busy.size());
   }
-  for (const auto& [size, equal] : sizes) result.lower_bound_bytes += equal.most_at_once * size;
+  for (const auto& [size, slots] : classes) {
+    result.lower_bound_bytes += slots.most_at_once * size;
+  }
   return result;
 }
 

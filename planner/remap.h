@@ -1,5 +1,5 @@
-// Remap: packing for PlanMode::kRemap. An arena is a slot of one size and alignment, which one
-// group after the other uses. Internal to the planner.
+// Remap: packing for PlanMode::kRemap. An arena is a slot of one size, which one group
+// after the other uses. It has the largest alignment of those groups. Internal to the planner.
 //
 //   slot 0   | h0 |  h2  |    h5    |       of the free slots, the one freed last is used
 //   slot 1     |   h1   |  h3  |

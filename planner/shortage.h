@@ -37,7 +37,11 @@ struct Shortage {
   uint32_t queue = 0;              // Step::queue of the storages
   uint64_t capacity_bytes = 0;     // the limit for the arenas of this queue
   uint64_t lower_bound_bytes = 0;  // the least that they need
-  bool proven = false;             // lower_bound_bytes > capacity_bytes; else only none was found
+  // The others of the space, at their least, leave fewer bytes than lower_bound_bytes:
+  // capacity_bytes. If this is false, a plan that fits was only not found.
+  bool proven = false;
+  // If not proven: the limit of the solver that ended its work (packing::Packing::search_limit).
+  std::string search_limit = {};
 
   // An item is a storage, or a chain of storages that are written in place. Moments are steps.
   packing::Problem problem = {};

@@ -115,6 +115,40 @@ TEST_F(PlanJsonTest, NoJson) {
   }
 }
 
+// Two readers of one text must not disagree on what it says.
+TEST_F(PlanJsonTest, NothingIsHiddenAndEveryFaultHasAPlace) {
+  const auto refusal = [](const std::string& text) {
+    return std::string(PlanFromJson(text).status().message());
+  };
+  EXPECT_EQ(refusal(json_ + '\0' + "x"),
+            absl::StrCat("plan: not JSON: there is a zero byte at byte ", json_.size()));
+  EXPECT_EQ(refusal(absl::StrReplaceAll(json_, {{"\"mode\":", "\"mode\":\"none\",\"mode\":"}})),
+            "plan: the key mode stands twice in one object");
+  EXPECT_TRUE(absl::StrContains(refusal("{\"format\": tenure"), "at byte 13"))
+      << refusal("{\"format\": tenure");
+}
+
+// Search may have proven more than the lives tell, but a file is no proof.
+TEST_F(PlanJsonTest, ALoadedPlanClaimsOnlyWhatItsLivesProve) {
+  Plan spread = plan_;
+  for (Placement& p : spread.placements) p.offset_bytes += 4096 * p.storage;
+  PlanOptions options;
+  options.fill_zeroed = true;
+  options.keep = &spread;
+  Plan wasteful = MakePlan(sketch_.schedule, options).value();
+  ASSERT_GT(wasteful.arena_bytes, plan_.arena_bytes);
+  ASSERT_FALSE(wasteful.optimal);
+  const uint64_t proven = wasteful.lower_bound_bytes;
+  wasteful.lower_bound_bytes = wasteful.arena_bytes;
+  wasteful.optimal = true;
+  const auto loaded = LoadPlan(PlanToJson(wasteful), sketch_.schedule);
+  ASSERT_OK(loaded);
+  EXPECT_EQ(loaded->arena_bytes, wasteful.arena_bytes);
+  EXPECT_EQ(loaded->lower_bound_bytes, proven);
+  EXPECT_FALSE(loaded->optimal);
+  EXPECT_OK(PlacePlan(*loaded, sketch_.schedule));
+}
+
 // Every key, missing and of every wrong type.
 TEST_F(PlanJsonTest, EveryKeyIsLookedAt) {
   const Json good = Json::parse(json_);

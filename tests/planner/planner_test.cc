@@ -98,8 +98,8 @@ TEST(PlannerTest, ArenaSplitsAndRemapDoesNot) {
   EXPECT_EQ(remap.arenas.size(), 3u);
 }
 
-// One slab of the larger alignment could serve both, so 128 bytes are not the least there are.
-TEST(PlannerTest, RemapCallsOptimalOnlyWhatNoAlignmentCouldLower) {
+// A slot has the largest alignment of the storages that use it.
+TEST(PlannerTest, RemapReusesSlotsWhateverTheAlignment) {
   Sketch sketch;
   sketch.Add("a", 64);
   sketch.Add("b", 64, {.alignment_bytes = 128});
@@ -107,8 +107,10 @@ TEST(PlannerTest, RemapCallsOptimalOnlyWhatNoAlignmentCouldLower) {
   sketch.Step("s1", {}, {"b"});
   sketch.Release();
   const Plan plan = PlanOf(sketch, Mode(PlanMode::kRemap));
-  EXPECT_LE(plan.lower_bound_bytes, 64u);
-  EXPECT_TRUE(!plan.optimal || plan.arena_bytes == 64);
+  ASSERT_EQ(plan.arenas.size(), 1u);
+  EXPECT_EQ(plan.arenas[0].size_bytes, 64u);
+  EXPECT_EQ(plan.arenas[0].alignment_bytes, 128u);
+  EXPECT_TRUE(plan.optimal);
 }
 
 TEST(PlannerTest, RemapGoesByRoundedSize) {
