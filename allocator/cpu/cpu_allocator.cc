@@ -29,6 +29,9 @@ constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kNaturalAlignment = 4096;
 // Larger alignments than this get a mapping of their own.
 constexpr uint64_t kMostBlockAlignment = uint64_t{1} << 20;
+// Larger sizes too, whatever Options::slab_bytes says. No address space has more, so that mapping
+// them fails with the reason; a block's size could wrap when it is rounded.
+constexpr uint64_t kMostBlockBytes = uint64_t{1} << 56;
 
 uint64_t PageSize() {
   static const auto size = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
@@ -60,7 +63,8 @@ absl::StatusOr<Allocation> CpuAllocator::Make(const AllocationRequest& request) 
     none.token = kNoBytes;
     return none;
   }
-  if (request.size_bytes >= options_.slab_bytes || alignment > kMostBlockAlignment) {
+  if (request.size_bytes >= options_.slab_bytes || request.size_bytes > kMostBlockBytes ||
+      alignment > kMostBlockAlignment) {
     return MakeSlab(request, alignment);
   }
   return MakeBlock(request, alignment);

@@ -50,6 +50,11 @@ absl::Status NotARegularFile(const std::string& path, mode_t mode) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MmapAllocator>> MmapAllocator::Open(const std::string& path) {
+  if (path.find('\0') != path.npos) {
+    // The system would take the part before it for the path.
+    return absl::InvalidArgumentError(absl::StrCat(
+        "can't open '", path.c_str(), "': a zero byte and more text follow in the path"));
+  }
   // Non-blocking, because opening a pipe by mistake must not hang.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) {

@@ -26,7 +26,7 @@
 // Cost: Open makes four system calls for any size. A window makes none. CopyOut makes one read, or,
 // from 32 MiB on and if CPUs are idle, reads with several threads.
 // Thread safety: thread-safe. Ownership: owns the mapping and the descriptor.
-// Errors: NotFound, PermissionDenied, FailedPrecondition (not a regular file; allocations that are
+// Errors: InvalidArgument (a path with a zero byte), NotFound, PermissionDenied, FailedPrecondition (not a regular file; allocations that are
 // not windows; writes), OutOfRange (a window beyond the end), DataLoss (the file shrank).
 
 #ifndef TENURE_ALLOCATOR_MMAP_MMAP_ALLOCATOR_H_

@@ -139,6 +139,20 @@ TEST(CpuAllocator, SizesBeyondReasonAreRefusedWithAReason) {
   EXPECT_EQ(cpu.Stats().in_use_count, 0u);
 }
 
+TEST(CpuAllocator, SizesBeyondReasonAreRefusedWithoutSlabsToo) {
+  CpuAllocator cpu({.slab_bytes = SpaceTraits::kUnlimited});
+  for (const uint64_t size : {~uint64_t{0} - 7, ~uint64_t{0} - 63, ~uint64_t{0}, uint64_t{1} << 63,
+                              (uint64_t{1} << 63) - 1, uint64_t{1} << 62}) {
+    for (const uint64_t alignment : {0, 64, 4096, 1 << 20, 1 << 21}) {
+      auto made = cpu.Allocate({.size_bytes = size, .alignment_bytes = alignment});
+      EXPECT_TRUE(absl::IsResourceExhausted(made.status())) << size << ", " << alignment;
+    }
+  }
+  auto made = cpu.Allocate({.size_bytes = 64 * kMiB});
+  ASSERT_TRUE(made.ok()) << made.status();
+  cpu.Deallocate(*made);
+}
+
 TEST(CpuAllocator, ForeignMemoryIsReleasedOnceAfterItsFences) {
   CpuAllocator cpu;
   alignas(64) char bytes[100] = "hello";

@@ -52,6 +52,13 @@ std::unique_ptr<MmapAllocator> Open(const TestFile& file) {
   return *std::move(disk);
 }
 
+TEST(MmapAllocator, APathWithAZeroByteNamesNoFile) {
+  const TestFile file(8);
+  using std::string_literals::operator""s;
+  const auto opened = MmapAllocator::Open(file.path + "\0.safetensors"s);
+  EXPECT_TRUE(absl::IsInvalidArgument(opened.status())) << opened.status();
+}
+
 Allocation Window(MmapAllocator& disk, uint64_t offset, uint64_t size) {
   auto window = disk.Allocate({.size_bytes = size, .file = FileWindow{offset}});
   EXPECT_TRUE(window.ok()) << window.status();
