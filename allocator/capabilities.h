@@ -64,6 +64,9 @@ class FileCapability {
   virtual ~FileCapability() = default;
   // The size of the file as it was mapped.
   virtual absl::StatusOr<uint64_t> FileSize() = 0;
+  // Whether the path names other bytes by now: another file, or one of another size. False if it
+  // names no file.
+  virtual bool IsReplaced() { return false; }
 };
 
 // Many small copies with host memory for the price of one wait.

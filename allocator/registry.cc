@@ -11,6 +11,16 @@
 
 namespace tenure {
 
+namespace {
+
+// Whether the allocator maps a file that its path no longer names.
+bool IsReplaced(Allocator& allocator) {
+  auto* file = allocator.Capability<FileCapability>();
+  return file != nullptr && file->IsReplaced();
+}
+
+}  // namespace
+
 Registry::Registry(CopyTable* shared)
     : own_copy_table_(shared == nullptr ? std::make_unique<CopyTable>() : nullptr),
       copy_table_(shared == nullptr ? own_copy_table_.get() : shared) {}
@@ -73,31 +83,83 @@ void Registry::Bind(Allocator& allocator) {
 }
 
 absl::StatusOr<Allocator*> Registry::Get(const MemorySpace& space) {
+  std::shared_ptr<Allocator> old;
   {
     absl::MutexLock lock(&mutex_);
-    while (true) {
-      Entry& entry = entries_[space];
-      if (entry.allocator != nullptr) return entry.allocator.get();
-      if (!entry.being_made) break;
-      made_.Wait(&mutex_);
-    }
-    entries_[space].being_made = true;
+    while (entries_[space].being_made) made_.Wait(&mutex_);
+    const Entry& entry = entries_[space];
+    if (entry.allocator != nullptr && !entry.by_factory) return entry.allocator.get();
+    old = entry.allocator;
+  }
+  // Without the lock, because it may ask the system.
+  if (old != nullptr && !IsReplaced(*old)) return old.get();
+  {
+    absl::MutexLock lock(&mutex_);
+    while (entries_[space].being_made) made_.Wait(&mutex_);
+    Entry& entry = entries_[space];
+    if (entry.allocator != nullptr && entry.allocator != old) return entry.allocator.get();
+    entry.being_made = true;
   }
   // Also after an exception of the factory's: other threads wait for the entry.
   absl::Cleanup give_up = [&] {
     absl::MutexLock lock(&mutex_);
-    entries_.erase(space);
+    Entry& entry = entries_[space];
+    entry.being_made = false;
+    if (entry.allocator == nullptr) entries_.erase(space);
     made_.SignalAll();
   };
   absl::StatusOr<std::unique_ptr<Allocator>> made = Make(space);
   if (!made.ok()) return made.status();
-  std::move(give_up).Cancel();
+  std::shared_ptr<Allocator> fresh = *std::move(made);
   absl::MutexLock lock(&mutex_);
-  made_.SignalAll();
   Entry& entry = entries_[space];
+  if (entry.allocator != nullptr) replaced_.push_back(entry.allocator);
+  std::move(give_up).Cancel();
+  made_.SignalAll();
   entry.being_made = false;
-  entry.allocator = *std::move(made);
+  entry.by_factory = true;
+  entry.allocator = std::move(fresh);
   return entry.allocator.get();
+}
+
+absl::Status Registry::Drop(const MemorySpace& space) {
+  std::vector<std::shared_ptr<Allocator>> all;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto entry = entries_.find(space);
+    if (entry != entries_.end() && entry->second.allocator != nullptr) {
+      all.push_back(entry->second.allocator);
+    }
+    for (const auto& allocator : replaced_) {
+      if (allocator->space() == space) all.push_back(allocator);
+    }
+  }
+  if (all.empty()) {
+    return absl::NotFoundError(
+        absl::StrCat("this registry has no allocator of ", space.ToString(), " to drop"));
+  }
+  uint64_t used_bytes = 0;
+  std::vector<std::shared_ptr<Allocator>> unused;
+  for (std::shared_ptr<Allocator>& allocator : all) {
+    allocator->Poll();
+    const AllocatorStats stats = allocator->Stats();
+    const bool used =
+        stats.in_use_count > 0 || stats.deferred_bytes > 0 || stats.quarantined_bytes > 0;
+    if (!used) unused.push_back(std::move(allocator));
+    if (used) used_bytes += stats.in_use_bytes + stats.deferred_bytes + stats.quarantined_bytes;
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const std::shared_ptr<Allocator>& allocator : unused) {
+      const auto entry = entries_.find(space);
+      if (entry != entries_.end() && entry->second.allocator == allocator) entries_.erase(entry);
+      replaced_.erase(std::remove(replaced_.begin(), replaced_.end(), allocator), replaced_.end());
+    }
+  }
+  if (unused.size() == all.size()) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("can't drop ", space.ToString(), ": ", used_bytes,
+                   " bytes of it are in use or wait for a fence; drop their buffers first"));
 }
 
 absl::StatusOr<std::unique_ptr<Allocator>> Registry::Make(const MemorySpace& space) {
@@ -155,6 +217,7 @@ std::vector<Allocator*> Registry::Allocators() const {
   for (const auto& [space, entry] : entries_) {
     if (entry.allocator != nullptr) all.push_back(entry.allocator.get());
   }
+  for (const auto& allocator : replaced_) all.push_back(allocator.get());
   return all;
 }
 

@@ -1,5 +1,5 @@
-// Registry: memory space -> allocator, each made once and kept for as long as the registry; and the
-// routes by which these allocators copy to each other.
+// Registry: memory space -> allocator, each made once and kept until it is dropped or the registry
+// ends; and the routes by which these allocators copy to each other.
 //
 // Example:
 //   Registry& all = Registry::Default();
@@ -16,23 +16,28 @@
 // by the table of the registry that the destination's allocator belongs to. The default registry's
 // table is CopyTable::Default(). Registries share a table only where they are made with one.
 //
-// Cost: Get is a lock and a hash lookup; keep the pointer.
+// Files: if the file of a space (disk:/path) was replaced since it was mapped, Get maps the new one.
+// Buffers of the old one keep its bytes. Each mapped file takes a descriptor of the process until
+// its space is dropped.
+//
+// Cost: Get is a lock and a hash lookup, and asks the system about a file; keep the pointer.
 // Thread safety: thread-safe; an allocator that several threads ask for at once is made once, and
 // all of them wait for it. Ownership: owns the allocators; callers borrow them.
 // Errors: Unimplemented (the registry has no driver for the space), Unavailable (its device or
 // driver is absent), AlreadyExists (Register after the space has its allocator; AddDriver for a
-// name that the registry has, or a space that another driver of the process declares), the error of making the allocator (the next Get tries
-// again).
+// name that the registry has, or a space that another driver of the process declares), NotFound and
+// FailedPrecondition (Drop), the error of making the allocator (the next Get tries again).
 
 #ifndef TENURE_ALLOCATOR_REGISTRY_H_
 #define TENURE_ALLOCATOR_REGISTRY_H_
 
 #include <memory>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -67,6 +72,12 @@ class Registry {
   // The allocator of `space`, made now if there is none yet.
   absl::StatusOr<Allocator*> Get(const MemorySpace& space) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Ends the allocators that Get has made of `space` or was given, also those of a file that was
+  // replaced since; the next Get makes a new one. Nobody may use them any more: the caller sees to
+  // it that there are no buffers and that no thread keeps a pointer. FailedPrecondition, and those
+  // stay, if allocations of them are in use or wait for a fence. NotFound if there are none.
+  absl::Status Drop(const MemorySpace& space) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // A new allocator of `space`, which belongs to the caller. It copies by the registry's table, so
   // the registry must outlive it. For stacks of decorators, and for measurements.
   absl::StatusOr<std::unique_ptr<Allocator>> Make(const MemorySpace& space)
@@ -97,7 +108,8 @@ class Registry {
   explicit Registry(CopyTable* shared);
 
   struct Entry {
-    std::unique_ptr<Allocator> allocator;
+    std::shared_ptr<Allocator> allocator;  // shared with calls that look at it without the lock
+    bool by_factory = false;
     bool being_made = false;
   };
 
@@ -111,8 +123,10 @@ class Registry {
   absl::CondVar made_;  // some entry is no longer being made
   std::vector<SpaceDriver> drivers_ ABSL_GUARDED_BY(mutex_);
   std::vector<SpaceKind> kinds_ ABSL_GUARDED_BY(mutex_);  // that have a factory
-  absl::flat_hash_map<SpaceKind, Factory> factories_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<MemorySpace, Entry> entries_ ABSL_GUARDED_BY(mutex_);
+  // Not absl's maps: those are broken if they find no memory to grow.
+  std::unordered_map<SpaceKind, Factory, absl::Hash<SpaceKind>> factories_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<MemorySpace, Entry, absl::Hash<MemorySpace>> entries_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<Allocator>> replaced_ ABSL_GUARDED_BY(mutex_);  // of earlier files
 };
 
 }  // namespace tenure

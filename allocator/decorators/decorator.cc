@@ -27,6 +27,7 @@ class Decorator::Wrappers final : public QueueCapability,
   }
 
   absl::StatusOr<uint64_t> FileSize() override { return Upstream<FileCapability>().FileSize(); }
+  bool IsReplaced() override { return Upstream<FileCapability>().IsReplaced(); }
 
   absl::Status CopyInMany(absl::Span<const In> parts) override {
     return Many(TransferKind::kIn, parts, &In::to, [this](absl::Span<const In> translated) {

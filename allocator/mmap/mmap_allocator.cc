@@ -106,6 +106,13 @@ void* MmapAllocator::FindCapability(std::string_view name) {
   return nullptr;
 }
 
+bool MmapAllocator::IsReplaced() {
+  struct stat mapped, named;
+  if (fstat(descriptor_, &mapped) != 0 || stat(space().path().c_str(), &named) != 0) return false;
+  return mapped.st_dev != named.st_dev || mapped.st_ino != named.st_ino ||
+         static_cast<uint64_t>(named.st_size) != size_bytes_;
+}
+
 absl::StatusOr<Allocation> MmapAllocator::Make(const AllocationRequest& request) {
   if (!request.file.has_value()) {
     return absl::FailedPreconditionError(

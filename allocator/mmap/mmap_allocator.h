@@ -63,6 +63,7 @@ class MmapAllocator final : public RootAllocator, public FileCapability, public 
 
   // FileCapability
   absl::StatusOr<uint64_t> FileSize() override { return size_bytes_; }
+  bool IsReplaced() override;
   // AdviceCapability. kWillNeed starts reading ahead. kDontNeed also lets the system drop pages
   // that it has read.
   absl::Status Advise(const SubRegion& region, Advice advice) override;

@@ -1,6 +1,11 @@
 #include "tenure/allocator/registry.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <atomic>
+#include <cstdio>
+#include <fstream>
 #include <iterator>
 #include <memory>
 #include <new>
@@ -10,6 +15,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/allocator.h"
 #include "tenure/allocator/builtin/builtin.h"
 #include "tenure/allocator/null/null_allocator.h"
 
@@ -89,6 +95,79 @@ TEST(Registry, MissingFilesAreTriedAgain) {
     EXPECT_TRUE(absl::IsNotFound(allocator.status())) << allocator.status();
     EXPECT_NE(allocator.status().message().find(space.path()), std::string::npos);
   }
+}
+
+void WriteText(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".fresh";
+  std::ofstream(fresh, std::ios::binary) << text;
+  ASSERT_EQ(std::rename(fresh.c_str(), path.c_str()), 0);
+}
+
+std::string FirstBytes(Allocator& disk, uint64_t size) {
+  auto window = disk.Allocate({.size_bytes = size, .file = FileWindow{0}});
+  if (!window.ok()) return std::string(window.status().message());
+  std::string text(static_cast<const char*>(window->host), size);
+  disk.Deallocate(*window);
+  return text;
+}
+
+TEST(Registry, AFileThatWasReplacedIsMappedAgain) {
+  Registry registry;
+  const MemorySpace space = MemorySpace::Disk(testing::TempDir() + "/registry_replaced");
+  WriteText(space.path(), "old");
+  Allocator* const old = *registry.Get(space);
+  EXPECT_EQ(*registry.Get(space), old);
+  WriteText(space.path(), "new");
+  Allocator* const fresh = *registry.Get(space);
+  EXPECT_NE(fresh, old);
+  EXPECT_EQ(*registry.Get(space), fresh);
+  EXPECT_EQ(FirstBytes(*fresh, 3), "new");
+  EXPECT_EQ(FirstBytes(*old, 3), "old") << "who has it keeps the old bytes";
+  std::ofstream(space.path(), std::ios::app) << "er";
+  EXPECT_EQ(FirstBytes(**registry.Get(space), 5), "newer");
+  ASSERT_EQ(unlink(space.path().c_str()), 0);
+  EXPECT_TRUE(registry.Get(space).ok()) << "without another file, the bytes that are mapped stay";
+}
+
+TEST(Registry, SpacesThatNobodyUsesCanBeDropped) {
+  Registry registry;
+  const MemorySpace space = MemorySpace::Disk(testing::TempDir() + "/registry_dropped");
+  EXPECT_TRUE(absl::IsNotFound(registry.Drop(space)));
+  WriteText(space.path(), "old");
+  Allocator* const old = *registry.Get(space);
+  auto window = old->Allocate({.size_bytes = 3, .file = FileWindow{0}});
+  ASSERT_TRUE(window.ok()) << window.status();
+  WriteText(space.path(), "new");
+  ASSERT_NE(*registry.Get(space), old);
+  EXPECT_EQ(registry.Allocators().size(), 2u);
+  // The one in use stays.
+  EXPECT_TRUE(absl::IsFailedPrecondition(registry.Drop(space)));
+  EXPECT_EQ(registry.Allocators(), std::vector<Allocator*>{old});
+  EXPECT_EQ(*static_cast<const char*>(window->host), 'o');
+  old->Deallocate(*window);
+  EXPECT_EQ(registry.Drop(space), absl::OkStatus());
+  EXPECT_TRUE(registry.Allocators().empty());
+  EXPECT_EQ(FirstBytes(**registry.Get(space), 3), "new");
+}
+
+TEST(Registry, DroppedFilesGiveTheirDescriptorsBack) {
+  Registry registry;
+  const std::string path = testing::TempDir() + "/registry_many_";
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit few = before;
+  few.rlim_cur = 64;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  for (int i = 0; i < 200; ++i) {
+    const MemorySpace space = MemorySpace::Disk(path + std::to_string(i));
+    WriteText(space.path(), "text");
+    const auto disk = registry.Get(space);
+    ASSERT_TRUE(disk.ok()) << disk.status();
+    EXPECT_EQ(FirstBytes(**disk, 4), "text");
+    EXPECT_TRUE(registry.Drop(space).ok());
+    unlink(space.path().c_str());
+  }
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST(Registry, UsersAllocatorsComeFirstOrNotAtAll) {
