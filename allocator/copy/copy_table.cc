@@ -99,12 +99,6 @@ CopyEnd RootOf(const CopyEnd& end) {
   return {&end.allocator->root(), end.allocator->RootRegion(end.region)};
 }
 
-absl::StatusOr<Fence> CopyByRoute(CopyRoute& route, const CopyEnd& to, const CopyEnd& from,
-                                  const CopyOptions& options) {
-  const CopyEnd root_to = RootOf(to), root_from = RootOf(from);
-  return Admitted(&to, &from, [&] { return route.Copy(root_to, root_from, options); });
-}
-
 absl::Status KeepsNoOrder(const CopyEnd& to, const CopyEnd& from) {
   return absl::UnimplementedError(absl::StrCat(
       "can't copy ", Ends(to, from),
@@ -251,10 +245,20 @@ absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
                                                    "; give ranges of the same size"));
   }
   if (to.region.size_bytes == 0) return Fence();
-  if (CopyRoute* route = Find(to, from)) {
-    absl::StatusOr<Fence> fence = CopyByRoute(*route, to, from, options);
+  CopyRoute* route = Find(to, from);
+  if (route == nullptr) return CopyByDefault(to, from, options);
+  // Both stacks have admitted the copy when the route leaves it to the default one. That then goes
+  // past them too, so that their decorators see one copy.
+  const CopyEnd root_to = RootOf(to), root_from = RootOf(from);
+  return Admitted(&to, &from, [&] {
+    absl::StatusOr<Fence> fence = route->Copy(root_to, root_from, options);
     if (fence.status().code() != absl::StatusCode::kUnimplemented) return fence;
-  }
+    return CopyByDefault(root_to, root_from, options);
+  });
+}
+
+absl::StatusOr<Fence> CopyTable::CopyByDefault(const CopyEnd& to, const CopyEnd& from,
+                                               const CopyOptions& options) const {
   TENURE_ASSIGN_OR_RETURN(const RouteKind kind, DefaultRoute(to, from));
   CopyOptions left = options;
   const CopyEnd* keeper = KeeperOf(kind, to, from);

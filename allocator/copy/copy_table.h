@@ -133,6 +133,8 @@ class CopyTable {
   // The registered route that covers these two, or null.
   CopyRoute* Find(const CopyEnd& to, const CopyEnd& from) const;
   absl::StatusOr<RouteKind> DefaultRoute(const CopyEnd& to, const CopyEnd& from) const;
+  absl::StatusOr<Fence> CopyByDefault(const CopyEnd& to, const CopyEnd& from,
+                                      const CopyOptions& options) const;
 
   const Pairs none_ = {};
   std::atomic<const Pairs*> pairs_{&none_};  // the newest version

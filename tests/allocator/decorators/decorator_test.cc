@@ -1,6 +1,7 @@
 #include "tenure/allocator/decorators/decorator.h"
 
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -134,6 +135,34 @@ TEST(Decorator, WhatItAdmittedEndsThoughTheOtherEndRefuses) {
 }
 
 // Accepts batches, and does nothing.
+// Leaves every copy to the default route.
+class UnableRoute final : public CopyRoute {
+ public:
+  absl::StatusOr<Fence> Copy(const CopyEnd&, const CopyEnd&, const CopyOptions&) override {
+    return absl::UnimplementedError("not these two, says a test's route");
+  }
+};
+
+TEST(Decorator, ACopyThatARouteLeavesToOthersIsSeenOnce) {
+  CopyTable table;
+  table.Register("host", "host", std::make_shared<UnableRoute>());
+  Admitting a(std::make_unique<CpuAllocator>());
+  Admitting b(std::make_unique<CpuAllocator>());
+  a.BindCopyTable(&table);
+  const Allocation to = *a.Allocate({.size_bytes = 64});
+  const Allocation from = *b.Allocate({.size_bytes = 64, .zeroed = true});
+  std::memset(to.host, 1, 64);
+  ASSERT_TRUE(table.Copy({&a, {&to, 0, 64}}, {&b, {&from, 0, 64}}, {}).ok());
+  EXPECT_EQ(static_cast<const char*>(to.host)[63], 0);
+  for (const Admitting* end : {&a, &b}) {
+    EXPECT_EQ(end->admitted(), 1);
+    EXPECT_EQ(end->ended(), 1);
+    EXPECT_EQ(end->failed(), 0);
+  }
+  a.Deallocate(to);
+  b.Deallocate(from);
+}
+
 class Batching final : public Decorator, public BatchCapability {
  public:
   using Decorator::Decorator;
