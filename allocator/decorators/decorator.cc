@@ -23,6 +23,7 @@ class Decorator::Wrappers final : public QueueCapability,
   }
 
   absl::Status Advise(const SubRegion& region, Advice advice) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("advice"));
     return Upstream<AdviceCapability>().Advise(decorator_.ToUpstream(region), advice);
   }
 
@@ -42,29 +43,37 @@ class Decorator::Wrappers final : public QueueCapability,
   }
 
   absl::Status Hint(const SubRegion& region, AccessHint hint) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("hint"));
     return Upstream<ResidencyCapability>().Hint(decorator_.ToUpstream(region), hint);
   }
   absl::StatusOr<Fence> Prefetch(const SubRegion& region, Side to, Queue* queue) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("prefetch"));
     return Upstream<ResidencyCapability>().Prefetch(decorator_.ToUpstream(region), to, queue);
   }
 
   absl::Status FlushHostWrites(const SubRegion& region) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("flush"));
     return Upstream<CoherenceCapability>().FlushHostWrites(decorator_.ToUpstream(region));
   }
   absl::Status InvalidateForHostReads(const SubRegion& region) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("invalidation"));
     return Upstream<CoherenceCapability>().InvalidateForHostReads(decorator_.ToUpstream(region));
   }
 
   absl::StatusOr<int> ExportFd(const Allocation& allocation) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("export"));
     return Upstream<ShareCapability>().ExportFd(*UpstreamOf(allocation));
   }
   absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("import"));
     return Upstream<ShareCapability>().ImportFd(fd, size_bytes);
   }
   absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("export"));
     return Upstream<ShareCapability>().ExportIpc(*UpstreamOf(allocation));
   }
   absl::StatusOr<ForeignMemory> ImportIpc(std::string_view handle, uint64_t size_bytes) override {
+    TENURE_RETURN_IF_ERROR(decorator_.BeforeCall("import"));
     return Upstream<ShareCapability>().ImportIpc(handle, size_bytes);
   }
 
@@ -153,6 +162,11 @@ absl::StatusOr<Fence> Decorator::Fill(const SubRegion& to, const FillPattern& pa
   return Transfer(TransferKind::kFill, to, [&](const SubRegion& region) {
     return upstream_->Fill(region, pattern, options);
   });
+}
+
+absl::Status Decorator::Synchronize() {
+  TENURE_RETURN_IF_ERROR(BeforeCall("synchronisation"));
+  return upstream_->Synchronize();
 }
 
 absl::Status Decorator::AdmitTransfer(TransferKind kind, const SubRegion& region) {

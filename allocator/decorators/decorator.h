@@ -72,7 +72,7 @@ class Decorator : public Allocator {
                                    const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions& options) override;
-  absl::Status Synchronize() override { return upstream_->Synchronize(); }
+  absl::Status Synchronize() override;
   uint64_t Trim(uint64_t keep_bytes) override { return upstream_->Trim(keep_bytes); }
   void Poll() override { upstream_->Poll(); }
   AllocatorStats Stats() const override { return upstream_->Stats(); }
@@ -91,6 +91,11 @@ class Decorator : public Allocator {
   // upstream, the other end of the copy or another part of the batch refused it. A transfer that
   // continues behind a fence may still fail later; its fence then reports the error.
   virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
+
+  // Called before Synchronize and before each call of a capability that moves no bytes by request:
+  // advice, hints, prefetches, flushes, exports and imports. `what` names the call. An error refuses
+  // it.
+  virtual absl::Status BeforeCall(std::string_view /*what*/) { return absl::OkStatus(); }
 
   // The same bytes as a region of the upstream's allocation.
   virtual SubRegion ToUpstream(const SubRegion& region) const { return region; }

@@ -53,6 +53,7 @@ void FaultInjectingAllocator::SetPlan(const FaultPlan& plan) {
   plan_ = plan;
   attempts_.store(0, std::memory_order_relaxed);
   copies_.store(0, std::memory_order_relaxed);
+  calls_.store(0, std::memory_order_relaxed);
 }
 
 FaultPlan FaultInjectingAllocator::plan() const {
@@ -80,6 +81,17 @@ absl::Status FaultInjectingAllocator::BeforeTransfer(TransferKind kind, const Su
   return absl::ResourceExhaustedError(absl::StrCat(NameOf(kind), " of ", region.size_bytes,
                                                    " bytes in ", space().ToString(), ": copy ", k,
                                                    " fails on purpose"));
+}
+
+absl::Status FaultInjectingAllocator::BeforeCall(std::string_view what) {
+  const uint64_t k = calls_.fetch_add(1, std::memory_order_relaxed) + 1;
+  const FaultPlan now = plan();
+  const bool fails = (now.nth_call != 0 && k == now.nth_call) ||
+                     (now.every_nth_call != 0 && k % now.every_nth_call == 0);
+  if (!fails) return absl::OkStatus();
+  faults_.fetch_add(1, std::memory_order_relaxed);
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, " in ", space().ToString(), ": call ", k, " fails on purpose"));
 }
 
 AllocatorStats FaultInjectingAllocator::Stats() const {

@@ -1,4 +1,4 @@
-// FaultInjectingAllocator: makes chosen allocations and copies fail.
+// FaultInjectingAllocator: makes chosen allocations, copies and other calls fail.
 //
 // Why: error handling is only known to work if it has run. A test fails the first allocation of a
 // scenario, then the second, and so on until the scenario succeeds. Then it has tried every
@@ -25,8 +25,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/decorators/decorator.h"
 
@@ -44,6 +46,10 @@ struct FaultPlan {
   // counts once for each of them.
   uint64_t nth_copy = 0;
   uint64_t every_nth_copy = 0;
+  // So have the other calls that can fail: Synchronize, advice, hints, prefetches, flushes, exports
+  // and imports.
+  uint64_t nth_call = 0;
+  uint64_t every_nth_call = 0;
 };
 
 class FaultInjectingAllocator final : public Decorator {
@@ -56,7 +62,8 @@ class FaultInjectingAllocator final : public Decorator {
 
   uint64_t attempts() const { return attempts_.load(std::memory_order_relaxed); }
   uint64_t copies() const { return copies_.load(std::memory_order_relaxed); }
-  // The number of allocations and copies that were made to fail so far.
+  uint64_t calls() const { return calls_.load(std::memory_order_relaxed); }
+  // The number of allocations, copies and calls that were made to fail so far.
   uint64_t faults() const { return faults_.load(std::memory_order_relaxed); }
 
   absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override;
@@ -64,6 +71,7 @@ class FaultInjectingAllocator final : public Decorator {
 
  protected:
   absl::Status BeforeTransfer(TransferKind kind, const SubRegion& region) override;
+  absl::Status BeforeCall(std::string_view what) override;
 
  private:
   FaultPlan plan() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -72,6 +80,7 @@ class FaultInjectingAllocator final : public Decorator {
   FaultPlan plan_ ABSL_GUARDED_BY(mutex_);
   std::atomic<uint64_t> attempts_{0};
   std::atomic<uint64_t> copies_{0};
+  std::atomic<uint64_t> calls_{0};
   std::atomic<uint64_t> faults_{0};
   std::atomic<uint64_t> failed_allocations_{0};
 };

@@ -77,6 +77,37 @@ TEST(FaultInjectingAllocator, CopiesAreCountedApart) {
   faulty.Deallocate(*a);
 }
 
+// Takes advice, and can be asked to wait.
+class Advisable final : public Decorator, public AdviceCapability {
+ public:
+  Advisable() : Decorator(std::make_unique<CpuAllocator>()) {}
+  absl::Status Advise(const SubRegion&, Advice) override { return absl::OkStatus(); }
+
+ protected:
+  void* FindCapability(std::string_view name) override {
+    if (name == AdviceCapability::kName) return static_cast<AdviceCapability*>(this);
+    return Decorator::FindCapability(name);
+  }
+};
+
+TEST(FaultInjectingAllocator, OtherCallsAreCountedApart) {
+  FaultInjectingAllocator faulty(std::make_unique<Advisable>(), {.every_nth_call = 2});
+  auto a = faulty.Allocate({.size_bytes = 16});
+  ASSERT_TRUE(a.ok());
+  auto* advice = faulty.Capability<AdviceCapability>();
+  ASSERT_NE(advice, nullptr);
+  EXPECT_TRUE(advice->Advise({&*a, 0, 16}, Advice::kNormal).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(faulty.Synchronize()));
+  EXPECT_TRUE(faulty.Fill({&*a, 0, 16}, {}, {}).ok());
+  EXPECT_TRUE(faulty.Synchronize().ok());
+  const absl::Status refused = advice->Advise({&*a, 0, 16}, Advice::kNormal);
+  EXPECT_TRUE(absl::IsResourceExhausted(refused));
+  EXPECT_NE(refused.message().find("advice in cpu: call 4"), std::string::npos) << refused;
+  EXPECT_EQ(faulty.calls(), 4u);
+  EXPECT_EQ(faulty.faults(), 2u);
+  faulty.Deallocate(*a);
+}
+
 // A scenario over a whole stack, with each allocation and each copy of the
 // lowest layer failing once: it ends in a clear error or succeeds, and leaves
 // nothing behind.
