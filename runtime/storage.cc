@@ -74,9 +74,6 @@ AllocationRequest Storage::Request() const {
 absl::Status Storage::AllocateSlowly() { return AllocateWith(Request()); }
 
 absl::Status Storage::Import(AllocationRequest request) {
-  if (is_allocated()) {
-    return absl::FailedPreconditionError(absl::StrCat(Describe(*this), " has bytes already"));
-  }
   AllocationRequest whole = Request();
   whole.foreign = std::move(request.foreign);
   whole.file = request.file;
@@ -86,13 +83,21 @@ absl::Status Storage::Import(AllocationRequest request) {
 absl::Status Storage::AllocateWith(AllocationRequest request) {
   request.name = name_;
   request.storage = id_;
+  // The bytes of somebody else's attempt are not those that an import brings.
+  auto cannot_import = [this](std::string_view why) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("can't give ", Describe(*this), " bytes that exist already: ", why));
+  };
   std::shared_ptr<Attempt> attempt;
   {
     absl::MutexLock lock(&mutex_);
     auto not_reserved = [this] { return state_.load(std::memory_order_relaxed) != kReserved; };
     mutex_.Await(absl::Condition(&not_reserved));
-    if (is_allocated()) return absl::OkStatus();
+    if (is_allocated()) {
+      return request.imports() ? cannot_import("it has bytes") : absl::OkStatus();
+    }
     if (state_.load(std::memory_order_relaxed) == kBusy) {
+      if (request.imports()) return cannot_import("another thread is allocating it");
       attempt = attempt_;
       auto done = [&attempt] { return attempt->done; };
       mutex_.Await(absl::Condition(&done));

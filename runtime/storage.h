@@ -104,7 +104,8 @@ class Storage {
     return ABSL_PREDICT_TRUE(is_allocated()) ? absl::OkStatus() : AllocateSlowly();
   }
   // Makes bytes that exist already its own: `request` names foreign memory or a window of a file,
-  // and the rest comes from the storage's options. Only on a fresh storage.
+  // and the rest comes from the storage's options. FailedPrecondition if it has bytes, or is given
+  // some by another thread meanwhile; foreign memory is then not released.
   absl::Status Import(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Places all of these storages, or none. Until it is decided, no other thread sees any of them

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/decorator.h"
@@ -203,6 +205,44 @@ TEST_F(StorageTest, AnAllocationThatThrowsCanBeTriedAgain) {
   const StorageHandle storage = Storage::Make(throwing, 8, {});
   EXPECT_THROW(storage->EnsureAllocated().IgnoreError(), std::bad_alloc);
   EXPECT_OK(storage->EnsureAllocated());
+}
+
+// Its first allocation waits for Go().
+class GatedAllocation final : public Decorator {
+ public:
+  using Decorator::Decorator;
+  absl::StatusOr<Allocation> Allocate(const AllocationRequest& request) override {
+    if (!std::exchange(begun_, true)) {
+      inside_.Notify();
+      go_.WaitForNotification();
+    }
+    return upstream()->Allocate(request);
+  }
+  void AwaitAllocation() { inside_.WaitForNotification(); }
+  void Go() { go_.Notify(); }
+
+ private:
+  bool begun_ = false;
+  absl::Notification inside_, go_;
+};
+
+TEST_F(StorageTest, AnImportThatMeetsAnAllocationIsRefused) {
+  GatedAllocation gated(std::make_unique<CpuAllocator>());
+  const StorageHandle storage = Storage::Make(gated, 8, {});
+  std::thread allocator([&] { EXPECT_OK(storage->EnsureAllocated()); });
+  gated.AwaitAllocation();
+  uint8_t bytes[8];
+  int released = 0;
+  AllocationRequest request;
+  request.foreign = ForeignMemory{.data = bytes, .release = [&] { ++released; }};
+  absl::Status imported;
+  std::thread importer([&] { imported = storage->Import(request); });
+  absl::SleepFor(absl::Milliseconds(20));  // so that it has met the allocation, in most runs
+  gated.Go();
+  allocator.join();
+  importer.join();
+  EXPECT_CODE(FailedPrecondition, imported);
+  EXPECT_EQ(released, 0) << "what was refused stays the caller's";
 }
 
 }  // namespace
