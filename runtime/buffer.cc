@@ -1,6 +1,10 @@
 #include "tenure/runtime/buffer.h"
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
+#include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,9 +50,14 @@ absl::Status SplitsAByteError(const Buffer& buffer, std::string_view what, DType
 absl::StatusOr<Buffer> Buffer::CreateLazy(Allocator& allocator, DType dtype, const Shape& shape,
                                           const BufferOptions& options) {
   uint64_t size;
-  if (ABSL_PREDICT_FALSE(!IsByteSized(dtype) ||
-                         !CheckedMul(shape.elements(), ItemSize(dtype), &size))) {
-    TENURE_ASSIGN_OR_RETURN(size, ByteSize(dtype, shape.elements()));
+  const uint64_t elements = shape.elements();
+  if (ABSL_PREDICT_FALSE(elements > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))) {
+    return absl::OutOfRangeError(
+        absl::StrCat("a buffer of shape ", shape.ToString(),
+                     " has more than 2^63-1 elements; was a negative number given for a size?"));
+  }
+  if (ABSL_PREDICT_FALSE(!IsByteSized(dtype) || !CheckedMul(elements, ItemSize(dtype), &size))) {
+    TENURE_ASSIGN_OR_RETURN(size, ByteSize(dtype, elements));
   }
   if (ABSL_PREDICT_FALSE(options.alignment_bytes != 0 && !IsPowerOfTwo(options.alignment_bytes))) {
     return absl::InvalidArgumentError(

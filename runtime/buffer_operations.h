@@ -55,25 +55,29 @@ class BufferOperations {
   // Refused for temporaries, whose bytes may end before the span does.
   // clang-format off
   template <typename T>
-  absl::StatusOr<absl::Span<const T>> As() const& ABSL_ATTRIBUTE_LIFETIME_BOUND {
-    return tenure::As<T>(self());
+  absl::StatusOr<absl::Span<const T>> As(absl::Duration timeout = absl::InfiniteDuration()) const&
+      ABSL_ATTRIBUTE_LIFETIME_BOUND {
+    return tenure::As<T>(self(), timeout);
   }
   template <typename T>
-  absl::StatusOr<absl::Span<T>> AsMutable() const& ABSL_ATTRIBUTE_LIFETIME_BOUND {
-    return tenure::AsMutable<T>(self());
+  absl::StatusOr<absl::Span<T>> AsMutable(absl::Duration timeout = absl::InfiniteDuration()) const&
+      ABSL_ATTRIBUTE_LIFETIME_BOUND {
+    return tenure::AsMutable<T>(self(), timeout);
   }
   template <typename T>
-  absl::StatusOr<NdSpan<const T>> AsShaped() const& ABSL_ATTRIBUTE_LIFETIME_BOUND {
-    return tenure::AsShaped<T>(self());
+  absl::StatusOr<NdSpan<const T>> AsShaped(absl::Duration timeout = absl::InfiniteDuration()) const&
+      ABSL_ATTRIBUTE_LIFETIME_BOUND {
+    return tenure::AsShaped<T>(self(), timeout);
   }
   template <typename T>
-  absl::StatusOr<NdSpan<T>> AsShapedMutable() const& ABSL_ATTRIBUTE_LIFETIME_BOUND {
-    return tenure::AsShapedMutable<T>(self());
+  absl::StatusOr<NdSpan<T>> AsShapedMutable(absl::Duration timeout = absl::InfiniteDuration()) const&
+      ABSL_ATTRIBUTE_LIFETIME_BOUND {
+    return tenure::AsShapedMutable<T>(self(), timeout);
   }
-  template <typename T> void As() const&& = delete;
-  template <typename T> void AsMutable() const&& = delete;
-  template <typename T> void AsShaped() const&& = delete;
-  template <typename T> void AsShapedMutable() const&& = delete;
+  template <typename T> void As(absl::Duration = {}) const&& = delete;
+  template <typename T> void AsMutable(absl::Duration = {}) const&& = delete;
+  template <typename T> void AsShaped(absl::Duration = {}) const&& = delete;
+  template <typename T> void AsShapedMutable(absl::Duration = {}) const&& = delete;
   // clang-format on
   // Whatever the dtype.
   absl::StatusOr<absl::Span<const std::byte>> Bytes(

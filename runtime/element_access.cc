@@ -47,9 +47,9 @@ absl::Status ReadAt(const Buffer& buffer, uint64_t position, std::byte* to) {
 }  // namespace
 
 absl::StatusOr<HostView> ViewElements(const Buffer& buffer, Access access, DType wanted,
-                                      size_t alignment_bytes) {
+                                      size_t alignment_bytes, absl::Duration timeout) {
   if (ABSL_PREDICT_FALSE(buffer.dtype() != wanted)) return CheckDType(buffer, wanted);
-  absl::StatusOr<std::byte*> data = HostAccess(buffer, access, absl::InfiniteFuture());
+  absl::StatusOr<std::byte*> data = HostAccess(buffer, access, DeadlineAfter(timeout));
   if (!data.ok()) return data.status();
   if (ABSL_PREDICT_FALSE(reinterpret_cast<uintptr_t>(*data) % alignment_bytes != 0)) {
     return MisalignedError(Describe(buffer), buffer.dtype(), alignment_bytes);

@@ -2,7 +2,7 @@
 // of these functions.
 //
 // In place (As, AsMutable, AsShaped, AsShapedMutable): spans onto host memory. They wait for the
-// uses in conflict without a timeout; Buffer::Bytes has one.
+// uses in conflict.
 // By copy (GetItem, GetElement, SetElement, FillWith): work in every space.
 //
 // Example:
@@ -31,6 +31,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tenure/runtime/buffer_options.h"
 #include "tenure/runtime/dtype.h"
@@ -64,7 +65,7 @@ struct HostView {
 // All of these refuse a buffer whose dtype is not `wanted`. `to` and `from` hold one element as
 // ElementBytes does.
 absl::StatusOr<HostView> ViewElements(const Buffer& buffer, Access access, DType wanted,
-                                      size_t alignment_bytes);
+                                      size_t alignment_bytes, absl::Duration timeout);
 absl::Status ReadItem(const Buffer& buffer, DType wanted, std::byte* to);
 absl::Status ReadElement(const Buffer& buffer, DType wanted, absl::Span<const int64_t> index,
                          std::byte* to);
@@ -80,39 +81,43 @@ absl::Status CopyElementsOut(const Buffer& from, DType wanted, void* to, uint64_
 }  // namespace internal
 
 template <typename T>
-absl::StatusOr<absl::Span<const T>> As(const Buffer& buffer) {
+absl::StatusOr<absl::Span<const T>> As(const Buffer& buffer,
+                                       absl::Duration timeout = absl::InfiniteDuration()) {
   static_assert(ByteSizedElement<T>,
                 "As takes the C++ type of a dtype whose elements take whole bytes; packed ones are "
                 "read with Get, raw bytes with Bytes");
   absl::StatusOr<internal::HostView> view =
-      internal::ViewElements(buffer, Access::kRead, kDTypeOf<T>, alignof(T));
+      internal::ViewElements(buffer, Access::kRead, kDTypeOf<T>, alignof(T), timeout);
   if (!view.ok()) return view.status();
   return view->template Elements<const T>();
 }
 
 template <typename T>
-absl::StatusOr<absl::Span<T>> AsMutable(const Buffer& buffer) {
+absl::StatusOr<absl::Span<T>> AsMutable(const Buffer& buffer,
+                                        absl::Duration timeout = absl::InfiniteDuration()) {
   static_assert(WritableElement<T>,
                 "AsMutable takes the C++ type of a dtype whose elements take whole bytes; packed "
                 "ones are written with Set, raw bytes with MutableBytes");
   absl::StatusOr<internal::HostView> view =
-      internal::ViewElements(buffer, Access::kWrite, kDTypeOf<T>, alignof(T));
+      internal::ViewElements(buffer, Access::kWrite, kDTypeOf<T>, alignof(T), timeout);
   if (!view.ok()) return view.status();
   return view->template Elements<T>();
 }
 
 template <ByteSizedElement T>
-absl::StatusOr<NdSpan<const T>> AsShaped(const Buffer& buffer) {
+absl::StatusOr<NdSpan<const T>> AsShaped(const Buffer& buffer,
+                                         absl::Duration timeout = absl::InfiniteDuration()) {
   absl::StatusOr<internal::HostView> view =
-      internal::ViewElements(buffer, Access::kRead, kDTypeOf<T>, alignof(T));
+      internal::ViewElements(buffer, Access::kRead, kDTypeOf<T>, alignof(T), timeout);
   if (!view.ok()) return view.status();
   return NdSpan<const T>(view->template Elements<const T>().data(), *view->shape);
 }
 
 template <WritableElement T>
-absl::StatusOr<NdSpan<T>> AsShapedMutable(const Buffer& buffer) {
+absl::StatusOr<NdSpan<T>> AsShapedMutable(const Buffer& buffer,
+                                          absl::Duration timeout = absl::InfiniteDuration()) {
   absl::StatusOr<internal::HostView> view =
-      internal::ViewElements(buffer, Access::kWrite, kDTypeOf<T>, alignof(T));
+      internal::ViewElements(buffer, Access::kWrite, kDTypeOf<T>, alignof(T), timeout);
   if (!view.ok()) return view.status();
   return NdSpan<T>(view->template Elements<T>().data(), *view->shape);
 }

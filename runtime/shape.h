@@ -35,7 +35,7 @@ class Shape {
   static absl::StatusOr<Shape> Of(std::initializer_list<int64_t> dims) {
     return Of(absl::MakeConstSpan(dims.begin(), dims.size()));
   }
-  // Rank 1. `elements` must be at most 2^63-1.
+  // Rank 1. `elements` must be at most 2^63-1; buffers of more, as of a negative number, are refused.
   static constexpr Shape Vector(uint64_t elements) {
     Shape shape;
     shape.rank_ = 1;
@@ -44,7 +44,8 @@ class Shape {
   }
 
   int rank() const { return rank_; }
-  int64_t dim(int axis) const { return dims_[axis]; }
+  // 0 for an axis that it does not have.
+  int64_t dim(int axis) const { return axis >= 0 && axis < rank_ ? dims_[axis] : 0; }
   absl::Span<const int64_t> dims() const { return {dims_, static_cast<size_t>(rank_)}; }
   // The product of the dimensions; 1 for rank 0.
   uint64_t elements() const;

@@ -172,6 +172,17 @@ TEST_F(BufferTest, ShapesFromRank0To8AndSizesThatDoNotFit) {
               Buffer::Create(cpu_, DType::kInt8, Shape(), {.alignment_bytes = 24}));
 }
 
+TEST_F(BufferTest, ShapesOfNegativeNumbersAndAxesThatAreNotThere) {
+  const int negative = -1;
+  const Shape wrong = Shape::Vector(static_cast<uint64_t>(negative));
+  EXPECT_CODE(OutOfRange, Buffer::Create(cpu_, DType::kUInt8, wrong));
+  EXPECT_CODE(OutOfRange, Buffer::Create(cpu_, DType::kInt4, wrong));
+  EXPECT_OK(Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(~uint64_t{0} >> 1)));
+  const Shape shape = *Shape::Of({2, 3});
+  EXPECT_EQ(shape.dim(1), 3);
+  for (const int axis : {-1, 2, 7, 8, 1 << 20}) EXPECT_EQ(shape.dim(axis), 0) << axis;
+}
+
 TEST_F(BufferTest, CreateManyMakesAllOrNone) {
   std::vector<BufferSpec> specs(
       3, {.dtype = DType::kFloat32, .shape = *Shape::Of({5}), .options = {.immediate = true}});

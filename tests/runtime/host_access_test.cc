@@ -239,6 +239,10 @@ TEST_F(HostAccessTest, WaitsForTheUsesInConflictAndNoOthers) {
   EXPECT_CODE(DeadlineExceeded, front.Bytes(absl::Milliseconds(1)));
   EXPECT_CODE(DeadlineExceeded, front.MutableBytes(absl::Milliseconds(1)));
   EXPECT_CODE(DeadlineExceeded, x.Bytes(absl::ZeroDuration()));
+  EXPECT_CODE(DeadlineExceeded, front.As<uint8_t>(absl::Milliseconds(1)));
+  EXPECT_CODE(DeadlineExceeded, front.AsShaped<uint8_t>(absl::Milliseconds(1)));
+  EXPECT_CODE(DeadlineExceeded, back.AsMutable<uint8_t>(absl::Milliseconds(1)));
+  EXPECT_CODE(DeadlineExceeded, back.AsShapedMutable<uint8_t>(absl::ZeroDuration()));
   EXPECT_OK(back.Bytes());
   EXPECT_OK(back.As<uint8_t>());
   EXPECT_CODE(DeadlineExceeded, back.MutableBytes(absl::Milliseconds(1)));
