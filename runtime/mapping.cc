@@ -9,6 +9,7 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   if (this == &other) return *this;
   Unmap();
   storage_ = std::move(other.storage_);
+  bytes_ = std::move(other.bytes_);
   unsealed_ = std::move(other.unsealed_);
   coherent_ = std::move(other.coherent_);
   data_ = std::exchange(other.data_, nullptr);
@@ -37,6 +38,7 @@ void Mapping::Unmap() {
     }
   }
   unsealed_ = WritableHold();
+  bytes_ = StorageKeepAlive();
   storage_ = StorageHandle();
   data_ = nullptr;
   size_ = 0;

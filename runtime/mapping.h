@@ -98,6 +98,7 @@ class Mapping {
   Mapping(StorageHandle storage, WritableHold unsealed, std::unique_ptr<CoherentAccess> coherent,
           Access access, std::byte* data, uint64_t size, DType dtype, const Shape& shape)
       : storage_(std::move(storage)),
+        bytes_(&storage_->root_storage()),
         unsealed_(std::move(unsealed)),
         coherent_(std::move(coherent)),
         data_(data),
@@ -109,6 +110,7 @@ class Mapping {
   absl::Status CheckAccess(Access access) const;
 
   StorageHandle storage_;
+  StorageKeepAlive bytes_;  // the arena that it is placed in; or the same
   WritableHold unsealed_;
   std::unique_ptr<CoherentAccess> coherent_;
   std::byte* data_ = nullptr;

@@ -87,6 +87,23 @@ TEST_F(MappingTest, KeepsTheBytesAlive) {
   EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
 }
 
+TEST_F(MappingTest, KeepsTheArenaWhenThePlanIsTakenBack) {
+  const Buffer x = *Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(8));
+  Mapping region;
+  {
+    const Buffer arena = *Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(64),
+                                         {.zeroed = true, .immediate = true});
+    ASSERT_OK(x.storage()->Place(*arena.storage(), 8, true));
+    ASSERT_OK(x.FillWith<uint8_t>(7));
+    region = *x.Map(Access::kRead);
+    ASSERT_OK(x.storage()->Unplace());
+  }
+  EXPECT_EQ(cpu_.Stats().in_use_count, 1u);
+  EXPECT_EQ(region.bytes()[7], std::byte{7});
+  region.Unmap();
+  EXPECT_EQ(cpu_.Stats().in_use_count, 0u);
+}
+
 TEST_F(MappingTest, FailuresCountNothing) {
   const Buffer far = *Buffer::Create(far_, DType::kFloat32, *Shape::Of({2}));
   EXPECT_CODE(Unimplemented, far.Map(Access::kWrite));
