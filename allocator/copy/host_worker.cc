@@ -1,12 +1,15 @@
 #include "tenure/allocator/copy/host_worker.h"
 
 #include <algorithm>
-#include <iterator>
+#include <exception>
 #include <list>
+#include <new>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/cpus.h"
 #include "tenure/base/thread_pool.h"
 
 namespace tenure {
@@ -22,15 +25,30 @@ bool IsOver(const Fence& fence) { return fence.IsReached() || fence.IsFailed(); 
 // users, when the work holds the last reference to something.
 constinit thread_local bool in_work = false;
 
+// An exception ends the work alone, and not the thread of all work.
+absl::Status Do(const std::function<absl::Status()>& work) {
+  in_work = true;
+  const absl::Cleanup leave = [] { in_work = false; };
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError("no host memory was left for queued work");
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("an exception ended queued work: ", error.what()));
+  }
+}
+
 }  // namespace
 
 // The end of a job. The work of a job may not wait for it: the thread that would reach it is its
 // own.
 class HostWorker::JobEnd final : public Timeline {
  public:
+  explicit JobEnd(const HostWorker* worker) : worker_(worker) {}
   void Finish(absl::Status status) { end_.Finish(std::move(status)); }
   uint64_t Reached() const override { return end_.Reached(); }
   absl::Status Wait(uint64_t value, absl::Time deadline) override {
+    if (Reached() < value && IsOfParent()) return Failure();
     if (in_work && Reached() < value) {
       return absl::FailedPreconditionError(
           "this thread does the queued copies of host memory, so to wait here for one of them "
@@ -39,9 +57,18 @@ class HostWorker::JobEnd final : public Timeline {
     return end_.Wait(value, deadline);
   }
   bool WasTold(uint64_t value) const override { return end_.WasTold(value); }
-  absl::Status Failure() const override { return end_.Failure(); }
+  absl::Status Failure() const override {
+    if (Reached() > 0 || !IsOfParent()) return absl::OkStatus();
+    return absl::FailedPreconditionError(
+        "this process was forked while the copy was queued, and its parent's copies are not done "
+        "here; wait for them before forking");
+  }
 
  private:
+  // Whether this process was forked after the work was given.
+  bool IsOfParent() const { return worker_ != &Default(); }
+
+  const HostWorker* const worker_;
   Completion end_;
 };
 
@@ -49,8 +76,10 @@ HostWorker& HostWorker::Default() { return host::PerProcess<HostWorker>::Get(); 
 
 absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time deadline,
                                          std::function<absl::Status()> work) {
-  auto end = std::make_shared<JobEnd>();
-  Job job{std::move(after), deadline, std::move(work), end};
+  auto end = std::make_shared<JobEnd>(this);
+  std::list<Job> job;
+  job.push_back({std::move(after), deadline, std::move(work), end});
+  if (job.front().after.empty() && StartAlone(job)) return Fence(std::move(end), 1);
   absl::MutexLock lock(&mutex_);
   if (!serving_ && !host::ThreadPool::Default().Start([this] { Serve(); })) {
     return absl::ResourceExhaustedError(
@@ -58,8 +87,23 @@ absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time de
         "waits");
   }
   serving_ = true;
-  given_.push_back(std::move(job));
+  given_.splice(given_.end(), job);
   return Fence(std::move(end), 1);
+}
+
+bool HostWorker::StartAlone(std::list<Job>& job) {
+  if (alone_.fetch_add(1, std::memory_order_relaxed) < host::UsableCpus()) {
+    auto mine = std::make_shared<std::list<Job>>();
+    mine->swap(job);
+    const bool started = host::ThreadPool::Default().Start([this, mine] {
+      TryJob(mine->front());
+      alone_.fetch_sub(1, std::memory_order_relaxed);
+    });
+    if (started) return true;
+    mine->swap(job);
+  }
+  alone_.fetch_sub(1, std::memory_order_relaxed);
+  return false;
 }
 
 bool HostWorker::TryJob(Job& job) {
@@ -69,11 +113,7 @@ bool HostWorker::TryJob(Job& job) {
       status = fence.WaitUntil(absl::InfinitePast());
       if (!status.ok()) break;
     }
-    if (status.ok()) {
-      in_work = true;
-      status = job.work();
-      in_work = false;
-    }
+    if (status.ok()) status = Do(job.work);
   } else if (job.deadline != absl::InfiniteFuture() && absl::Now() >= job.deadline) {
     status = absl::DeadlineExceededError(absl::StrCat(
         "waited in vain for earlier uses of the bytes; ",
@@ -100,8 +140,7 @@ void HostWorker::Serve() {
         serving_ = false;
         return;
       }
-      std::move(given_.begin(), given_.end(), std::back_inserter(waiting));
-      given_.clear();
+      waiting.splice(waiting.end(), given_);
     }
     // No lock while timelines are asked and work is done.
     waiting.remove_if([](Job& job) { return TryJob(job); });

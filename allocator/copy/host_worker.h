@@ -4,8 +4,9 @@
 // to do it. While there is such work, one task of the library's pool (base/thread_pool.h) does it;
 // copies that need not wait never get here.
 //
-// Work is done in the order in which it becomes ready, and of what is ready, in the order in which
-// it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
+// Work that has nothing to wait for gets a thread to itself, for as many at a time as there are CPUs.
+// All other work is done in the order in which it becomes ready, and of what is ready, in the order
+// in which it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
 // order by its fences (Buffer records every copy as a use).
 //
 //   given      a(after F)   b   c(after G)   d(after c)
@@ -23,12 +24,15 @@
 // work.
 // Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
 // fence that it was to follow (then it is not done), or DeadlineExceeded (nor then). Waiting for a
-// fence of the worker inside of its work, or of what that destroys, is FailedPrecondition.
+// fence of the worker inside of its work, or of what that destroys, is FailedPrecondition. So is, in a
+// forked child, waiting for work that was given before the fork and not done by then.
 
 #ifndef TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
 #define TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
 
+#include <atomic>
 #include <functional>
+#include <list>
 #include <memory>
 #include <vector>
 
@@ -71,9 +75,12 @@ class HostWorker {
   void Serve() ABSL_LOCKS_EXCLUDED(mutex_);
   // Does the job, or gives it up, if it is time for one of them; false if it must wait.
   static bool TryJob(Job& job);
+  // Does work that has nothing to wait for on a thread of its own; false: there is none for it.
+  bool StartAlone(std::list<Job>& job);
 
+  std::atomic<int> alone_{0};  // jobs with a thread of their own
   absl::Mutex mutex_;
-  std::vector<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
+  std::list<Job> given_ ABSL_GUARDED_BY(mutex_);  // not yet seen by the thread
   bool serving_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
