@@ -82,7 +82,9 @@ struct CopyOptions {
   // faster, at most one per CPU.
   int max_threads = 0;
   // True: the caller will wait for the fence anyway, so the call may block until the copy is done.
-  // False: the call returns soon, even while earlier work is still running.
+  // False: the call returns soon, even while earlier work is still running. Allocators without a
+  // QueueCapability still move the bytes within the call; transfers of buffers
+  // (runtime/transfer.h) therefore queue their large copies on the host.
   bool may_block = true;
   // Fences that the copy must wait for. Only allocators with a QueueCapability accept them, and
   // only fences that they can wait for.

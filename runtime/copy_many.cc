@@ -72,15 +72,22 @@ absl::Status CopyMany(absl::Span<const Part> parts, Access access, const Transfe
       continue;
     }
     std::vector<Batched> together;
+    std::vector<WritableHold> unsealed;
     const size_t begin = next;
     for (; next < parts.size(); ++next) {
       const Buffer& buffer = BufferOf(parts[next]);
       if (buffer.is_null() || &buffer.storage()->root_storage().allocator() != allocator) break;
       absl::StatusOr<SubRegion> region = Prepare(parts[next], access, deadline);
       if (!region.ok()) return OfPart(region.status(), next);
+      if (access == Access::kWrite) {
+        absl::StatusOr<WritableHold> hold = WritableHold::Of(buffer.storage());
+        if (!hold.ok()) return OfPart(hold.status(), next);
+        unsealed.push_back(*std::move(hold));
+      }
       if (region->size_bytes > 0) together.push_back(InRegion(parts[next], *region));
     }
     absl::Status status = batch(*capability, together);
+    unsealed.clear();
     for (size_t i = begin; i < next; ++i) {
       if (parts[i].size_bytes == 0) continue;
       const Buffer& buffer = BufferOf(parts[i]);

@@ -67,6 +67,14 @@ absl::StatusOr<Fence> Move::Start(const CopyOptions& options) const {
   }
 }
 
+bool Move::RunsOnHost() const {
+  if (source_ == nullptr) {
+    return allocator().traits().has_bytes && allocator().Capability<QueueCapability>() == nullptr;
+  }
+  const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};
+  return CopyTable::For(to, from).RunsOnHost(to, from);
+}
+
 bool Move::CanWaitFor(const Fence& fence, const Queue* queue) const {
   if (source_ != nullptr) {
     const CopyEnd to{&allocator(), region_}, from{&source_allocator(), source_region_};

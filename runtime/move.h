@@ -42,6 +42,12 @@ class Move {
   // Tells the observers of a move that was tried. To be called when the caller could go on, since
   // an observer may wait for the move.
   void NotifyMoved(const absl::Status& outcome) const;
+  // The storage that it writes to; null if that is host memory.
+  Storage* written() const { return kind_ == Event::Kind::kCopyOut ? nullptr : storage_; }
+  // Whether it is the host's threads that move the bytes, within Start: that then takes as long as
+  // the move.
+  bool RunsOnHost() const;
+  uint64_t size_bytes() const { return region_.size_bytes; }
   // Returns whether it can be started while this fence is not reached, and still run after it.
   bool CanWaitFor(const Fence& fence, const Queue* queue) const;
 

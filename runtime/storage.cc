@@ -30,8 +30,8 @@ Storage::Storage(Allocator& allocator, uint64_t size_bytes, const Options& optio
       allocator_(&allocator),
       size_bytes_(size_bytes),
       alignment_bytes_(options.alignment_bytes),
-      zeroed_(options.zeroed),
       hints_(options.hints),
+      zeroed_(options.zeroed),
       name_(options.name) {}
 
 StorageHandle Storage::Make(Allocator& allocator, uint64_t size_bytes, const Options& options) {
@@ -246,7 +246,7 @@ absl::Status Storage::Unplace() {
   if (!is_placed()) {
     return absl::FailedPreconditionError(absl::StrCat(Describe(*this), " is not placed"));
   }
-  if (write_state_.load(std::memory_order_acquire) != 0) {
+  if ((write_state_.load(std::memory_order_acquire) & (kSealed | kHolds)) != 0) {
     return absl::FailedPreconditionError(
         absl::StrCat("can't unplace ", Describe(*this), ": it is sealed or mapped for writing"));
   }
@@ -284,15 +284,26 @@ absl::Status Storage::Seal() {
                      ": the plan gives its bytes to other storages too; seal before planning, or "
                      "plan with it held"));
   }
-  uint32_t state = 0;
-  if (write_state_.compare_exchange_strong(state, kSealed, std::memory_order_acq_rel) ||
-      (state & kSealed) != 0) {
-    return absl::OkStatus();
-  }
-  return absl::FailedPreconditionError(
-      absl::StrCat("can't seal ", Describe(*this), ": ", state,
-                   " writable mappings or queued copies into it are not over; drop the mappings, "
-                   "and wait for the fences of such copies"));
+  // A device's write is recorded before the hold of the call that began it ends. So if no hold has
+  // ended since `state` was read, no write began after the uses were looked at.
+  uint64_t state = write_state_.load(std::memory_order_acquire);
+  do {
+    if ((state & kSealed) != 0) return absl::OkStatus();
+    if ((state & kHolds) != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("can't seal ", Describe(*this), ": ", state & kHolds,
+                       " writable mappings of it or copies into it are not over; drop the "
+                       "mappings, and wait for the fences of such copies"));
+    }
+    if (is_allocated() && !ConflictingUses(0, size_bytes_, Access::kRead).empty()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("can't seal ", Describe(*this),
+                       ": a device still writes to it; wait for the fences of such copies and "
+                       "kernels, or call Synchronize"));
+    }
+  } while (!write_state_.compare_exchange_weak(state, state | kSealed, std::memory_order_acq_rel,
+                                               std::memory_order_acquire));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<WritableHold> WritableHold::Of(Storage* storage) {
@@ -303,7 +314,7 @@ absl::StatusOr<WritableHold> WritableHold::Of(Storage* storage) {
 }
 
 absl::Status Storage::BeginWriting() {
-  uint32_t state = write_state_.load(std::memory_order_relaxed);
+  uint64_t state = write_state_.load(std::memory_order_relaxed);
   do {
     if ((state & kSealed) != 0) {
       return absl::FailedPreconditionError(

@@ -11,7 +11,7 @@
 //
 // Compilers use Buffer. This header is for authors of planners, which place storages.
 //
-// Cost: 248 bytes each; the allocated check is one acquire load.
+// Cost: 240 bytes each; the allocated check is one acquire load.
 // Thread safety: thread-safe, except for Unplace: no other thread may use the storage meanwhile.
 // Ownership: counted. There are two kinds of references. Handles (buffers) are counted by planners,
 // to find out whether a storage is held outside the schedule. Internal ones (copies under way,
@@ -27,6 +27,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/base/attributes.h"
 #include "absl/base/thread_annotations.h"
@@ -125,7 +126,8 @@ class Storage {
     const PlaceRequest request{this, &arena, offset_bytes, exclusive};
     return PlaceAll({&request, 1});
   }
-  // Back to unallocated; its contents are lost. Uses by the device must be over. Not thread-safe.
+  // Back to unallocated; its contents are lost. Uses by the device must be over. Mappings for reading
+  // keep the arena's bytes. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Call these only when is_allocated(). Windows of this storage start at root_offset() of
@@ -137,8 +139,8 @@ class Storage {
   // The storage that keeps the uses of these bytes: this one, or the arena that it is placed in.
   Storage& root_storage() { return arena_ ? *arena_ : *this; }
 
-  // One-way. FailedPrecondition while a WritableHold lives, or if a plan has given its bytes to
-  // other storages too.
+  // One-way. FailedPrecondition while a WritableHold lives or a recorded use writes to the bytes, or
+  // if a plan has given the bytes to other storages too.
   absl::Status Seal() ABSL_LOCKS_EXCLUDED(mutex_);
   bool sealed() const { return (write_state_.load(std::memory_order_acquire) & kSealed) != 0; }
   // Of window [begin, end) of this storage.
@@ -162,15 +164,20 @@ class Storage {
   friend class WritableHold;
 
   enum State : uint32_t { kUnallocated, kBusy, kReserved, kAllocated, kPlaced };
-  static constexpr uint32_t kSealed = uint32_t{1} << 31;  // below it: the number of WritableHolds
+  // write_state_: the number of WritableHolds, whether it is sealed, and above that the number of
+  // holds that have ended, which may wrap.
+  static constexpr uint64_t kSealed = uint64_t{1} << 32;
+  static constexpr uint64_t kHolds = kSealed - 1;
+  static constexpr uint64_t kHoldEnded = uint64_t{1} << 33;
   struct Attempt;
 
   Storage(Allocator& allocator, uint64_t size_bytes, const Options& options);
   ~Storage();
   absl::Status BeginWriting();  // refused once sealed
-  void EndWriting() { write_state_.fetch_sub(1, std::memory_order_release); }
+  void EndWriting() { write_state_.fetch_add(kHoldEnded - 1, std::memory_order_release); }
   // A request with what this storage was made with.
   AllocationRequest Request() const;
+  void NotifyFreed() const noexcept;
   absl::Status AllocateSlowly() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AllocateWith(AllocationRequest request) ABSL_LOCKS_EXCLUDED(mutex_);
   // Tells the threads that wait for the attempt.
@@ -192,8 +199,7 @@ class Storage {
   static void Destroy(Storage* storage);
 
   std::atomic<uint64_t> refs_{1};  // the handle that Make returns
-  std::atomic<uint32_t> state_{kUnallocated};
-  std::atomic<uint32_t> write_state_{0};
+  std::atomic<uint64_t> write_state_{0};
   const StorageId id_;
   Allocator* const allocator_;
   const uint64_t size_bytes_;
@@ -206,14 +212,15 @@ class Storage {
   std::atomic<UseList*> uses_{nullptr};
   absl::Mutex mutex_;
   std::shared_ptr<Attempt> attempt_ ABSL_GUARDED_BY(mutex_);  // while kBusy
-  const bool zeroed_;
   const MemoryHints hints_;
+  std::atomic<uint32_t> state_{kUnallocated};
+  const bool zeroed_;
   bool exclusive_ = true;  // as given to Place
   bool coherent_ = true;   // written before state_ says that it may be read
   const std::string name_;
 };
 
-// Keeps a storage unsealed: sealing is refused while it lives. Writable mappings and queued copies
+// Keeps a storage unsealed: sealing is refused while it lives. Writable mappings, copies and fills
 // have one, because they write later than they check. The storage must outlive it.
 class WritableHold {
  public:

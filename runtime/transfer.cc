@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/copy/host_worker.h"
 #include "tenure/base/checked.h"
@@ -59,9 +60,20 @@ absl::Status RunAndWait(const Move& move, const CopyOptions& options) {
   return fence->timeline() == nullptr ? absl::OkStatus() : fence->Wait();
 }
 
+// Sealing is refused until the result ends. Of nothing if the move writes to no buffer.
+absl::StatusOr<WritableHold> HoldUnsealed(const Move& move) {
+  if (move.written() == nullptr) return WritableHold();
+  return WritableHold::Of(move.written());
+}
+
 absl::Status RunNow(const Move& move, const TransferOptions& options) {
-  absl::Status status = RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
-  move.NotifyMoved(status);
+  absl::Status status;
+  {
+    const absl::StatusOr<WritableHold> unsealed = HoldUnsealed(move);
+    if (!unsealed.ok()) return unsealed.status();
+    status = RunAndWait(move, ToCopyOptions(options, /*may_block=*/true));
+  }
+  move.NotifyMoved(status);  // an observer may seal the buffer
   return status;
 }
 
@@ -79,34 +91,32 @@ struct WindowUse {
   Access access;
 };
 
-// What queued work needs of a storage until it is done.
+// What queued work needs until it is done.
 struct Held {
-  StorageKeepAlive storage;
-  StorageKeepAlive root;  // the arena that it is placed in, which owns the bytes; or the same
-  WritableHold unsealed;  // of storages that it writes
+  std::vector<StorageKeepAlive> storages;  // also the arenas that own their bytes
+  WritableHold unsealed;                   // of the storage that it writes
 };
 
 void Record(std::initializer_list<WindowUse> uses, const Fence& fence) {
   if (fence.timeline() == nullptr) return;
+  // After an exception nobody else would know of the work, so it must be over.
+  absl::Cleanup finish = [&fence] { fence.Wait().IgnoreError(); };
   for (const WindowUse& use : uses) {
     use.storage->RecordUse(use.begin, use.end, use.access, fence);
   }
+  std::move(finish).Cancel();
 }
 
-// Runs the move on the host's queue, once `after` are reached.
+// Runs the move on the host's queue, once `after` are reached. `unsealed` is of what it writes.
 absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vector<Fence> after,
                                absl::Time deadline, const TransferOptions& options,
-                               const Move& move) {
-  auto held = std::make_shared<std::vector<Held>>();
+                               const Move& move, WritableHold unsealed) {
+  auto held = std::make_shared<Held>();
   for (const WindowUse& use : uses) {
-    Held& one = held->emplace_back();
-    one.storage = StorageKeepAlive(use.storage);
-    one.root = StorageKeepAlive(&use.storage->root_storage());
-    if (use.access != Access::kWrite) continue;
-    absl::StatusOr<WritableHold> unsealed = WritableHold::Of(use.storage);
-    if (!unsealed.ok()) return unsealed.status();
-    one.unsealed = *std::move(unsealed);
+    held->storages.emplace_back(use.storage);
+    held->storages.emplace_back(&use.storage->root_storage());
   }
+  held->unsealed = std::move(unsealed);
   // It may block: the thread of the queue is there to be waited with.
   absl::StatusOr<Fence> done = HostWorker::Default().Submit(
       std::move(after), deadline,
@@ -119,10 +129,16 @@ absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vecto
   return done;
 }
 
+// A move that the host does is queued from this size on, so that it does not hold its caller. Below,
+// it takes less time than to wake the thread of the queue.
+constexpr uint64_t kQueuedBytes = uint64_t{1} << 20;
+
 // Starts the move at once if no use in conflict is under way, or if the device can put it behind
 // those. Otherwise queues it on the host.
 absl::StatusOr<Fence> RunWhenFree(std::initializer_list<WindowUse> uses,
                                   const TransferOptions& options, const Move& move) {
+  absl::StatusOr<WritableHold> unsealed = HoldUnsealed(move);
+  if (!unsealed.ok()) return unsealed.status();
   const absl::Time deadline = DeadlineAfter(options.timeout);
   std::vector<Fence> after;
   for (const WindowUse& use : uses) {
@@ -147,11 +163,21 @@ absl::StatusOr<Fence> RunWhenFree(std::initializer_list<WindowUse> uses,
         "the transfer has to wait on the host for another use of the bytes, and so can't keep its "
         "place in a device's queue; wait for that use first, and give no timeout");
   }
-  if (!device_waits) return RunLater(uses, std::move(after), deadline, options, move);
+  if (!device_waits) {
+    return RunLater(uses, std::move(after), deadline, options, move, *std::move(unsealed));
+  }
+  if (options.queue == nullptr && move.size_bytes() >= kQueuedBytes && move.RunsOnHost()) {
+    // Nothing has to be waited for: only a device could have waited for it.
+    absl::StatusOr<Fence> fence = RunLater(uses, {}, deadline, options, move, *std::move(unsealed));
+    if (!absl::IsResourceExhausted(fence.status())) return fence;
+    // Without a thread for the queue, the caller does it.
+    if (unsealed = HoldUnsealed(move); !unsealed.ok()) return unsealed.status();
+  }
   CopyOptions copy = ToCopyOptions(options, /*may_block=*/false);
   copy.after = after;
   absl::StatusOr<Fence> fence = move.Start(copy);
   if (fence.ok()) Record(uses, *fence);
+  *unsealed = WritableHold();  // from here on, Seal looks at the recorded use
   move.NotifyMoved(fence.status());
   return fence;
 }

@@ -237,6 +237,12 @@ bool CopyTable::CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& 
   return keeper != nullptr && keeper->allocator->Capability<QueueCapability>()->CanWaitFor(fence);
 }
 
+bool CopyTable::RunsOnHost(const CopyEnd& to, const CopyEnd& from) const {
+  if (Find(to, from) != nullptr) return false;
+  const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
+  return kind.ok() && (*kind == RouteKind::kDirect || KeeperOf(*kind, to, from) == nullptr);
+}
+
 absl::StatusOr<Fence> CopyTable::Copy(const CopyEnd& to, const CopyEnd& from,
                                       const CopyOptions& options) const {
   if (to.region.size_bytes != from.region.size_bytes) {

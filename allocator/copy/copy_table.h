@@ -116,6 +116,10 @@ class CopyTable {
   bool CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
                   const Queue* queue = nullptr) const;
 
+  // Whether a copy between these two, in no queue's order, is done by the host's threads within
+  // Copy: the call then lasts as long as the copy.
+  bool RunsOnHost(const CopyEnd& to, const CopyEnd& from) const;
+
   // Copies. The fence is reached when the copy is done. The caller (Buffer) has checked that both
   // sizes are equal and within the allocations, and that `to` is writable.
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,

@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/copy/host_worker.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/decorators/decorator.h"
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/testing/far_allocator.h"
@@ -189,7 +191,7 @@ TEST_F(CopyAsyncTest, KeepsWhatItNeedsAlive) {
 
 TEST_F(CopyAsyncTest, SealingWaitsForQueuedWrites) {
   const Buffer x = Make(cpu_, 8), y = Make(cpu_, 8);
-  ASSERT_OK(x.RecordUse(Access::kWrite, Kernel(1)));
+  ASSERT_OK(y.RecordUse(Access::kRead, Kernel(1)));
   absl::StatusOr<Fence> copy = y.CopyFromAsync(x);
   ASSERT_OK(copy);
   EXPECT_CODE(FailedPrecondition, y.Seal());
@@ -301,7 +303,84 @@ TEST(HostWorker, WorksInAForkedChild) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
 }
+
+TEST_F(CopyAsyncTest, AForkedChildLearnsThatItsParentsCopiesNeverEnd) {
+  const Buffer x = Make(cpu_, 8);
+  ASSERT_OK(x.RecordUse(Access::kRead, Kernel(1)));
+  const uint8_t host[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  absl::StatusOr<Fence> copy = x.CopyInAsync(host, 8);
+  ASSERT_OK(copy);
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(20);  // ends a child that waits for ever
+    const bool told = absl::IsFailedPrecondition(copy->Wait()) && copy->IsFailed() &&
+                      absl::IsFailedPrecondition(x.Bytes().status());
+    _exit(told ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  device_->Signal(1);
+  EXPECT_OK(copy->Wait());
+}
 #endif
+
+// Host memory whose transfers wait until they are let go.
+class GatedTransfers final : public Decorator {
+ public:
+  GatedTransfers() : Decorator(std::make_unique<CpuAllocator>()) {}
+  void Go() { go_.Notify(); }
+
+ protected:
+  absl::Status BeforeTransfer(TransferKind, const SubRegion&) override {
+    // The timeout is for a call that holds its caller, who could then never let it go.
+    go_.WaitForNotificationWithTimeout(absl::Seconds(10));
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Notification go_;
+};
+
+TEST_F(CopyAsyncTest, LargeCopiesOfHostMemoryDoNotHoldTheirCaller) {
+  constexpr uint64_t kBytes = uint64_t{8} << 20;
+  GatedTransfers gated;
+  const Buffer x = Make(gated, kBytes), y = Make(cpu_, kBytes), far = Make(far_, kBytes);
+  std::vector<uint8_t> host(kBytes, 3), out(kBytes);
+  const std::byte value[1] = {std::byte{3}};
+  absl::StatusOr<Fence> fences[] = {x.CopyInAsync(host.data(), kBytes), y.CopyFromAsync(x),
+                                    far.CopyFromAsync(y), x.FillAsync(value),
+                                    x.CopyOutAsync(out.data(), kBytes)};
+  for (const absl::StatusOr<Fence>& fence : fences) {
+    ASSERT_OK(fence);
+    EXPECT_FALSE(fence->IsReached());
+  }
+  EXPECT_CODE(FailedPrecondition, x.Seal());
+  gated.Go();
+  for (const absl::StatusOr<Fence>& fence : fences) EXPECT_OK(fence->Wait());
+  EXPECT_EQ(out, host);
+  std::vector<uint8_t> far_out(kBytes);
+  ASSERT_OK(far.CopyOut(far_out.data(), kBytes));
+  EXPECT_EQ(far_out, host);
+}
+
+TEST_F(CopyAsyncTest, LargeCopiesHoldUpNoOthers) {
+  constexpr uint64_t kBytes = uint64_t{1} << 20;
+  GatedTransfers gated;
+  const Buffer large = Make(gated, kBytes), x = Make(cpu_, 8);
+  const std::vector<uint8_t> host(kBytes, 3);
+  absl::StatusOr<Fence> slow = large.CopyInAsync(host.data(), kBytes);
+  ASSERT_OK(slow);
+  ASSERT_OK(x.RecordUse(Access::kRead, Kernel(1)));
+  absl::StatusOr<Fence> quick = x.CopyInAsync(host.data(), 8);
+  ASSERT_OK(quick);
+  device_->Signal(1);
+  EXPECT_OK(quick->Wait());
+  EXPECT_FALSE(slow->IsReached());
+  gated.Go();
+  EXPECT_OK(slow->Wait());
+}
 
 TEST_F(CopyAsyncTest, AnErrorIsToldOnceForBothEndsOfACopy) {
   const Buffer x = Make(cpu_, 8), y = Make(cpu_, 8);

@@ -180,6 +180,33 @@ TEST(HostWorkerTest, WorkMayNotWaitForLaterWork) {
 }
 
 // A buffer in a thread_local variable is dropped after younger variables of the thread are gone.
+// Seals the buffer that it is told of a copy into.
+class Sealer final : public Observer {
+ public:
+  explicit Sealer(const Buffer& buffer) : buffer_(buffer) {}
+  void OnEvent(const Event& event) override {
+    if (event.kind == Event::Kind::kCopyIn) EXPECT_OK(buffer_.Seal());
+  }
+
+ private:
+  const Buffer buffer_;
+};
+
+TEST_F(ObserverTest, WhatWasCopiedCanBeSealedInOnEvent) {
+  const uint8_t host[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (const bool later : {false, true}) {
+    const Buffer x = *Buffer::Create(cpu_, DType::kUInt8, Shape::Vector(8));
+    Sealer sealer(x);
+    ScopedObserver watch(&sealer);
+    if (later) {
+      EXPECT_OK(x.CopyInAsync(host, 8));
+    } else {
+      EXPECT_OK(x.CopyIn(host, 8));
+    }
+    EXPECT_TRUE(x.is_sealed());
+  }
+}
+
 TEST_F(ObserverTest, ThreadsMayDropBuffersAtTheirEnd) {
   std::atomic<int> frees{0};
   Calling outer([&](const Event& event) {
