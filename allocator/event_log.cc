@@ -1,8 +1,10 @@
 #include "tenure/allocator/event_log.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
 
@@ -20,28 +22,34 @@ EventLog::NameStats& EventLog::Named(const std::string& name) {
   auto it = names_.find(name);
   if (it != names_.end()) return it->second;
   const std::string key = names_.size() < options_.max_names ? name : "(other)";
-  NameStats& stats = names_[key];
-  stats.name = key;
-  return stats;
+  NameStats fresh;
+  fresh.name = key;
+  return names_.emplace(key, std::move(fresh)).first->second;
 }
 
 void EventLog::AddAllocation(const Event& event) {
-  {
-    absl::MutexLock lock(&names_mutex_);
-    NameStats& stats = Named(event.name);
-    if (!event.ok()) {
-      ++stats.failures;
-      return;
-    }
-    ++stats.allocations;
-    ++stats.live_count;
-    stats.live_bytes += event.size_bytes;
-    stats.total_bytes += event.size_bytes;
-    stats.peak_bytes = std::max(stats.peak_bytes, stats.live_bytes);
-  }
   Shard& shard = ShardOf(event.allocation);
-  absl::MutexLock lock(&shard.mutex);
-  shard.live[event.allocation] = event;
+  // After an exception, so that the parts of the log agree.
+  absl::Cleanup forget = [&] {
+    absl::MutexLock lock(&shard.mutex);
+    shard.live.erase(event.allocation);
+  };
+  if (event.ok()) {
+    absl::MutexLock lock(&shard.mutex);
+    shard.live[event.allocation] = event;
+  }
+  absl::MutexLock lock(&names_mutex_);
+  NameStats& stats = Named(event.name);
+  std::move(forget).Cancel();
+  if (!event.ok()) {
+    ++stats.failures;
+    return;
+  }
+  ++stats.allocations;
+  ++stats.live_count;
+  stats.live_bytes += event.size_bytes;
+  stats.total_bytes += event.size_bytes;
+  stats.peak_bytes = std::max(stats.peak_bytes, stats.live_bytes);
 }
 
 bool EventLog::AddFree(Event& event) {
@@ -76,13 +84,18 @@ bool EventLog::Add(Event event) {
 void EventLog::Append(Event event) {
   absl::MutexLock lock(&log_mutex_);
   event.time_ns = last_time_ns_ = std::max(last_time_ns_, event.time_ns);
-  if (options_.stream != nullptr) *options_.stream << ToCsv(event) << '\n';
-  if (options_.log_events == 0) return;
-  if (log_.size() == options_.log_events) {
+  try {
+    if (options_.stream != nullptr) *options_.stream << ToCsv(event) << '\n';
+    if (options_.log_events == 0) return;
+    log_.push_back(std::move(event));
+  } catch (const std::bad_alloc&) {  // what is logged may be the free of a handle that is dropped
+    ++dropped_;
+    return;
+  }
+  if (log_.size() > options_.log_events) {
     log_.pop_front();
     ++dropped_;
   }
-  log_.push_back(std::move(event));
 }
 
 std::vector<Event> EventLog::Latest() const {

@@ -31,10 +31,10 @@
 #include <ostream>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/event.h"
 #include "tenure/allocator/observer.h"
@@ -84,9 +84,10 @@ class EventLog final : public Observer {
 
  private:
   static constexpr int kShards = 16;
+  // The maps are not absl's: those are broken if they find no memory to grow.
   struct alignas(64) Shard {
     mutable absl::Mutex mutex;
-    absl::flat_hash_map<AllocationId, Event> live ABSL_GUARDED_BY(mutex);
+    std::unordered_map<AllocationId, Event> live ABSL_GUARDED_BY(mutex);
   };
 
   Shard& ShardOf(AllocationId id) const { return shards_[id.value() % kShards]; }
@@ -98,7 +99,7 @@ class EventLog final : public Observer {
   const Options options_;
   const std::unique_ptr<Shard[]> shards_;
   mutable absl::Mutex names_mutex_;
-  absl::flat_hash_map<std::string, NameStats> names_ ABSL_GUARDED_BY(names_mutex_);
+  std::unordered_map<std::string, NameStats> names_ ABSL_GUARDED_BY(names_mutex_);
   mutable absl::Mutex log_mutex_;
   std::deque<Event> log_ ABSL_GUARDED_BY(log_mutex_);
   uint64_t dropped_ ABSL_GUARDED_BY(log_mutex_) = 0;

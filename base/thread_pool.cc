@@ -7,6 +7,7 @@
 #include <atomic>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "tenure/base/per_process.h"
 
 namespace tenure::host {
@@ -62,11 +63,14 @@ void ThreadPool::RunChunks(uint64_t chunks, int helpers, absl::FunctionRef<void(
     if (helpers > 0) chunks_.push_back(&mine);
     for (int i = std::min(wanted, FreeThreads()); i > 0; --i) wake_.Signal();
   }
+  // Also after an exception of the work: the helpers use `mine`.
+  const absl::Cleanup leave = [&] {
+    absl::MutexLock lock(&mutex_);
+    auto it = std::find(chunks_.begin(), chunks_.end(), &mine);
+    if (it != chunks_.end()) chunks_.erase(it);
+    while (mine.inside > 0) done_.Wait(&mutex_);
+  };
   mine.Run();
-  absl::MutexLock lock(&mutex_);
-  auto it = std::find(chunks_.begin(), chunks_.end(), &mine);
-  if (it != chunks_.end()) chunks_.erase(it);
-  while (mine.inside > 0) done_.Wait(&mutex_);
 }
 
 void ThreadPool::RunTask() {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/status_macros.h"
@@ -42,6 +43,17 @@ absl::Status SplitsAByteError(const Buffer& buffer, std::string_view what, DType
                    " does not begin and end at whole bytes, so it would share a byte with other ",
                    "elements; take whole bytes, or use Get and Set"));
 }
+
+// Foreign memory whose `release` is called once: by the allocator that took it in, or by the call
+// that failed to hand it over. An allocator gives it back when an exception ends its call.
+struct ReleaseOnce {
+  std::function<void()> release;
+  std::atomic<bool> done{false};
+
+  void Release() {
+    if (!done.exchange(true)) release();
+  }
+};
 
 }  // namespace
 
@@ -125,23 +137,33 @@ absl::StatusOr<Buffer> Buffer::FromBytes(Allocator& allocator, DType dtype, cons
 absl::StatusOr<Buffer> Buffer::Wrap(Allocator& allocator, DType dtype, const Shape& shape,
                                     ForeignMemory memory, uint64_t size_bytes,
                                     const BufferOptions& options) {
-  // The caller has handed the memory over, so it is released on failure too.
-  std::function<void()> release = memory.release;
-  auto refuse = [&release](absl::Status status) {
-    if (release) release();
-    return status;
+  // The caller has handed the memory over, so it is released on failure too, and after an exception.
+  std::shared_ptr<ReleaseOnce> once;
+  absl::Cleanup release = [&] {
+    if (once != nullptr) {
+      once->Release();
+    } else if (memory.release) {
+      memory.release();
+    }
   };
   absl::StatusOr<Buffer> buffer = CreateLazy(allocator, dtype, shape, options);
-  if (!buffer.ok()) return refuse(buffer.status());
+  if (!buffer.ok()) return buffer;
   if (buffer->size() != size_bytes) {
-    return refuse(absl::InvalidArgumentError(
+    return absl::InvalidArgumentError(
         absl::StrCat("memory of ", size_bytes, " bytes can't be wrapped as ", Name(dtype),
-                     shape.ToString(), ", which takes ", buffer->size())));
+                     shape.ToString(), ", which takes ", buffer->size()));
+  }
+  if (memory.release) {
+    auto made = std::make_shared<ReleaseOnce>();
+    std::function<void()> shared = [made] { made->Release(); };
+    made->release.swap(memory.release);
+    memory.release.swap(shared);
+    once = std::move(made);
   }
   AllocationRequest request;
   request.foreign = std::move(memory);
-  absl::Status status = buffer->storage_->Import(std::move(request));
-  if (!status.ok()) return refuse(status);
+  TENURE_RETURN_IF_ERROR(buffer->storage_->Import(std::move(request)));
+  std::move(release).Cancel();
   return buffer;
 }
 

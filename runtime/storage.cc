@@ -43,6 +43,18 @@ void Storage::Destroy(Storage* storage) { delete storage; }
 Storage::~Storage() {
   UseList* uses = uses_.load(std::memory_order_acquire);
   if (state_.load(std::memory_order_acquire) == kAllocated) {
+    NotifyFreed();
+    if (uses == nullptr) {
+      allocator_->Deallocate(allocation_);
+    } else {
+      allocator_->Deallocate(allocation_, uses->Finish());
+    }
+  }
+  delete uses;
+}
+
+void Storage::NotifyFreed() const noexcept {
+  try {
     Notify([this] {
       return Event{.kind = Event::Kind::kFree,
                    .space = allocator_->space(),
@@ -53,13 +65,8 @@ Storage::~Storage() {
                    .imported = allocation_.imported,
                    .name = name_};
     });
-    if (uses == nullptr) {
-      allocator_->Deallocate(allocation_);
-    } else {
-      allocator_->Deallocate(allocation_, uses->All());
-    }
+  } catch (...) {  // there is nobody to tell: a handle is being dropped
   }
-  delete uses;
 }
 
 AllocationRequest Storage::Request() const {
@@ -106,14 +113,16 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     attempt = attempt_ = std::make_shared<Attempt>();
     state_.store(kBusy, std::memory_order_relaxed);
   }
-  // Also after an exception: threads that wait for this attempt must go on.
+  // Also after an exception: threads that wait for this attempt must go on. Its error is made before
+  // there is no memory for it.
+  static const absl::Status& thrown = *new absl::Status(
+      absl::InternalError("an exception ended the allocation in another thread; try again"));
   absl::StatusOr<Allocation> made;
   std::vector<Fence> pending;
   absl::Cleanup give_up = [&] {
     if (made.ok()) allocator_->Deallocate(*made, pending);
     root_ = nullptr;
-    EndAttempt(*attempt, kUnallocated,
-               absl::InternalError("an exception ended the allocation in another thread"));
+    EndAttempt(*attempt, kUnallocated, thrown);
   };
   // No lock is held here: waiting threads have released it, and allocators may take their time.
   if (hints_.queue != nullptr) request.pending = &pending;

@@ -1,6 +1,7 @@
 #include "tenure/runtime/use_list.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tenure {
 namespace {
@@ -45,6 +46,7 @@ void UseList::Record(absl::Span<const Range> ranges, const Fence& fence) {
   DropReached();
   for (const Range& range : ranges) {
     if (range.begin >= range.end) continue;
+    room_.reserve(std::max(uses_.capacity(), uses_.size() + 1));
     // A later point of the same timeline stands for the earlier ones that it covers.
     std::erase_if(uses_, [&](const Use& use) {
       return use.fence.timeline() == fence.timeline() && use.fence.value() <= fence.value() &&
@@ -109,14 +111,14 @@ absl::Status UseList::Wait(uint64_t begin, uint64_t end, Access access, absl::Ti
   return absl::OkStatus();
 }
 
-std::vector<Fence> UseList::All() {
-  std::vector<Fence> fences;
+std::vector<Fence> UseList::Finish() {
   absl::MutexLock lock(&mutex_);
   ReachedFences reached;
-  for (const Use& use : uses_) {
-    if (!reached.Has(use.fence)) fences.push_back(use.fence);
+  for (Use& use : uses_) {
+    if (!reached.Has(use.fence)) room_.push_back(std::move(use.fence));
   }
-  return fences;
+  uses_.clear();
+  return std::move(room_);
 }
 
 }  // namespace tenure

@@ -54,8 +54,9 @@ class UseList {
   absl::Status Wait(uint64_t begin, uint64_t end, Access access, absl::Time deadline)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Every unreached fence.
-  std::vector<Fence> All() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Every unreached fence, at the end of the allocation: the list is then empty. Allocates no
+  // memory, because a handle that is dropped must not fail.
+  std::vector<Fence> Finish() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Use {
@@ -72,6 +73,7 @@ class UseList {
 
   absl::Mutex mutex_;
   std::vector<Use> uses_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Fence> room_ ABSL_GUARDED_BY(mutex_);  // empty, and large enough for Finish
 };
 
 }  // namespace tenure

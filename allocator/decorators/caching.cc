@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <chrono>
+#include <new>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
 #include "tenure/base/checked.h"
@@ -49,13 +51,19 @@ uint64_t CachingAllocator::SizeOfClass(int index) {
   return (uint64_t{64} << doubling) * (17 + static_cast<uint64_t>(index - 16) % 16);
 }
 
-void CachingAllocator::Shard::Insert(Block* block) {
+bool CachingAllocator::Shard::Insert(Block* block) noexcept {
   const Key key(block->upstream.size_bytes, block->alignment);
+  Block** place = nullptr;
+  try {
+    place = &tops[key];
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
   block->newer = nullptr;
   block->older = newest;
   (newest != nullptr ? newest->newer : oldest) = block;
   newest = block;
-  Block*& top = tops[key];
+  Block*& top = *place;
   block->above = nullptr;
   block->below = top;
   if (top != nullptr) top->above = block;
@@ -63,6 +71,7 @@ void CachingAllocator::Shard::Insert(Block* block) {
   const int index = ClassOf(key.first);
   if (counts[index]++ == 0) filled[index / 64] |= uint64_t{1} << (index % 64);
   bytes.store(bytes.load(std::memory_order_relaxed) + block->bytes, std::memory_order_relaxed);
+  return true;
 }
 
 void CachingAllocator::Shard::Remove(Block* block) {
@@ -132,6 +141,8 @@ absl::StatusOr<CachingAllocator::Block*> CachingAllocator::MakeBlock(
   AllocationRequest rounded = request;
   rounded.size_bytes = key.first;
   rounded.alignment_bytes = key.second;
+  // Before the upstream is asked, so that nothing can fail between its answer and the end.
+  auto block = std::make_unique<Block>();
   absl::StatusOr<Allocation> made = up().Allocate(rounded);
   if (!made.ok() && absl::IsResourceExhausted(made.status())) {
     const absl::Status first = made.status();
@@ -149,12 +160,11 @@ absl::StatusOr<CachingAllocator::Block*> CachingAllocator::MakeBlock(
     }
   }
   if (!made.ok()) return made.status();
-  auto* block = new Block;
   block->upstream = *made;
   block->bytes = std::max(made->reserved_bytes, made->size_bytes);
   block->alignment = key.second;
   block->cacheable = made->size_bytes > 0 && made->size_bytes == RoundedSize(made->size_bytes);
-  return block;
+  return block.release();
 }
 
 absl::Status CachingAllocator::Zero(const Block& block, uint64_t size_bytes) {
@@ -201,9 +211,14 @@ absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& r
   }
   const Key key(size, alignment);
   Block* block = TakeCached(key);
-  if (block != nullptr && request.zeroed && !Zero(*block, request.size_bytes).ok()) {
-    Keep(block);
-    block = nullptr;
+  if (block != nullptr && request.zeroed) {
+    absl::Cleanup keep = [&] { Keep(block); };  // also after an exception
+    if (Zero(*block, request.size_bytes).ok()) {
+      std::move(keep).Cancel();
+    } else {
+      std::move(keep).Invoke();
+      block = nullptr;
+    }
   }
   if (block == nullptr) {
     misses_.fetch_add(1, std::memory_order_relaxed);
@@ -251,9 +266,15 @@ void CachingAllocator::Keep(Block* block) {
     }
   }
   Shard& shard = shards_[OwnShard(kShards)];
-  absl::MutexLock lock(&shard.mutex);
-  block->freed_at = Now();
-  shard.Insert(block);
+  bool kept = false;
+  {
+    absl::MutexLock lock(&shard.mutex);
+    block->freed_at = Now();
+    kept = shard.Insert(block);
+  }
+  if (kept) return;
+  cached_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  GiveBack(block);
 }
 
 void CachingAllocator::GiveBack(Block* block) {

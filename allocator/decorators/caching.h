@@ -36,11 +36,12 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/decorators/decorator.h"
 #include "tenure/allocator/support/deferred.h"
@@ -97,7 +98,8 @@ class CachingAllocator final : public Decorator {
   struct alignas(64) Shard {
     mutable absl::Mutex mutex;
     std::atomic<uint64_t> bytes{0};  // written under mutex
-    absl::flat_hash_map<Key, Block*> tops ABSL_GUARDED_BY(mutex);
+    // Not absl's: that one is broken if it finds no memory to grow.
+    std::unordered_map<Key, Block*, absl::Hash<Key>> tops ABSL_GUARDED_BY(mutex);
     Block* newest ABSL_GUARDED_BY(mutex) = nullptr;
     Block* oldest ABSL_GUARDED_BY(mutex) = nullptr;
     uint64_t hits ABSL_GUARDED_BY(mutex) = 0;
@@ -105,7 +107,8 @@ class CachingAllocator final : public Decorator {
     std::array<uint32_t, kClasses> counts ABSL_GUARDED_BY(mutex) = {};
     std::array<uint64_t, (kClasses + 63) / 64> filled ABSL_GUARDED_BY(mutex) = {};
 
-    void Insert(Block* block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
+    // False, and nothing is done: there is no host memory to note the class.
+    bool Insert(Block* block) noexcept ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
     void Remove(Block* block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
     Block* Find(const Key& key) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
     uint64_t LargestBytes() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);

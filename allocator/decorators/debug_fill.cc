@@ -1,9 +1,12 @@
 #include "tenure/allocator/decorators/debug_fill.h"
 
 #include <algorithm>
+#include <exception>
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tenure/allocator/errors.h"
@@ -73,6 +76,13 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
     return ExhaustedError(request, request.size_bytes, space(), Stats(),
                           "nothing: with guard bytes it needs more than 64 bits");
   }
+  // Before the upstream is asked, so that nothing can fail between the fills and the end.
+  auto record = std::make_unique<Record>(Record{{},
+                                                front,
+                                                request.size_bytes,
+                                                AllocationId::Mint(),
+                                                request.storage,
+                                                std::string(request.name)});
   absl::StatusOr<Allocation> made = up().Allocate(padded);
   if (!made.ok()) {
     counters_.OnFailure();
@@ -81,6 +91,7 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
         request, padded.size_bytes, space(), Stats(),
         absl::StrCat("the upstream, guard bytes included (", made.status().message(), ")"));
   }
+  absl::Cleanup give_back = [&] { up().Deallocate(*made); };  // also after an exception
   const uint64_t behind = front + request.size_bytes;
   // If the front is wide, only the bytes next to the allocation are guards.
   const uint64_t guard = options_.guard_bytes;
@@ -90,16 +101,11 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
   }
   painted.Update(Paint(*made, behind, guard, options_.guard));
   if (!painted.ok()) {
-    up().Deallocate(*made);
     counters_.OnFailure();
     return painted;
   }
-  auto* record = new Record{*made,
-                            front,
-                            request.size_bytes,
-                            AllocationId::Mint(),
-                            request.storage,
-                            std::string(request.name)};
+  std::move(give_back).Cancel();
+  record->upstream = *made;
   Allocation out = *made;
   out.id = record->id;
   out.size_bytes = request.size_bytes;
@@ -108,7 +114,7 @@ absl::StatusOr<Allocation> DebugFillAllocator::Allocate(const AllocationRequest&
   out.host = request.size_bytes == 0 ? nullptr : inner.host();
   out.device_address = inner.device_address();
   out.native_offset += front;
-  out.token = reinterpret_cast<uint64_t>(record);
+  out.token = reinterpret_cast<uint64_t>(record.release());
   counters_.OnAllocate(request.size_bytes, 0);
   return out;
 }
@@ -139,17 +145,26 @@ void DebugFillAllocator::Inspect(const Record& record, uint64_t offset_bytes, ui
   }
 }
 
-void DebugFillAllocator::Free(Record* record) {
+void DebugFillAllocator::Free(Record* record) noexcept {
+  try {
+    CheckAndPaint(*record);
+  } catch (const std::exception&) {  // freed all the same
+  }
+  up().Deallocate(record->upstream);
+  delete record;
+}
+
+void DebugFillAllocator::CheckAndPaint(const Record& record) {
   Damage damage;
   const uint64_t guard = options_.guard_bytes;
-  Inspect(*record, record->front_bytes - guard, guard, damage);
-  Inspect(*record, record->front_bytes + record->size_bytes, guard, damage);
+  Inspect(record, record.front_bytes - guard, guard, damage);
+  Inspect(record, record.front_bytes + record.size_bytes, guard, damage);
   if (damage.changed_bytes > 0) {
     damaged_.fetch_add(1, std::memory_order_relaxed);
-    damage.name = record->name;
-    damage.allocation = record->id;
-    damage.storage = record->storage;
-    damage.size_bytes = record->size_bytes;
+    damage.name = record.name;
+    damage.allocation = record.id;
+    damage.storage = record.storage;
+    damage.size_bytes = record.size_bytes;
     if (options_.on_damage) {
       options_.on_damage(damage);
     } else {
@@ -157,9 +172,7 @@ void DebugFillAllocator::Free(Record* record) {
     }
   }
   // Best effort: freed bytes that can't be filled are still freed.
-  Paint(record->upstream, record->front_bytes, record->size_bytes, options_.freed).IgnoreError();
-  up().Deallocate(record->upstream);
-  delete record;
+  Paint(record.upstream, record.front_bytes, record.size_bytes, options_.freed).IgnoreError();
 }
 
 uint64_t DebugFillAllocator::Trim(uint64_t keep_bytes) {

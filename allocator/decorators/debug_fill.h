@@ -96,7 +96,8 @@ class DebugFillAllocator final : public Decorator {
                      uint8_t value);
   // Checks one guard; adds its changed bytes to `damage`.
   void Inspect(const Record& record, uint64_t offset_bytes, uint64_t size_bytes, Damage& damage);
-  void Free(Record* record);
+  void CheckAndPaint(const Record& record);
+  void Free(Record* record) noexcept;
 
   const Options options_;
   const SpaceTraits traits_;

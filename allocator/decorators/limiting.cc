@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/errors.h"
 
@@ -39,12 +40,14 @@ absl::StatusOr<Allocation> LimitingAllocator::Allocate(const AllocationRequest& 
                           absl::StrCat("nothing: of the budget of ", limit_bytes_, " bytes, ",
                                        charged_bytes(), " are taken"));
   }
+  // Also after an exception.
+  absl::Cleanup discharge = [&] { charged_.fetch_sub(charge, std::memory_order_relaxed); };
   absl::StatusOr<Allocation> made = up().Allocate(request);
   if (!made.ok()) {
-    charged_.fetch_sub(charge, std::memory_order_relaxed);
     counters_.OnFailure();
     return made;
   }
+  std::move(discharge).Cancel();
   counters_.OnAllocate(request.size_bytes, 0);
   return made;
 }

@@ -1,7 +1,9 @@
 #include "tenure/allocator/decorators/recording.h"
 
 #include <string>
+#include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 
 namespace tenure {
@@ -25,6 +27,10 @@ Event::Kind KindOf(TransferKind kind) {
 
 absl::StatusOr<Allocation> RecordingAllocator::Allocate(const AllocationRequest& request) {
   absl::StatusOr<Allocation> made = up().Allocate(request);
+  // After an exception: nobody would give it back.
+  absl::Cleanup give_back = [&] {
+    if (made.ok()) up().Deallocate(*made);
+  };
   log_.Add({.kind = Event::Kind::kAllocate,
             .status = made.status().code(),
             .space = space(),
@@ -35,6 +41,7 @@ absl::StatusOr<Allocation> RecordingAllocator::Allocate(const AllocationRequest&
             .zeroed = request.zeroed,
             .imported = request.imports(),
             .name = std::string(request.name)});
+  std::move(give_back).Cancel();
   return made;
 }
 

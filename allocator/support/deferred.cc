@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "absl/base/const_init.h"
@@ -15,16 +16,19 @@ constexpr auto kLater = [](const auto& a, const auto& b) { return a.value() > b.
 // Keeps allocations that are never released reachable, so that leak checkers do not report them.
 void KeepForGood(const Allocation& allocation) {
   ABSL_CONST_INIT static absl::Mutex mutex(absl::kConstInit);
-  static auto* kept = new std::vector<Allocation>;
   absl::MutexLock lock(&mutex);
-  kept->push_back(allocation);
+  try {
+    static auto* kept = new std::vector<Allocation>;
+    kept->push_back(allocation);
+  } catch (const std::bad_alloc&) {  // a leak checker may then report it
+  }
 }
 
 }  // namespace
 
 DeferredQueue::~DeferredQueue() {
   Reap();
-  absl::flat_hash_map<const Timeline*, Line> rest;
+  std::unordered_map<const Timeline*, Line> rest;
   {
     absl::MutexLock lock(&mutex_);
     rest.swap(lines_);
@@ -40,11 +44,15 @@ DeferredQueue::~DeferredQueue() {
   }
 }
 
-void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) {
-  // Each fence is queried once, because a query of a device takes a microsecond.
+void DeferredQueue::Retire(const Allocation& allocation, absl::Span<const Fence> users) noexcept {
   Entry entry{allocation, {}};
-  for (const Fence& fence : users) {
-    if (!fence.IsReached()) entry.users.push_back(fence);
+  try {
+    // Each fence is queried once, because a query of a device takes a microsecond.
+    for (const Fence& fence : users) {
+      if (!fence.IsReached()) entry.users.push_back(fence);
+    }
+  } catch (const std::bad_alloc&) {
+    return WaitAndRelease(allocation, users);
   }
   if (entry.users.empty()) {
     release_(allocation);
@@ -71,16 +79,26 @@ void DeferredQueue::SettleUnreached(Entry entry) {
     return !f.timeline()->Failure().ok() && !f.IsReached();
   });
   if (!failed) return File(std::move(entry));
-  // The failed device may still touch the bytes, so they stay out of use.
-  const uint64_t bytes = entry.allocation.reserved_bytes;
+  Quarantine(entry.allocation, entry.users);
+  NoLongerWaiting(entry.allocation.reserved_bytes);
+}
+
+void DeferredQueue::Quarantine(const Allocation& allocation, absl::Span<const Fence> users) {
   if (give_up_ != nullptr) {
-    give_up_(entry.allocation, entry.users);
+    give_up_(allocation, users);
   } else {
     quarantined_count_.fetch_add(1, std::memory_order_relaxed);
-    quarantined_bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    KeepForGood(entry.allocation);
+    quarantined_bytes_.fetch_add(allocation.reserved_bytes, std::memory_order_relaxed);
+    KeepForGood(allocation);
   }
-  NoLongerWaiting(bytes);
+}
+
+void DeferredQueue::WaitAndRelease(const Allocation& allocation, absl::Span<const Fence> users) {
+  for (const Fence& fence : users) {
+    fence.Wait().IgnoreError();
+    if (fence.IsFailed()) return Quarantine(allocation, users);
+  }
+  release_(allocation);
 }
 
 void DeferredQueue::NoLongerWaiting(uint64_t bytes) {
@@ -89,19 +107,40 @@ void DeferredQueue::NoLongerWaiting(uint64_t bytes) {
 }
 
 void DeferredQueue::File(Entry entry) {
-  absl::MutexLock lock(&mutex_);
-  FileLocked(std::move(entry));
+  {
+    absl::MutexLock lock(&mutex_);
+    if (FileLocked(entry)) return;
+  }
+  const uint64_t bytes = entry.allocation.reserved_bytes;
+  WaitAndRelease(entry.allocation, entry.users);
+  NoLongerWaiting(bytes);
 }
 
-void DeferredQueue::FileLocked(Entry entry) {
-  const std::shared_ptr<Timeline>& timeline = entry.users.back().timeline();
-  Line& line = lines_[timeline.get()];
-  if (line.timeline == nullptr) line.timeline = timeline;
-  line.heap.push_back(std::move(entry));
-  std::push_heap(line.heap.begin(), line.heap.end(), kLater);
+bool DeferredQueue::FileLocked(Entry& entry) {
+  const std::shared_ptr<Timeline> timeline = entry.users.back().timeline();
+  try {
+    Line& line = lines_[timeline.get()];
+    if (line.timeline == nullptr) line.timeline = timeline;
+    line.heap.push_back(std::move(entry));
+    std::push_heap(line.heap.begin(), line.heap.end(), kLater);
+    return true;
+  } catch (const std::bad_alloc&) {
+    const auto line = lines_.find(timeline.get());
+    if (line != lines_.end() && line->second.heap.empty()) lines_.erase(line);
+    return false;
+  }
 }
 
 void DeferredQueue::ReapWaiting() {
+  std::vector<Entry> due;
+  try {
+    TakeDue(due);
+  } catch (const std::bad_alloc&) {  // the others come with a later call
+  }
+  for (Entry& entry : due) Settle(std::move(entry));
+}
+
+void DeferredQueue::TakeDue(std::vector<Entry>& due) {
   struct Look {
     std::shared_ptr<Timeline> timeline;
     uint64_t reached;
@@ -118,22 +157,20 @@ void DeferredQueue::ReapWaiting() {
     look.failed = !look.timeline->Failure().ok();
     look.reached = look.timeline->Reached();
   }
-  std::vector<Entry> moving;
-  {
-    absl::MutexLock lock(&mutex_);
-    for (const Look& look : looks) {
-      auto it = lines_.find(look.timeline.get());
-      if (it == lines_.end()) continue;
-      std::vector<Entry>& heap = it->second.heap;
-      while (!heap.empty() && (look.failed || heap.front().value() <= look.reached)) {
-        std::pop_heap(heap.begin(), heap.end(), kLater);
-        moving.push_back(std::move(heap.back()));
-        heap.pop_back();
-      }
-      if (heap.empty()) lines_.erase(it);
+  absl::MutexLock lock(&mutex_);
+  for (const Look& look : looks) {
+    auto it = lines_.find(look.timeline.get());
+    if (it == lines_.end()) continue;
+    std::vector<Entry>& heap = it->second.heap;
+    while (!heap.empty() && (look.failed || heap.front().value() <= look.reached)) {
+      // While the heap is in order: this may find no memory.
+      if (due.size() == due.capacity()) due.reserve(2 * due.size() + 4);
+      std::pop_heap(heap.begin(), heap.end(), kLater);
+      due.push_back(std::move(heap.back()));
+      heap.pop_back();
     }
+    if (heap.empty()) lines_.erase(it);
   }
-  for (Entry& entry : moving) Settle(std::move(entry));
 }
 
 void DeferredQueue::Revise(
@@ -184,7 +221,9 @@ void DeferredQueue::Revise(
       }
     }
   }
-  for (Entry& entry : more) FileLocked(std::move(entry));
+  for (Entry& entry : more) {
+    if (!FileLocked(entry)) throw std::bad_alloc();
+  }
 }
 
 bool DeferredQueue::Drain(absl::Time deadline) {

@@ -17,7 +17,8 @@
 //   queue.Reap();                       // later: frees what has become due
 //
 // Cost: Retire without unreached fences calls `release` and does nothing else. Reap with nothing
-// waiting is one load. Otherwise a lock, and logarithmic time for each entry that moves. Thread
+// waiting is one load. Otherwise a lock, and logarithmic time for each entry that moves. If no host
+// memory is left to note an entry in, Retire and Reap wait for its fences. Thread
 // safety: thread-safe. `release`, `give_up` and the timelines are called with no lock held.
 // Ownership: shares the timelines of the fences; borrows the allocations' bytes. Errors: none.
 //
@@ -33,11 +34,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
@@ -60,7 +61,7 @@ class DeferredQueue {
 
   // Calls `release` for the allocation once every fence is reached: now, if all are reached
   // already, or in a later Reap.
-  void Retire(const Allocation& allocation, absl::Span<const Fence> users)
+  void Retire(const Allocation& allocation, absl::Span<const Fence> users) noexcept
       ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Releases entries whose fences are reached, and quarantines entries whose timeline has failed.
@@ -110,7 +111,14 @@ class DeferredQueue {
   void SettleUnreached(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
   void NoLongerWaiting(uint64_t bytes);
   void File(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
-  void FileLocked(Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Releases the bytes when all of these are reached, without noting anything.
+  void WaitAndRelease(const Allocation& allocation, absl::Span<const Fence> users);
+  // False, and nothing is done, if no host memory is left.
+  bool FileLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Moves entries whose wait is over to `due`.
+  void TakeDue(std::vector<Entry>& due) ABSL_LOCKS_EXCLUDED(mutex_);
+  // For bytes that a failed device may still touch.
+  void Quarantine(const Allocation& allocation, absl::Span<const Fence> users);
 
   const Release release_;
   const GiveUp give_up_;
@@ -119,7 +127,8 @@ class DeferredQueue {
   std::atomic<uint64_t> quarantined_count_{0};
   std::atomic<uint64_t> quarantined_bytes_{0};
   absl::Mutex mutex_;
-  absl::flat_hash_map<const Timeline*, Line> lines_ ABSL_GUARDED_BY(mutex_);
+  // Not absl's: that one is broken if it finds no memory to grow.
+  std::unordered_map<const Timeline*, Line> lines_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace tenure
