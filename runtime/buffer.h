@@ -30,11 +30,12 @@
 // Ownership: shares its storage and borrows the allocator. Spans and pointers are valid while a
 // handle or mapping of the storage lives; those of a placed storage, as long as the plan gives it
 // the bytes.
-// Errors: InvalidArgument (sizes, shapes, dtypes that do not fit), OutOfRange (windows),
-// FailedPrecondition (sealed, null handle), ResourceExhausted, Unimplemented (no such access in
-// this space), DeadlineExceeded (waiting for a device), DataLoss (a copy out of a file that shrank;
-// a span onto such a file is not protected: reading beyond its end raises SIGBUS). Host access
-// waits for the recorded uses that it conflicts with, and only for those.
+// Errors: InvalidArgument (sizes, shapes, dtypes that do not fit), OutOfRange (windows, a negative
+// number of elements), FailedPrecondition (sealed; Seal during a write; null handle),
+// ResourceExhausted, Unimplemented (no such access in this space), DeadlineExceeded (waiting for a
+// device), DataLoss (a copy out of a file that shrank; a span onto such a file is not protected:
+// reading beyond its end raises SIGBUS). Host access waits for the recorded uses that it conflicts
+// with, and only for those.
 
 #ifndef TENURE_RUNTIME_BUFFER_H_
 #define TENURE_RUNTIME_BUFFER_H_
@@ -147,6 +148,8 @@ class Buffer : public BufferOperations {
   bool is_allocated() const { return storage_ && storage_->is_allocated(); }
   absl::Status EnsureAllocated() const;
   // One-way, for the whole storage: every later host write through any handle is refused.
+  // FailedPrecondition while a mapping for writing lives, a copy or a fill into the storage is under
+  // way, or a recorded use writes to it.
   absl::Status Seal() const;
   bool is_sealed() const { return storage_ && storage_->sealed(); }
 
