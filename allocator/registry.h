@@ -16,9 +16,9 @@
 // by the table of the registry that the destination's allocator belongs to. The default registry's
 // table is CopyTable::Default(). Registries share a table only where they are made with one.
 //
-// Files: if the file of a space (disk:/path) was replaced since it was mapped, Get maps the new one.
-// Buffers of the old one keep its bytes. Each mapped file takes a descriptor of the process until
-// its space is dropped.
+// Files: if the file of a space (disk:/path) was replaced since it was mapped, Get maps the new
+// one. Buffers of the old one keep its bytes. Each mapped file takes a descriptor of the process
+// until its space is dropped.
 //
 // Cost: Get is a lock and a hash lookup, and asks the system about a file; keep the pointer.
 // Thread safety: thread-safe; an allocator that several threads ask for at once is made once, and

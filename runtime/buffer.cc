@@ -137,7 +137,8 @@ absl::StatusOr<Buffer> Buffer::FromBytes(Allocator& allocator, DType dtype, cons
 absl::StatusOr<Buffer> Buffer::Wrap(Allocator& allocator, DType dtype, const Shape& shape,
                                     ForeignMemory memory, uint64_t size_bytes,
                                     const BufferOptions& options) {
-  // The caller has handed the memory over, so it is released on failure too, and after an exception.
+  // The caller has handed the memory over, so it is released on failure too, and after an
+  // exception.
   std::shared_ptr<ReleaseOnce> once;
   absl::Cleanup release = [&] {
     if (once != nullptr) {

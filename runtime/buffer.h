@@ -148,8 +148,8 @@ class Buffer : public BufferOperations {
   bool is_allocated() const { return storage_ && storage_->is_allocated(); }
   absl::Status EnsureAllocated() const;
   // One-way, for the whole storage: every later host write through any handle is refused.
-  // FailedPrecondition while a mapping for writing lives, a copy or a fill into the storage is under
-  // way, or a recorded use writes to it.
+  // FailedPrecondition while a mapping for writing lives, a copy or a fill into the storage is
+  // under way, or a recorded use writes to it.
   absl::Status Seal() const;
   bool is_sealed() const { return storage_ && storage_->sealed(); }
 

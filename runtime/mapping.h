@@ -1,10 +1,11 @@
 // Mapping: host access to the bytes of a buffer, until the mapping is dropped.
 //
 // Why, beside Buffer::As: a span does not say how long it is in use. A writable mapping keeps its
-// buffer from being sealed meanwhile, and any mapping keeps its storage alive by itself. Where memory
-// is not coherent there are no spans of buffers, only mappings: the host sees what the device wrote
-// before the mapping began, and the device sees what the host wrote when it has ended. While a
-// mapping for writing lives there, no kernel may write to bytes of the same coherence atoms.
+// buffer from being sealed meanwhile, and any mapping keeps its storage alive by itself. Where
+// memory is not coherent there are no spans of buffers, only mappings: the host sees what the
+// device wrote before the mapping began, and the device sees what the host wrote when it has ended.
+// While a mapping for writing lives there, no kernel may write to bytes of the same coherence
+// atoms.
 //
 // Example:
 //   {
@@ -18,9 +19,9 @@
 // Thread safety: thread-compatible. Ownership: shares the storage; its spans are valid while it
 // lives, wherever it is moved to.
 // Errors: InvalidArgument (wrong dtype, an address that a T can't have), FailedPrecondition
-// (writing through a mapping for reading, or one that was moved from or unmapped), the driver's (Map
-// and Flush). An error of the flush at the end of a mapping goes to the next access of the host's to
-// these bytes, as the error of any recorded use does.
+// (writing through a mapping for reading, or one that was moved from or unmapped), the driver's
+// (Map and Flush). An error of the flush at the end of a mapping goes to the next access of the
+// host's to these bytes, as the error of any recorded use does.
 
 #ifndef TENURE_RUNTIME_MAPPING_H_
 #define TENURE_RUNTIME_MAPPING_H_
@@ -93,8 +94,8 @@ class Mapping {
 
  private:
   friend class BufferOperations;
-  // `unsealed` is of the storage if `access` is kWrite, and of nothing otherwise. `coherent` is null
-  // where memory is coherent.
+  // `unsealed` is of the storage if `access` is kWrite, and of nothing otherwise. `coherent` is
+  // null where memory is coherent.
   Mapping(StorageHandle storage, WritableHold unsealed, std::unique_ptr<CoherentAccess> coherent,
           Access access, std::byte* data, uint64_t size, DType dtype, const Shape& shape)
       : storage_(std::move(storage)),

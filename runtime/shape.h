@@ -35,7 +35,8 @@ class Shape {
   static absl::StatusOr<Shape> Of(std::initializer_list<int64_t> dims) {
     return Of(absl::MakeConstSpan(dims.begin(), dims.size()));
   }
-  // Rank 1. `elements` must be at most 2^63-1; buffers of more, as of a negative number, are refused.
+  // Rank 1. `elements` must be at most 2^63-1; buffers of more, as of a negative number, are
+  // refused.
   static constexpr Shape Vector(uint64_t elements) {
     Shape shape;
     shape.rank_ = 1;

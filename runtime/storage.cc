@@ -113,8 +113,8 @@ absl::Status Storage::AllocateWith(AllocationRequest request) {
     attempt = attempt_ = std::make_shared<Attempt>();
     state_.store(kBusy, std::memory_order_relaxed);
   }
-  // Also after an exception: threads that wait for this attempt must go on. Its error is made before
-  // there is no memory for it.
+  // Also after an exception: threads that wait for this attempt must go on. Its error is made
+  // before there is no memory for it.
   static const absl::Status& thrown = *new absl::Status(
       absl::InternalError("an exception ended the allocation in another thread; try again"));
   absl::StatusOr<Allocation> made;

@@ -126,8 +126,8 @@ class Storage {
     const PlaceRequest request{this, &arena, offset_bytes, exclusive};
     return PlaceAll({&request, 1});
   }
-  // Back to unallocated; its contents are lost. Uses by the device must be over. Mappings for reading
-  // keep the arena's bytes. Not thread-safe.
+  // Back to unallocated; its contents are lost. Uses by the device must be over. Mappings for
+  // reading keep the arena's bytes. Not thread-safe.
   absl::Status Unplace() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Call these only when is_allocated(). Windows of this storage start at root_offset() of
@@ -139,8 +139,8 @@ class Storage {
   // The storage that keeps the uses of these bytes: this one, or the arena that it is placed in.
   Storage& root_storage() { return arena_ ? *arena_ : *this; }
 
-  // One-way. FailedPrecondition while a WritableHold lives or a recorded use writes to the bytes, or
-  // if a plan has given the bytes to other storages too.
+  // One-way. FailedPrecondition while a WritableHold lives or a recorded use writes to the bytes,
+  // or if a plan has given the bytes to other storages too.
   absl::Status Seal() ABSL_LOCKS_EXCLUDED(mutex_);
   bool sealed() const { return (write_state_.load(std::memory_order_acquire) & kSealed) != 0; }
   // Of window [begin, end) of this storage.

@@ -129,8 +129,8 @@ absl::StatusOr<Fence> RunLater(std::initializer_list<WindowUse> uses, std::vecto
   return done;
 }
 
-// A move that the host does is queued from this size on, so that it does not hold its caller. Below,
-// it takes less time than to wake the thread of the queue.
+// A move that the host does is queued from this size on, so that it does not hold its caller.
+// Below, it takes less time than to wake the thread of the queue.
 constexpr uint64_t kQueuedBytes = uint64_t{1} << 20;
 
 // Starts the move at once if no use in conflict is under way, or if the device can put it behind

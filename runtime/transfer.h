@@ -11,15 +11,16 @@
 //
 // A transfer waits for the uses in conflict, and only for those. It is checked as a whole before a
 // byte is moved.
-// Asynchronous ones return at once. If a use has to be waited for, the work is queued behind it. Large
-// copies and fills that the host itself does (1 MiB or more) are queued too; smaller ones are done
-// within the call.
+// Asynchronous ones return at once. If a use has to be waited for, the work is queued behind it.
+// Large copies and fills that the host itself does (1 MiB or more) are queued too; smaller ones are
+// done within the call.
 // Until the fence is reached, host memory that was given belongs to the copy, and the bytes of the
 // buffers stay, also if the handles go. The fence also gives the copy's error. An error
 // that nobody has waited for is given to the next access to these bytes, once. A timeout ends the
 // copy and not what it waited for.
 //
-// A buffer can't be sealed while a transfer into it is under way, and one that is sealed takes none.
+// A buffer can't be sealed while a transfer into it is under way, and one that is sealed takes
+// none.
 //
 // Cost: what the route takes (docs/benchmarks.md), and some 20 ns.
 // Thread safety: thread-safe. Ownership: borrows host memory until the end of the copy.

@@ -4,10 +4,10 @@
 // to do it. While there is such work, one task of the library's pool (base/thread_pool.h) does it;
 // copies that need not wait never get here.
 //
-// Work that has nothing to wait for gets a thread to itself, for as many at a time as there are CPUs.
-// All other work is done in the order in which it becomes ready, and of what is ready, in the order
-// in which it was given. So work whose fence is late holds up nobody else; work on the same bytes is kept in
-// order by its fences (Buffer records every copy as a use).
+// Work that has nothing to wait for gets a thread to itself, for as many at a time as there are
+// CPUs. All other work is done in the order in which it becomes ready, and of what is ready, in the
+// order in which it was given. So work whose fence is late holds up nobody else; work on the same
+// bytes is kept in order by its fences (Buffer records every copy as a use).
 //
 //   given      a(after F)   b   c(after G)   d(after c)
 //   F late         .        b       c            d         a    -> time
@@ -24,8 +24,8 @@
 // work.
 // Errors: ResourceExhausted (no thread can be made). The fence gives the error of the work, of a
 // fence that it was to follow (then it is not done), or DeadlineExceeded (nor then). Waiting for a
-// fence of the worker inside of its work, or of what that destroys, is FailedPrecondition. So is, in a
-// forked child, waiting for work that was given before the fork and not done by then.
+// fence of the worker inside of its work, or of what that destroys, is FailedPrecondition. So is,
+// in a forked child, waiting for work that was given before the fork and not done by then.
 
 #ifndef TENURE_ALLOCATOR_COPY_HOST_WORKER_H_
 #define TENURE_ALLOCATOR_COPY_HOST_WORKER_H_

@@ -93,8 +93,8 @@ class Decorator : public Allocator {
   virtual void AfterTransfer(TransferKind, const SubRegion&, const absl::Status&) {}
 
   // Called before Synchronize and before each call of a capability that moves no bytes by request:
-  // advice, hints, prefetches, flushes, exports and imports. `what` names the call. An error refuses
-  // it.
+  // advice, hints, prefetches, flushes, exports and imports. `what` names the call. An error
+  // refuses it.
   virtual absl::Status BeforeCall(std::string_view /*what*/) { return absl::OkStatus(); }
 
   // The same bytes as a region of the upstream's allocation.
