@@ -24,8 +24,6 @@
 namespace tenure {
 namespace {
 
-using cuda::Make;
-
 constexpr uint64_t kSize = 1024;
 
 std::shared_ptr<HostQueue> NewHostQueue() {
