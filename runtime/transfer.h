@@ -22,7 +22,7 @@
 // A buffer can't be sealed while a transfer into it is under way, and one that is sealed takes
 // none.
 //
-// Cost: what the route takes (docs/benchmarks.md), and some 20 ns.
+// Cost: what the route takes (docs/benchmarks.md), and some 20 ns, or 30 into a buffer.
 // Thread safety: thread-safe. Ownership: borrows host memory until the end of the copy.
 // Errors: InvalidArgument (sizes that differ, null host memory, a pattern's size), and those of
 // buffer.h.
