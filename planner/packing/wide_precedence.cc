@@ -9,7 +9,7 @@
 namespace tenure::packing {
 namespace {
 
-constexpr uint32_t kNone = ~uint32_t{0};
+constexpr uint32_t kNoChain = ~uint32_t{0};
 constexpr double kMostBits = uint64_t{1} << 31;
 // More work than this takes longer than a rough packing is worth waiting for.
 constexpr double kMostNanoseconds = 60e9;
@@ -93,14 +93,14 @@ void WidePrecedence::FindUses(const Problem& problem, const std::vector<uint32_t
       return std::pair(chain_of[a], position[a]) < std::pair(chain_of[b], position[b]);
     });
     if (!mine.empty()) used_[i] = {end_, 0};
-    single_.push_back({kNone, i});
+    single_.push_back({kNoChain, i});
     for (size_t k = 0; k < mine.size(); ++k) {
       const uint32_t s = mine[k];
       used_[i].first = std::min<Time>(used_[i].first, position[s]);
       used_[i].last = std::max<Time>(used_[i].last, Time{position[s]} + 1);
       if (k == 0 || chain_of[mine[k - 1]] != chain_of[s]) first_uses_.push_back(s);
       if (k + 1 < mine.size() && chain_of[mine[k + 1]] == chain_of[s]) continue;
-      if (single_.back().step == kNone) {
+      if (single_.back().step == kNoChain) {
         single_.back().step = s;
       } else {
         more_.push_back({s, i});
@@ -116,7 +116,7 @@ bool WidePrecedence::FillSets(const StepGraph& graph, const std::vector<LastUse>
                               size_t begin, size_t end, Budget* budget) {
   std::vector<std::pair<uint32_t, uint32_t>> bits;  // step, bit of its set
   for (size_t k = begin; k < end; ++k) {
-    if (uses[k].step != kNone) bits.emplace_back(uses[k].step, static_cast<uint32_t>(k - begin));
+    if (uses[k].step != kNoChain) bits.emplace_back(uses[k].step, static_cast<uint32_t>(k - begin));
   }
   std::sort(bits.begin(), bits.end());
   std::fill(before_.begin(), before_.end(), 0);
