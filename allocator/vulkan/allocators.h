@@ -7,6 +7,8 @@
 //                                         {.max_reserved_bytes = uint64_t{16} << 30}));
 //   TENURE_RETURN_IF_ERROR(Registry::Default().Register(std::move(device)).status());
 //
+// What the spaces are:
+//
 //   vulkan           memory of the device. On devices that share the host's memory it is mapped, and
 //                    the host reads and writes it in place
 //   vulkan-upload    mapped memory that the host writes fast, in order, and reads slowly

@@ -1,11 +1,12 @@
 // Vulkan for embedding programs: its devices, and queues for their work. Includes no Vulkan header;
 // handles are 64-bit numbers.
 //
+// Example:
 //   TENURE_ASSIGN_OR_RETURN(uint32_t ordinal, vulkan::FindDevice("H200"));
 //   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<vulkan::CommandQueue> queue,
 //                           vulkan::CommandQueue::Create(ordinal));
 //   TENURE_ASSIGN_OR_RETURN(Fence done, queue->Submit({commands}));  // a VkCommandBuffer
-//   TENURE_RETURN_IF_ERROR(x.RecordUse(Access::kWrite, done));
+//   TENURE_RETURN_IF_ERROR(done.Wait());                                  // or Buffer::RecordUse
 //
 // libvulkan.so.1 is opened at run time, when a device is first asked for. A device is used if it has
 // Vulkan 1.2 with timeline semaphores and buffer device addresses. The environment variable

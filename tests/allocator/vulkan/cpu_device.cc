@@ -37,13 +37,15 @@ CpuDevice::CpuDevice() {
       OrDie(OpenLoader()), {.validation = kWithValidation, .on_message = [](std::string_view text) {
                               ADD_FAILURE() << "validation: " << text;
                             }}));
+  const char* wanted = std::getenv("TENURE_TEST_VULKAN");
   for (const PhysicalDevice& physical : instance_->devices()) {
-    if (physical.info.type != DeviceType::kCpu) continue;
+    if (DeviceTypeName(physical.info.type) != (wanted == nullptr ? "cpu" : wanted)) continue;
     device_ = OrDie(Device::Open(instance_, physical.info.ordinal));
     break;
   }
   if (device_ == nullptr) {
-    std::cerr << "there is no Vulkan driver for the CPU; run tools/setup\n";
+    std::cerr << "there is no Vulkan device of the type " << (wanted == nullptr ? "cpu" : wanted)
+              << "; run tools/setup for one of the CPU's\n";
     std::exit(1);
   }
   engine_ = OrDie(CopyEngine::Of(device_));

@@ -4,6 +4,8 @@
 //   std::unique_ptr<Allocator> upload = CpuDevice::Get().Make(kUploadSpace);
 //
 // The driver is the one whose device is a CPU. Tests fail if there is none: tools/setup installs it.
+// With TENURE_TEST_VULKAN=discrete in the environment, it is the first discrete device instead: the
+// same tests then run on a GPU.
 
 #ifndef TENURE_TESTS_ALLOCATOR_VULKAN_CPU_DEVICE_H_
 #define TENURE_TESTS_ALLOCATOR_VULKAN_CPU_DEVICE_H_
