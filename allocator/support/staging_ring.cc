@@ -15,8 +15,6 @@ namespace tenure {
 namespace {
 
 constexpr uint64_t kSlotBytes = StagingLane::kSlotBytes;
-// Fewer than the most where the machine has many CPUs: more do not make the bus faster.
-constexpr int kUsualThreads = 8;
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 // Copies are cut so that each thread has several pieces: the bus begins sooner and ends evenly.
 constexpr uint64_t kPiecesEach = 4;
@@ -169,7 +167,7 @@ absl::StatusOr<Fence> StagingRing::Submit(std::shared_ptr<Job> job, int max_thre
   if (job->size_bytes == 0) return Fence();
   job->completion = std::make_shared<Completion>();
   const Fence done(job->completion, 1);
-  const int usual = std::min(kUsualThreads, host::UsableCpus());
+  const int usual = std::min(options_.usual_threads, host::UsableCpus());
   const int most = max_threads > 0 ? std::min(max_threads, kMostThreads) : usual;
   const uint64_t share = job->size_bytes / (static_cast<uint64_t>(most) * kPiecesEach);
   job->piece_bytes =

@@ -55,6 +55,8 @@ class StagingRing {
     std::function<absl::StatusOr<std::unique_ptr<StagingLane>>()> make_lane;
     // The message of the error if no thread can be made.
     std::string no_thread = "no thread can be made to copy; end some threads";
+    // How many threads a large copy uses, at most one for each CPU. More do not make the bus faster.
+    int usual_threads = 8;
   };
 
   // Brings bytes [offset, offset + size) of what is copied to `to`. Called from several threads.

@@ -23,6 +23,8 @@ constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
 constexpr uint64_t kScratchBytes = uint64_t{8} << 20;
 // A pattern is repeated in staging memory to this size. It is a multiple of every pattern's.
 constexpr uint64_t kRepeatedBytes = uint64_t{64} << 10;
+// Each piece waits for a submission, so more threads than with CUDA keep the bus busy.
+constexpr int kRingThreads = 12;
 // Both ways to copy and to fill are timed on so many bytes, before the first transfer of that size.
 constexpr uint64_t kMeasuredBytes = uint64_t{16} << 20;
 // Smaller copies take the driver's command: a dispatch costs more than they do.
@@ -131,7 +133,8 @@ CopyEngine::CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPo
       fills_by_kernel_(copies_by_kernel_.load()),
       ring_({.make_lane = [this] { return VulkanStagingLane::Make(device_, *readback_); },
              .no_thread = "no thread can be made to copy through staging memory; end some threads, "
-                          "or copy from a buffer of 'vulkan-upload'"}) {}
+                          "or copy from a buffer of 'vulkan-upload'",
+             .usual_threads = kRingThreads}) {}
 
 CopyEngine::~CopyEngine() {
   // Staging memory may still be in use, also by queues of callers.
@@ -163,7 +166,8 @@ absl::StatusOr<std::shared_ptr<DeviceQueue>> CopyEngine::QueueFor(Direction dire
   std::shared_ptr<DeviceQueue>& queue =
       waits ? side_queues_[next_side_queue_++ % kSideQueues] : direction_queues_[direction];
   if (queue == nullptr) {
-    TENURE_ASSIGN_OR_RETURN(queue, DeviceQueue::Create(device_));
+    const QueueUse use = waits || direction == kWithin ? QueueUse::kCompute : QueueUse::kTransfer;
+    TENURE_ASSIGN_OR_RETURN(queue, DeviceQueue::Create(device_, use));
   }
   return queue;
 }
@@ -271,10 +275,16 @@ absl::StatusOr<Fence> CopyEngine::Between(const SubRegion& to, const SubRegion& 
     }
     if (std::max(a, b) - std::min(a, b) < to.size_bytes) return CopyOverlapping(to, from, options);
   }
-  MeasureOnce(to.size_bytes, options);
-  const bool by_kernel =
-      copies_by_kernel_.load(std::memory_order_relaxed) && to.size_bytes >= kLeastByKernel;
-  TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
+  // What crosses the bus goes by the queues that have it to themselves.
+  const bool from_host = from.allocation->host != nullptr, to_host = to.allocation->host != nullptr;
+  const Direction direction = from_host == to_host ? kWithin : from_host ? kIn : kOut;
+  bool by_kernel = false;
+  if (direction == kWithin) {
+    MeasureOnce(to.size_bytes, options);
+    by_kernel =
+        copies_by_kernel_.load(std::memory_order_relaxed) && to.size_bytes >= kLeastByKernel;
+  }
+  TENURE_ASSIGN_OR_RETURN(const Fence fence, Run(direction, options, [&](VkCommandBuffer commands) {
                             RecordCopy(commands, to, from, by_kernel);
                             return absl::OkStatus();
                           }));

@@ -12,6 +12,7 @@ namespace {
 
 // More queues than this bring nothing: work of the library is bound by memory.
 constexpr uint32_t kMostQueues = 8;
+constexpr uint32_t kMostTransferQueues = 2;
 
 // The devices that are open.
 struct OpenDevices {
@@ -65,12 +66,18 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Open(std::shared_ptr<Instance> i
 }
 
 absl::Status Device::Create() {
-  const uint32_t count = std::min(physical_.queue_count, kMostQueues);
-  const std::vector<float> priorities(count, 0.5f);
-  auto queues = Struct<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO);
-  queues.queueFamilyIndex = physical_.family;
-  queues.queueCount = count;
-  queues.pQueuePriorities = priorities.data();
+  const std::vector<float> priorities(kMostQueues, 0.5f);
+  std::vector<VkDeviceQueueCreateInfo> queues;
+  const auto want = [&](uint32_t family, uint32_t count) {
+    if (count == 0) return;
+    queues.push_back(Struct<VkDeviceQueueCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO));
+    queues.back().queueFamilyIndex = family;
+    queues.back().queueCount = count;
+    queues.back().pQueuePriorities = priorities.data();
+    families_.push_back(family);
+  };
+  want(physical_.family, std::min(physical_.queue_count, kMostQueues));
+  want(physical_.transfer_family, std::min(physical_.transfer_queue_count, kMostTransferQueues));
 
   std::vector<const char*> extensions;
   for (const char* name : kWantedExtensions) {
@@ -88,8 +95,8 @@ absl::Status Device::Create() {
     vulkan12.storageBuffer8BitAccess = VK_TRUE;
   }
   auto info = Struct<VkDeviceCreateInfo>(VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &features);
-  info.queueCreateInfoCount = 1;
-  info.pQueueCreateInfos = &queues;
+  info.queueCreateInfoCount = static_cast<uint32_t>(queues.size());
+  info.pQueueCreateInfos = queues.data();
   info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
   const InstanceCalls& calls = instance_->calls();
@@ -107,11 +114,15 @@ absl::Status Device::Create() {
     return loaded.status();
   }
   calls_ = *loaded;
-  for (uint32_t i = 0; i < count; ++i) {
-    auto queue = std::make_unique<SharedQueue>();
-    calls_.GetDeviceQueue(handle_, physical_.family, i, &queue->handle);
-    queues_.push_back(std::move(queue));
+  for (const VkDeviceQueueCreateInfo& of : queues) {
+    for (uint32_t i = 0; i < of.queueCount; ++i) {
+      auto queue = std::make_unique<SharedQueue>();
+      queue->family = of.queueFamilyIndex;
+      calls_.GetDeviceQueue(handle_, of.queueFamilyIndex, i, &queue->handle);
+      queues_.push_back(std::move(queue));
+    }
   }
+  compute_queues_ = queues.front().queueCount;
   return absl::OkStatus();
 }
 
@@ -198,9 +209,13 @@ absl::Status Device::WaitIdle() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   return status;
 }
 
-SharedQueue& Device::NextQueue() {
-  const uint32_t turn = next_queue_.fetch_add(1, std::memory_order_relaxed);
-  return *queues_[turn % queues_.size()];
+SharedQueue& Device::NextQueue(QueueUse use) {
+  const size_t turn = next_queue_.fetch_add(1, std::memory_order_relaxed);
+  const size_t transfer_queues = queues_.size() - compute_queues_;
+  if (use == QueueUse::kTransfer && transfer_queues != 0) {
+    return *queues_[compute_queues_ + turn % transfer_queues];
+  }
+  return *queues_[turn % compute_queues_];
 }
 
 }  // namespace tenure::vulkan

@@ -3,8 +3,8 @@
 //   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device, Device::Open(instance, 0));
 //   TENURE_RETURN_IF_ERROR(device->Check(device->calls().CreateBuffer(...), "vkCreateBuffer"));
 //
-// It has up to eight VkQueues of one family, which computes and copies. Queues of the library share
-// them in turn.
+// It has up to eight VkQueues of a family that computes and copies, and up to two of one that only
+// copies, if there is one. Queues of the library share them in turn.
 //
 // Cost: opening a device takes tens of milliseconds. Thread safety: thread-safe. Ownership: shared
 // by all users; the last one destroys the VkDevice. It shares the instance.
@@ -32,8 +32,12 @@ namespace tenure::vulkan {
 // A VkQueue. Vulkan wants one thread at a time to submit to it.
 struct SharedQueue {
   VkQueue handle = VK_NULL_HANDLE;
+  uint32_t family = 0;
   absl::Mutex mutex;
 };
+
+// What a queue is for. Where the device has no queues that only copy, those that compute do it.
+enum class QueueUse { kCompute, kTransfer };
 
 class Device {
  public:
@@ -74,8 +78,10 @@ class Device {
   // For memory that is never given back: a VkDevice must not be destroyed before its memory is.
   static void KeepForever(std::shared_ptr<Device> device);
 
-  // The next of the device's VkQueues, in turn.
-  SharedQueue& NextQueue();
+  // The next of the device's VkQueues for this use, in turn.
+  SharedQueue& NextQueue(QueueUse use);
+  // The families that use the device's buffers.
+  const std::vector<uint32_t>& families() const { return families_; }
   // Waits for all work of all queues.
   absl::Status WaitIdle();
 
@@ -91,7 +97,9 @@ class Device {
   const PhysicalDevice& physical_;  // of instance_
   VkDevice handle_ = VK_NULL_HANDLE;
   DeviceCalls calls_;
-  std::vector<std::unique_ptr<SharedQueue>> queues_;
+  std::vector<std::unique_ptr<SharedQueue>> queues_;  // first those that compute
+  size_t compute_queues_ = 0;                         // how many of them do
+  std::vector<uint32_t> families_;
   std::atomic<uint32_t> next_queue_{0};
   mutable std::atomic<bool> is_lost_{false};
   mutable absl::Mutex mutex_;

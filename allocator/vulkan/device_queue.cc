@@ -46,15 +46,16 @@ void RecordBarrier(const Device& device, VkCommandBuffer commands) {
           VK_ACCESS_MEMORY_READ_BIT | VK_ACCESS_MEMORY_WRITE_BIT);
 }
 
-absl::StatusOr<std::shared_ptr<DeviceQueue>> DeviceQueue::Create(std::shared_ptr<Device> device) {
+absl::StatusOr<std::shared_ptr<DeviceQueue>> DeviceQueue::Create(std::shared_ptr<Device> device,
+                                                                 QueueUse use) {
+  SharedQueue& queue = device->NextQueue(use);
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<SemaphoreTimeline> timeline,
                           SemaphoreTimeline::Create(device));
   auto info = Struct<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   info.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
-  info.queueFamilyIndex = device->physical().family;
+  info.queueFamilyIndex = queue.family;
   VkCommandPool pool = VK_NULL_HANDLE;
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device, CreateCommandPool, &info, nullptr, &pool));
-  SharedQueue& queue = device->NextQueue();
   std::shared_ptr<DeviceQueue> made(
       new DeviceQueue(std::move(device), queue, pool, std::move(timeline)));
   absl::MutexLock lock(&made->mutex_);

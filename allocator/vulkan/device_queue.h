@@ -41,7 +41,8 @@ class DeviceQueue final : public CommandQueue {
  public:
   using Recorder = absl::FunctionRef<absl::Status(VkCommandBuffer)>;
 
-  static absl::StatusOr<std::shared_ptr<DeviceQueue>> Create(std::shared_ptr<Device> device);
+  static absl::StatusOr<std::shared_ptr<DeviceQueue>> Create(std::shared_ptr<Device> device,
+                                                             QueueUse use = QueueUse::kCompute);
   ~DeviceQueue() override;
 
   const std::shared_ptr<Device>& device() const { return device_; }
@@ -63,7 +64,7 @@ class DeviceQueue final : public CommandQueue {
   uint64_t instance_handle() const override {
     return reinterpret_cast<uint64_t>(device_->instance().handle());
   }
-  uint32_t family() const override { return device_->physical().family; }
+  uint32_t family() const override { return queue_.family; }
 
   absl::StatusOr<Fence> Record() override ABSL_LOCKS_EXCLUDED(mutex_);
   bool CanWaitFor(const Fence& fence) const override { return DeviceCanWaitFor(*device_, fence); }

@@ -128,9 +128,8 @@ Features FeaturesOf(const InstanceCalls& calls, VkPhysicalDevice device) {
   return features;
 }
 
-// Chooses the family of queues: one that computes, without graphics if there is a choice with as
-// many queues.
-void ChooseFamily(const InstanceCalls& calls, PhysicalDevice& device) {
+// Chooses the families of queues: of each kind the one with the most queues.
+void ChooseFamilies(const InstanceCalls& calls, PhysicalDevice& device) {
   uint32_t count = 0;
   calls.GetPhysicalDeviceQueueFamilyProperties2(device.handle, &count, nullptr);
   std::vector<VkQueueFamilyProperties2> families(
@@ -138,7 +137,13 @@ void ChooseFamily(const InstanceCalls& calls, PhysicalDevice& device) {
   calls.GetPhysicalDeviceQueueFamilyProperties2(device.handle, &count, families.data());
   for (uint32_t i = 0; i < count; ++i) {
     const VkQueueFamilyProperties& family = families[i].queueFamilyProperties;
-    if ((family.queueFlags & VK_QUEUE_COMPUTE_BIT) == 0) continue;
+    const VkQueueFlags kinds =
+        family.queueFlags & (VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT);
+    if (kinds == VK_QUEUE_TRANSFER_BIT && family.queueCount > device.transfer_queue_count) {
+      device.transfer_family = i;
+      device.transfer_queue_count = family.queueCount;
+    }
+    if ((kinds & VK_QUEUE_COMPUTE_BIT) == 0) continue;
     if (family.queueCount <= device.queue_count) continue;
     device.family = i;
     device.queue_count = family.queueCount;
@@ -328,7 +333,7 @@ absl::Status Instance::Describe() {
     device.byte_kernels = features.core.features.shaderInt64 != VK_FALSE &&
                           features.vulkan12.shaderInt8 != VK_FALSE &&
                           features.vulkan12.storageBuffer8BitAccess != VK_FALSE;
-    ChooseFamily(calls_, device);
+    ChooseFamilies(calls_, device);
     std::vector<std::string> missing;
     if (features.vulkan12.timelineSemaphore == VK_FALSE) missing.push_back("timelineSemaphore");
     if (features.vulkan12.bufferDeviceAddress == VK_FALSE) missing.push_back("bufferDeviceAddress");

@@ -30,8 +30,12 @@ struct PhysicalDevice {
   DeviceInfo info;
   VkPhysicalDeviceLimits limits = {};
   VkPhysicalDeviceMemoryProperties memory = {};
-  uint32_t family = 0;                        // of the queues that are used: they compute and copy
-  uint32_t queue_count = 0;                   // in that family
+  // The families of the queues that are used. Those of the first compute and copy. Those of the
+  // second only copy: they have the bus to themselves, and no kernel delays them.
+  uint32_t family = 0;
+  uint32_t queue_count = 0;
+  uint32_t transfer_family = 0;
+  uint32_t transfer_queue_count = 0;          // 0: the device has no such family
   uint64_t host_pointer_alignment_bytes = 0;  // of imported host memory; 0: it can't be imported
   bool byte_kernels = false;  // shaders may use 64-bit and 8-bit integers in buffers
 

@@ -61,11 +61,20 @@ MemoryChoice ChooseMemory(const PhysicalDevice& device, Purpose purpose) {
   return choice;
 }
 
-VkBufferUsageFlags BufferUsage() {
-  return VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
-         VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
-         VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT |
-         VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+VkBufferCreateInfo BufferInfo(const Device& device, uint64_t size_bytes, void* next) {
+  auto info = Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, next);
+  info.size = size_bytes;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT |
+               VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_UNIFORM_BUFFER_BIT |
+               VK_BUFFER_USAGE_UNIFORM_TEXEL_BUFFER_BIT | VK_BUFFER_USAGE_STORAGE_TEXEL_BUFFER_BIT |
+               VK_BUFFER_USAGE_INDIRECT_BUFFER_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
+  info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  if (device.families().size() > 1) {
+    info.sharingMode = VK_SHARING_MODE_CONCURRENT;
+    info.queueFamilyIndexCount = static_cast<uint32_t>(device.families().size());
+    info.pQueueFamilyIndices = device.families().data();
+  }
+  return info;
 }
 
 absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes) {
@@ -75,10 +84,7 @@ absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes) {
         absl::StrCat(size_bytes, " bytes are more than the device gives in one piece (",
                      device_->info().max_allocation_bytes, ")"));
   }
-  auto info = Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO);
-  info.size = size_bytes;
-  info.usage = BufferUsage();
-  info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+  const VkBufferCreateInfo info = BufferInfo(*device_, size_bytes);
   VkBuffer buffer = VK_NULL_HANDLE;
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device_, CreateBuffer, &info, nullptr, &buffer));
   absl::StatusOr<Memory> memory = AllocateFor(buffer);

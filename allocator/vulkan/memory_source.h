@@ -49,8 +49,9 @@ struct MemoryChoice {
 };
 MemoryChoice ChooseMemory(const PhysicalDevice& device, Purpose purpose);
 
-// What a buffer over a slab may be used for: everything that kernels and copies do with buffers.
-VkBufferUsageFlags BufferUsage();
+// A buffer of so many bytes, for everything that kernels and copies do with buffers, on all queues of
+// the device.
+VkBufferCreateInfo BufferInfo(const Device& device, uint64_t size_bytes, void* next = nullptr);
 
 class MemorySource final : public SlabSource {
  public:

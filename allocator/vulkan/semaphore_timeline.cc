@@ -13,6 +13,8 @@ namespace {
 // Waits are cut into pieces of this length, after which a lost device or a finished host part is
 // noticed.
 constexpr absl::Duration kLongestDriverWait = absl::Milliseconds(100);
+// A wait looks at the counter for so long before it asks the driver to wait.
+constexpr absl::Duration kSpin = absl::Microseconds(50);
 // Between two looks at the counter, where the driver has failed to wait.
 constexpr absl::Duration kSleepWithoutDriver = absl::Microseconds(100);
 
@@ -103,8 +105,12 @@ absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadlin
   info.semaphoreCount = 1;
   info.pSemaphores = &semaphore_;
   info.pValues = &value;
+  // The driver takes longer to wake a thread than most copies take.
+  const absl::Time spins_until =
+      device_->info().type == DeviceType::kDiscrete ? absl::Now() + kSpin : absl::InfinitePast();
   while (DeviceReached() < value) {
     TENURE_RETURN_IF_ERROR(device_->lost());
+    if (absl::Now() < std::min(spins_until, deadline)) continue;
     const absl::Duration left = deadline - absl::Now();
     if (left <= absl::ZeroDuration()) {
       return absl::DeadlineExceededError(

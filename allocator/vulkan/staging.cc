@@ -59,7 +59,8 @@ absl::Status StagingBlock::Invalidate() const {
 absl::StatusOr<std::unique_ptr<StagingLane>> VulkanStagingLane::Make(std::shared_ptr<Device> device,
                                                                      StagingPool& pool) {
   std::unique_ptr<VulkanStagingLane> lane(new VulkanStagingLane);
-  TENURE_ASSIGN_OR_RETURN(lane->queue_, DeviceQueue::Create(std::move(device)));
+  TENURE_ASSIGN_OR_RETURN(lane->queue_,
+                          DeviceQueue::Create(std::move(device), QueueUse::kTransfer));
   for (StagingBlock& slot : lane->slots_) {
     TENURE_ASSIGN_OR_RETURN(slot, pool.Acquire(kSlotBytes));
   }

@@ -237,9 +237,7 @@ absl::Status VulkanAllocator::ImportPages(void* begin, uint64_t size_bytes, VkBu
   auto external = Struct<VkExternalMemoryBufferCreateInfo>(
       VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
   external.handleTypes = kHost;
-  auto info = Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, &external);
-  info.size = size_bytes;
-  info.usage = BufferUsage();
+  const VkBufferCreateInfo info = BufferInfo(device, size_bytes, &external);
   TENURE_RETURN_IF_ERROR(TENURE_VKD(device, CreateBuffer, &info, nullptr, &buffer));
   VkMemoryRequirements needs = {};
   device.calls().GetBufferMemoryRequirements(device.handle(), buffer, &needs);
