@@ -106,11 +106,11 @@ absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Devic
   absl::MutexLock lock(&all.mutex);
   std::weak_ptr<CopyEngine>& slot = all.engines[device.get()];
   if (std::shared_ptr<CopyEngine> engine = slot.lock()) return engine;
-  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> upload,
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<StagingPool> upload,
                           StagingPool::Create(device, Purpose::kUpload));
-  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> readback,
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<StagingPool> readback,
                           StagingPool::Create(device, Purpose::kReadback));
-  TENURE_ASSIGN_OR_RETURN(std::unique_ptr<StagingPool> scratch,
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<StagingPool> scratch,
                           StagingPool::Create(device, Purpose::kDevice));
   absl::StatusOr<std::unique_ptr<ComputeKernels>> kernels = ComputeKernels::Create(*device);
   if (!kernels.ok() && !absl::IsUnimplemented(kernels.status())) return kernels.status();
@@ -121,8 +121,8 @@ absl::StatusOr<std::shared_ptr<CopyEngine>> CopyEngine::Of(std::shared_ptr<Devic
   return engine;
 }
 
-CopyEngine::CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPool> upload,
-                       std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch,
+CopyEngine::CopyEngine(std::shared_ptr<Device> device, std::shared_ptr<StagingPool> upload,
+                       std::shared_ptr<StagingPool> readback, std::shared_ptr<StagingPool> scratch,
                        std::unique_ptr<ComputeKernels> kernels)
     : device_(std::move(device)),
       upload_(std::move(upload)),

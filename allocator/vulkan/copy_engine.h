@@ -80,8 +80,8 @@ class CopyEngine {
   enum Direction { kIn, kOut, kWithin };
   static constexpr size_t kSideQueues = 4;
 
-  CopyEngine(std::shared_ptr<Device> device, std::unique_ptr<StagingPool> upload,
-             std::unique_ptr<StagingPool> readback, std::unique_ptr<StagingPool> scratch,
+  CopyEngine(std::shared_ptr<Device> device, std::shared_ptr<StagingPool> upload,
+             std::shared_ptr<StagingPool> readback, std::shared_ptr<StagingPool> scratch,
              std::unique_ptr<ComputeKernels> kernels);
 
   // Submits on the queue that the options select.
@@ -105,9 +105,9 @@ class CopyEngine {
   absl::Status Measure();
 
   const std::shared_ptr<Device> device_;
-  const std::unique_ptr<StagingPool> upload_;
-  const std::unique_ptr<StagingPool> readback_;
-  const std::unique_ptr<StagingPool> scratch_;     // of the device's own memory
+  const std::shared_ptr<StagingPool> upload_;
+  const std::shared_ptr<StagingPool> readback_;
+  const std::shared_ptr<StagingPool> scratch_;     // of the device's own memory
   const std::unique_ptr<ComputeKernels> kernels_;  // null: built without a compiler for shaders, or
                                                    // the device lacks what they need
   std::atomic<bool> copies_by_kernel_;

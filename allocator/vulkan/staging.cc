@@ -9,7 +9,7 @@
 
 namespace tenure::vulkan {
 
-absl::StatusOr<std::unique_ptr<StagingPool>> StagingPool::Create(std::shared_ptr<Device> device,
+absl::StatusOr<std::shared_ptr<StagingPool>> StagingPool::Create(std::shared_ptr<Device> device,
                                                                  Purpose purpose) {
   MemoryChoice choice = ChooseMemory(device->physical(), purpose);
   if (choice.types.empty()) {
@@ -28,7 +28,7 @@ absl::StatusOr<std::unique_ptr<StagingPool>> StagingPool::Create(std::shared_ptr
   // What a large copy needed goes back to the driver.
   options.max_cached_bytes = uint64_t{64} << 20;
   const MemorySpace space = MemorySpace::Device(kind, device->ordinal());
-  return std::unique_ptr<StagingPool>(new StagingPool(
+  return std::shared_ptr<StagingPool>(new StagingPool(
       space, traits, std::make_unique<MemorySource>(std::move(device), std::move(choice)),
       options));
 }
@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<StagingPool>> StagingPool::Create(std::shared_ptr
 absl::StatusOr<StagingBlock> StagingPool::Acquire(uint64_t size_bytes) {
   TENURE_ASSIGN_OR_RETURN(const Allocation made,
                           Allocate({.size_bytes = size_bytes, .name = "staging memory"}));
-  return StagingBlock(*this, made);
+  return StagingBlock(shared_from_this(), made);
 }
 
 StagingBlock::~StagingBlock() {

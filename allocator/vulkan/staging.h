@@ -9,7 +9,7 @@
 //   block.ReleaseAfter(fence);
 //
 // Cost: a block costs what a pool's does, 0.1 us; each lane has 4 MiB. Thread safety: the pool is
-// thread-safe; blocks and lanes are thread-compatible. Ownership: blocks borrow the pool and are
+// thread-safe; blocks and lanes are thread-compatible. Ownership: blocks share the pool and are
 // given back at their end. Errors: ResourceExhausted, and the driver's.
 
 #ifndef TENURE_ALLOCATOR_VULKAN_STAGING_H_
@@ -33,10 +33,10 @@ namespace tenure::vulkan {
 class StagingBlock;
 
 // A pool without copies of its own.
-class StagingPool final : public PooledAllocator {
+class StagingPool final : public PooledAllocator, public std::enable_shared_from_this<StagingPool> {
  public:
   // FailedPrecondition: the device has no memory for this purpose.
-  static absl::StatusOr<std::unique_ptr<StagingPool>> Create(std::shared_ptr<Device> device,
+  static absl::StatusOr<std::shared_ptr<StagingPool>> Create(std::shared_ptr<Device> device,
                                                              Purpose purpose);
   ~StagingPool() override { ClosePool(); }
 
@@ -76,8 +76,8 @@ class StagingPool final : public PooledAllocator {
 class StagingBlock {
  public:
   StagingBlock() = default;
-  StagingBlock(StagingPool& pool, const Allocation& allocation)
-      : pool_(&pool), allocation_(allocation) {}
+  StagingBlock(std::shared_ptr<StagingPool> pool, const Allocation& allocation)
+      : pool_(std::move(pool)), allocation_(allocation) {}
   StagingBlock(StagingBlock&& other) noexcept { *this = std::move(other); }
   StagingBlock& operator=(StagingBlock&& other) noexcept {
     std::swap(pool_, other.pool_);
@@ -100,7 +100,7 @@ class StagingBlock {
   void ReleaseAfter(const Fence& fence) { last_use_ = fence; }
 
  private:
-  StagingPool* pool_ = nullptr;
+  std::shared_ptr<StagingPool> pool_;
   Allocation allocation_;
   Fence last_use_;
 };
