@@ -23,7 +23,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 FEATURES = os.path.join(ROOT, "docs", "features.json")
 README = os.path.join(ROOT, "README.md")
 BEGIN, END = "<!-- features begin -->", "<!-- features end -->"
-ANSWERS = ("yes", "no", "not built yet", "read-only", "weights only", "unified", "unified, pinned")
+ANSWERS = ("yes", "no", "not built yet", "read-only", "weights only", "unified", "unified, pinned",
+           "where mapped")
 
 
 def read_features(path=FEATURES):
