@@ -22,6 +22,7 @@
 namespace tenure::vulkan {
 namespace {
 
+constexpr bool kThorough = kWithValidation;       // false under ThreadSanitizer
 constexpr uint64_t kLarge = uint64_t{600} << 10;  // through the staging ring
 
 FakeCardOptions WithoutFilling() {
@@ -120,11 +121,15 @@ class VulkanSweep : public testing::Test {
       const uint64_t most = card_.Calls(call.entry) - before[call.entry];
       if (most == 0) continue;
       ++entries;
+      uint64_t errors = 0;
       for (const VkResult error : call.errors) {
+        // ThreadSanitizer is slow, and there is nothing new for it in the other errors.
+        if (!kThorough && ++errors > 1) break;
         // A lost device stays lost without being told so again.
         const bool loses = error == VK_ERROR_DEVICE_LOST;
         for (const bool and_later : {false, true}) {
           for (uint64_t nth : std::set<uint64_t>{1, 2, 4, most}) {
+            if (!kThorough && nth != 1) continue;
             if (nth > most || (loses && (and_later || nth == 2))) continue;
             SCOPED_TRACE(testing::Message() << call.entry << " " << error << " nth " << nth
                                             << (and_later ? " and later" : ""));
@@ -305,10 +310,12 @@ TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {
   EXPECT_NE(status.message().find("is lost"), std::string::npos) << status;
   EXPECT_CODE(Internal, queue->Record());
   EXPECT_CODE(Internal, buffer.CopyIn(out.data(), out.size()));
-  EXPECT_TRUE(copied->IsFailed());
+  // The device may have ended the copy just before it was lost.
+  const bool is_reached = copied->IsReached();
+  EXPECT_NE(is_reached, copied->IsFailed());
   buffer = Buffer();
   device->Poll();
-  EXPECT_EQ(device->Stats().quarantined_bytes, uint64_t{1} << 20);
+  EXPECT_EQ(device->Stats().quarantined_bytes, is_reached ? 0 : uint64_t{1} << 20);
   leaves_memory_ = true;
 }
 

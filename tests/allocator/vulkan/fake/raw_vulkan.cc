@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tenure/tests/allocator/vulkan/fake/triple_shader.h"
+#include "tenure/tests/allocator/vulkan/validation.h"
 
 namespace tenure::vulkan {
 
@@ -49,7 +50,7 @@ VkResult RawVulkan::StartInstance() {
   if (!Ok(EnumerateInstanceLayerProperties(&count, layers.data()))) return result_;
   const char* const layer = "VK_LAYER_KHRONOS_validation";
   for (const VkLayerProperties& there : layers) {
-    has_layer_ |= std::strcmp(there.layerName, layer) == 0;
+    has_layer_ |= kWithValidation && std::strcmp(there.layerName, layer) == 0;
   }
   VkDebugUtilsMessengerCreateInfoEXT messenger = {};
   messenger.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
