@@ -97,22 +97,21 @@ absl::StatusOr<VkCommandBuffer> DeviceQueue::AllocateCommands() {
   return buffer;
 }
 
-absl::StatusOr<DeviceQueue::Commands> DeviceQueue::AcquireCommands() {
-  if (idle_.empty() && !used_.empty() && used_.front().value <= timeline_->DeviceReached()) {
-    const uint64_t reached = timeline_->DeviceReached();
-    while (!used_.empty() && used_.front().value <= reached) {
-      idle_.push_back(used_.front().buffer);
-      used_.pop_front();
-    }
+void DeviceQueue::Reap() {
+  if (used_.empty() || used_.front().value > timeline_->DeviceReached()) return;
+  const uint64_t reached = timeline_->DeviceReached();
+  while (!used_.empty() && used_.front().value <= reached) {
+    if (used_.front().buffer != VK_NULL_HANDLE) idle_.push_back(used_.front().buffer);
+    used_.pop_front();
   }
-  Commands commands;
-  if (!idle_.empty()) {
-    commands.buffer = idle_.back();
-    idle_.pop_back();
-    return commands;
-  }
-  TENURE_ASSIGN_OR_RETURN(commands.buffer, AllocateCommands());
-  return commands;
+}
+
+absl::StatusOr<VkCommandBuffer> DeviceQueue::AcquireCommands() {
+  if (idle_.empty()) Reap();
+  if (idle_.empty()) return AllocateCommands();
+  VkCommandBuffer buffer = idle_.back();
+  idle_.pop_back();
+  return buffer;
 }
 
 absl::StatusOr<DeviceQueue::Waits> DeviceQueue::WaitsFor(absl::Span<const Fence> fences) const {
@@ -133,6 +132,7 @@ absl::StatusOr<DeviceQueue::Waits> DeviceQueue::WaitsFor(absl::Span<const Fence>
     if (known == waits.semaphores.end()) {
       waits.semaphores.push_back(timeline->semaphore());
       waits.values.push_back(fence.value());
+      waits.timelines.push_back(fence.timeline());
     } else {
       uint64_t& value = waits.values[static_cast<size_t>(known - waits.semaphores.begin())];
       value = std::max(value, fence.value());
@@ -141,7 +141,7 @@ absl::StatusOr<DeviceQueue::Waits> DeviceQueue::WaitsFor(absl::Span<const Fence>
   return waits;
 }
 
-absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(const Waits& waits,
+absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(Waits waits, VkCommandBuffer own,
                                                   absl::Span<const VkCommandBuffer> buffers) {
   const uint64_t value = timeline_->issued() + 1;
   const VkSemaphore signalled = timeline_->semaphore();
@@ -167,6 +167,10 @@ absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(const Waits& waits,
         device_->calls().QueueSubmit(queue_.handle, 1, &info, VK_NULL_HANDLE), "vkQueueSubmit"));
   }
   timeline_->SetIssued(value);
+  if (own == VK_NULL_HANDLE) Reap();
+  if (own != VK_NULL_HANDLE || !waits.timelines.empty()) {
+    used_.push_back({own, value, std::move(waits.timelines)});
+  }
   return value;
 }
 
@@ -177,38 +181,36 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
   {
     absl::MutexLock lock(&mutex_);
     TENURE_RETURN_IF_ERROR(device_->lost());
-    TENURE_ASSIGN_OR_RETURN(const Waits waits, WaitsFor(after));
-    TENURE_ASSIGN_OR_RETURN(Commands commands, AcquireCommands());
+    TENURE_ASSIGN_OR_RETURN(Waits waits, WaitsFor(after));
+    TENURE_ASSIGN_OR_RETURN(const VkCommandBuffer commands, AcquireCommands());
     auto begin = Struct<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
-    absl::Status status = device_->Check(
-        device_->calls().BeginCommandBuffer(commands.buffer, &begin), "vkBeginCommandBuffer");
+    absl::Status status = device_->Check(device_->calls().BeginCommandBuffer(commands, &begin),
+                                         "vkBeginCommandBuffer");
     if (status.ok()) {
-      RecordBarrier(*device_, commands.buffer);
-      status = record(commands.buffer);
-      RecordHostBarrier(*device_, commands.buffer);
+      RecordBarrier(*device_, commands);
+      status = record(commands);
+      RecordHostBarrier(*device_, commands);
       absl::Status ended =
-          device_->Check(device_->calls().EndCommandBuffer(commands.buffer), "vkEndCommandBuffer");
+          device_->Check(device_->calls().EndCommandBuffer(commands), "vkEndCommandBuffer");
       if (status.ok()) status = std::move(ended);
     }
     const uint64_t next = timeline_->issued() + 1;
     if (status.ok()) {
       // Before the submission: nobody may see the value as reached without its host part.
       if (has_host_part) timeline_->AddHostPart(next, std::move(host_part));
-      const VkCommandBuffer buffers[] = {commands.buffer};
-      absl::StatusOr<uint64_t> value = SubmitBatch(waits, buffers);
+      const VkCommandBuffer buffers[] = {commands};
+      absl::StatusOr<uint64_t> value = SubmitBatch(std::move(waits), commands, buffers);
       status = value.status();
       if (!status.ok() && has_host_part) timeline_->DropHostPart(next);
     }
     if (!status.ok()) {
       // It may still be recording, if vkEndCommandBuffer failed.
-      if (device_->calls().ResetCommandBuffer(commands.buffer, 0) == VK_SUCCESS) {
-        idle_.push_back(commands.buffer);
+      if (device_->calls().ResetCommandBuffer(commands, 0) == VK_SUCCESS) {
+        idle_.push_back(commands);
       }
       return status;
     }
-    commands.value = next;
-    used_.push_back(commands);
     fence = Fence(timeline_, next);
   }
   if (has_host_part) {
@@ -235,7 +237,7 @@ absl::StatusOr<Fence> DeviceQueue::Submit(absl::Span<const uint64_t> command_buf
     buffers.push_back(reinterpret_cast<VkCommandBuffer>(buffer));
   }
   buffers.push_back(behind_);
-  TENURE_ASSIGN_OR_RETURN(const uint64_t value, SubmitBatch({}, buffers));
+  TENURE_ASSIGN_OR_RETURN(const uint64_t value, SubmitBatch({}, VK_NULL_HANDLE, buffers));
   return Fence(timeline_, value);
 }
 
@@ -243,11 +245,11 @@ absl::StatusOr<Fence> DeviceQueue::Record() { return Submit({}); }
 
 absl::Status DeviceQueue::WaitFor(absl::Span<const Fence> fences) {
   absl::MutexLock lock(&mutex_);
-  TENURE_ASSIGN_OR_RETURN(const Waits waits, WaitsFor(fences));
+  TENURE_ASSIGN_OR_RETURN(Waits waits, WaitsFor(fences));
   if (waits.semaphores.empty()) return absl::OkStatus();
   TENURE_RETURN_IF_ERROR(device_->lost());
   const VkCommandBuffer buffers[] = {before_};
-  return SubmitBatch(waits, buffers).status();
+  return SubmitBatch(std::move(waits), VK_NULL_HANDLE, buffers).status();
 }
 
 absl::Status DeviceQueue::Synchronize() {

@@ -11,8 +11,8 @@
 // between, whoever records orders the commands among each other.
 //
 // Cost: one vkQueueSubmit for each call; command buffers are used again when their work is over.
-// Thread safety: thread-safe. Ownership: shares the device. The destructor leaves the command
-// buffers to a list of the device's that frees them when their work is over.
+// Thread safety: thread-safe. Ownership: shares the device, and the timelines that its work waits
+// for. The destructor waits for all work of the queue; its fences outlive it.
 // Errors: the driver's; FailedPrecondition for fences that the device can't wait for.
 
 #ifndef TENURE_ALLOCATOR_VULKAN_DEVICE_QUEUE_H_
@@ -88,24 +88,31 @@ class DeviceQueue final : public CommandQueue {
 
  private:
   struct Commands {
-    VkCommandBuffer buffer = VK_NULL_HANDLE;
-    uint64_t value = 0;  // of the submission that uses it
+    VkCommandBuffer buffer = VK_NULL_HANDLE;  // null: the submission has none of the queue's own
+    uint64_t value = 0;                       // of the submission that uses it
+    // What the submission waits for. A semaphore must not be destroyed while a submission refers to
+    // it, even after the wait.
+    std::vector<std::shared_ptr<Timeline>> waited = {};
   };
   // The semaphores and values that a submission waits for.
   struct Waits {
     std::vector<VkSemaphore> semaphores;
     std::vector<uint64_t> values;
+    std::vector<std::shared_ptr<Timeline>> timelines;
   };
 
   DeviceQueue(std::shared_ptr<Device> device, SharedQueue& queue, VkCommandPool pool,
               std::shared_ptr<SemaphoreTimeline> timeline)
       : device_(std::move(device)), queue_(queue), timeline_(std::move(timeline)), pool_(pool) {}
   absl::Status RecordBarriers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<Commands> AcquireCommands() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<VkCommandBuffer> AcquireCommands() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes back what finished submissions used.
+  void Reap() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<VkCommandBuffer> AllocateCommands() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Waits> WaitsFor(absl::Span<const Fence> fences) const;
-  // Submits and signals the next value, which it returns.
-  absl::StatusOr<uint64_t> SubmitBatch(const Waits& waits,
+  // Submits and signals the next value, which it returns. `own` is one of the buffers that the queue
+  // uses again, or null.
+  absl::StatusOr<uint64_t> SubmitBatch(Waits waits, VkCommandBuffer own,
                                        absl::Span<const VkCommandBuffer> buffers)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

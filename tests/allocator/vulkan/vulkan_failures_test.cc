@@ -295,6 +295,33 @@ TEST_F(VulkanInFlight, ALateQueueHoldsUpOnlyWhatFollowsIt) {
   EXPECT_EQ(out, std::vector<uint8_t>(4096, 1));
 }
 
+// The semaphore of a queue that is gone must live while other queues' work refers to it.
+TEST_F(VulkanInFlight, AQueueMayEndBeforeWorkThatWaitedForIt) {
+  const std::shared_ptr<DeviceQueue> second = MakeQueue();
+  for (const bool with_commands : {true, false}) {
+    std::shared_ptr<DeviceQueue> first = MakeQueue();
+    card_.Hold();
+    absl::StatusOr<Fence> before = first->Record();
+    ASSERT_OK(before);
+    if (with_commands) {
+      ASSERT_OK(second->SubmitRecorded(absl::MakeConstSpan(&*before, 1),
+                                       [](VkCommandBuffer) { return absl::OkStatus(); }));
+    } else {
+      ASSERT_OK(second->WaitFor(*before));
+    }
+    const absl::StatusOr<Fence> after = second->Record();
+    ASSERT_OK(after);
+    // The first queue's work is done, and the second's is not.
+    card_.ReleaseHeld(1);
+    ASSERT_OK(before->Wait());
+    first.reset();
+    before = Fence();
+    EXPECT_EQ(card_.Violations(), std::vector<std::string>());
+    card_.ReleaseHeld();
+    ASSERT_OK(after->Wait());
+  }
+}
+
 TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {
   std::unique_ptr<Allocator> device = MakeSpace(kDeviceSpace);
   const std::shared_ptr<DeviceQueue> queue = MakeQueue();
