@@ -144,7 +144,7 @@ absl::StatusOr<DeviceQueue::Waits> DeviceQueue::WaitsFor(absl::Span<const Fence>
 absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(Waits waits, VkCommandBuffer own,
                                                   absl::Span<const VkCommandBuffer> buffers) {
   const uint64_t value = timeline_->issued() + 1;
-  const VkSemaphore signalled = timeline_->semaphore();
+  VkSemaphore signalled = timeline_->semaphore();
   const std::vector<VkPipelineStageFlags> stages(waits.semaphores.size(),
                                                  VK_PIPELINE_STAGE_ALL_COMMANDS_BIT);
   auto values =
@@ -182,7 +182,7 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
     absl::MutexLock lock(&mutex_);
     TENURE_RETURN_IF_ERROR(device_->lost());
     TENURE_ASSIGN_OR_RETURN(Waits waits, WaitsFor(after));
-    TENURE_ASSIGN_OR_RETURN(const VkCommandBuffer commands, AcquireCommands());
+    TENURE_ASSIGN_OR_RETURN(VkCommandBuffer commands, AcquireCommands());
     auto begin = Struct<VkCommandBufferBeginInfo>(VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO);
     begin.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
     absl::Status status = device_->Check(device_->calls().BeginCommandBuffer(commands, &begin),
@@ -199,7 +199,7 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
     if (status.ok()) {
       // Before the submission: nobody may see the value as reached without its host part.
       if (has_host_part) timeline_->AddHostPart(next, std::move(host_part));
-      const VkCommandBuffer buffers[] = {commands};
+      VkCommandBuffer buffers[] = {commands};
       absl::StatusOr<uint64_t> value = SubmitBatch(std::move(waits), commands, buffers);
       status = value.status();
       if (!status.ok() && has_host_part) timeline_->DropHostPart(next);
@@ -248,7 +248,7 @@ absl::Status DeviceQueue::WaitFor(absl::Span<const Fence> fences) {
   TENURE_ASSIGN_OR_RETURN(Waits waits, WaitsFor(fences));
   if (waits.semaphores.empty()) return absl::OkStatus();
   TENURE_RETURN_IF_ERROR(device_->lost());
-  const VkCommandBuffer buffers[] = {before_};
+  VkCommandBuffer buffers[] = {before_};
   return SubmitBatch(std::move(waits), VK_NULL_HANDLE, buffers).status();
 }
 

@@ -120,7 +120,7 @@ class DeviceQueue final : public CommandQueue {
   SharedQueue& queue_;  // of device_
   const std::shared_ptr<SemaphoreTimeline> timeline_;
   absl::Mutex mutex_;
-  const VkCommandPool pool_;                           // used with mutex_ held
+  VkCommandPool pool_;                                 // used with mutex_ held
   std::deque<Commands> used_ ABSL_GUARDED_BY(mutex_);  // in the order of their values
   std::vector<VkCommandBuffer> idle_ ABSL_GUARDED_BY(mutex_);
   // Recorded once: what stands before and behind commands of the embedding program's.

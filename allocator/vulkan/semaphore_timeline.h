@@ -86,7 +86,7 @@ class SemaphoreTimeline final : public Timeline {
   absl::Status ErrorAt(uint64_t value, bool tells) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<Device> device_;
-  const VkSemaphore semaphore_;
+  VkSemaphore semaphore_;
   std::atomic<uint64_t> issued_{0};
   mutable std::atomic<uint64_t> device_reached_{0};  // as it was seen last
   std::atomic<uint64_t> host_parts_{0};              // how many there are in parts_
