@@ -18,6 +18,9 @@ def spirv_shaders(name, srcs, hdrs = [], **kwargs):
       hdrs: labels of what they include, of this repository; by paths from its top.
       **kwargs: of the library.
     """
+    # The top of this repository, also where it is a dependency of another workspace.
+    repository = native.repository_name().lstrip("@")
+    top = "external/" + repository if repository else "."
     images = {}
     for src in srcs:
         base = src.split("/")[-1][:-len(".comp")]
@@ -29,7 +32,7 @@ def spirv_shaders(name, srcs, hdrs = [], **kwargs):
                 srcs = [src] + hdrs,
                 outs = [image],
                 cmd = " ".join(["$(execpath @local_config_spirv//:glsl.sh)"] + SPIRV_OPTIONS +
-                               ["-I.", "-o $@", "$(execpath %s)" % src]),
+                               ["-I" + top, "-o $@", "$(execpath %s)" % src]),
                 message = "Compiling a shader",
                 tools = ["@local_config_spirv//:glsl.sh"],
             )

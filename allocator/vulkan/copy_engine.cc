@@ -158,11 +158,13 @@ absl::Status CopyEngine::Synchronize() {
 absl::StatusOr<std::shared_ptr<DeviceQueue>> CopyEngine::QueueFor(Direction direction,
                                                                   absl::Span<const Fence> after) {
   absl::MutexLock lock(&mutex_);
-  const bool waits = std::any_of(after.begin(), after.end(), [&](const Fence& fence) {
-    return !fence.IsReached() &&
-           std::none_of(std::begin(direction_queues_), std::end(direction_queues_),
-                        [&](const auto& q) { return q != nullptr && q->HasRecorded(fence); });
-  });
+  // Work of the three direction queues always ends by itself.
+  bool waits = false;
+  for (const Fence& fence : after) {
+    bool is_own = fence.IsReached();
+    for (const auto& own : direction_queues_) is_own |= own != nullptr && own->HasRecorded(fence);
+    waits |= !is_own;
+  }
   std::shared_ptr<DeviceQueue>& queue =
       waits ? side_queues_[next_side_queue_++ % kSideQueues] : direction_queues_[direction];
   if (queue == nullptr) {
