@@ -51,6 +51,9 @@ struct AllocationRequest {
   // other queues must wait for them, and Deallocate must get those that are still unreached. Null:
   // no bytes are reused early.
   std::vector<Fence>* pending = nullptr;
+  // Whether an exhausted allocator may wait on the host until work that uses freed bytes is over.
+  // How long it waits at most is an option of the allocator. False: the request fails at once.
+  bool may_wait = true;
   // Memory that exists already: the allocation wraps host memory or a window of a file (at most one
   // of the two). These are allocations like any other, so decorators see them. Decorators that
   // change sizes or alignments pass them through unchanged.

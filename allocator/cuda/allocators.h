@@ -9,7 +9,8 @@
 //
 // All three are pools (pool/pooled_allocator.h). Freed bytes are reused at once, or as soon as the
 // fences that guard them are reached. A request that names a queue (MemoryHints::queue) may reuse
-// them earlier, if that queue comes after the old work. Memory returns to the driver by Trim, on
+// them earlier, if that queue comes after the old work. A request that finds no other memory waits
+// on the host for freed bytes, at most max_wait. Memory returns to the driver by Trim, on
 // exhaustion, and beyond the bounds below; in `cuda` also when the pool must grow while much of it
 // is free elsewhere. Dropping the last handle never returns memory to the driver (but see
 // max_cached_bytes), because cuMemFree and cuMemFreeHost wait for all queued work.
@@ -37,6 +38,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/memory_space.h"
@@ -50,6 +52,9 @@ struct AllocatorOptions {
   // Wholly free slabs beyond this return to the driver when they are freed. Freeing may then wait
   // for the device.
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
+  // The longest that the host waits for work that still uses freed bytes: in a request that finds
+  // no other memory, and when the allocator is destroyed. Zero: it does not wait.
+  absl::Duration max_wait = absl::Seconds(10);
 };
 
 // For the kinds of spaces in spaces.h. Copies use CUDA's own routes until a registry takes the

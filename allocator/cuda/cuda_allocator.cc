@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@ PooledAllocator::Options PoolOptions(const AllocatorOptions& options) {
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
   pool.max_cached_bytes = options.max_cached_bytes;
+  pool.max_wait = options.max_wait;
   return pool;
 }
 
@@ -88,30 +90,42 @@ absl::StatusOr<Allocation> CudaAllocator::Make(const AllocationRequest& request)
 
 absl::StatusOr<std::unique_ptr<CudaAllocator::DedicatedMemory>> CudaAllocator::AcquireDedicated(
     const AllocationRequest& request, uint64_t size_bytes) {
-  if (std::unique_ptr<DedicatedMemory> kept = AcquireKept(request.hints.sharing, size_bytes))
-    return kept;
-  uint64_t trimmed = 0;
-  if (!TryReserveDedicated(size_bytes)) {
-    if (size_bytes <= Stats().limit_bytes) trimmed = Trim(0);
+  absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated(nullptr);
+  auto take_kept = [&] {
+    std::unique_ptr<DedicatedMemory> kept = AcquireKept(request.hints.sharing, size_bytes);
+    if (kept == nullptr) return false;
+    dedicated = std::move(kept);
+    return true;
+  };
+  // False: the budget or the driver is exhausted.
+  auto take = [&] {
+    if (take_kept()) return true;
     if (!TryReserveDedicated(size_bytes)) {
-      return Exhausted(request, size_bytes,
-                       absl::StrCat("giving back ", trimmed,
-                                    " cached bytes: dedicated memory would pass the limit"));
+      dedicated = absl::ResourceExhaustedError("it would pass the limit");
+      return false;
     }
-  }
-  absl::StatusOr<std::unique_ptr<DedicatedMemory>> dedicated = MakeDedicated(request, size_bytes);
-  if (absl::IsResourceExhausted(dedicated.status())) {
+    dedicated = MakeDedicated(request, size_bytes);
+    if (!dedicated.ok()) UnreserveDedicated(size_bytes);
+    return !absl::IsResourceExhausted(dedicated.status());
+  };
+  uint64_t trimmed = 0;
+  auto trim_and_take = [&] {
     // The cached bytes may be the ones that are missing.
     trimmed += Trim(0);
-    dedicated = MakeDedicated(request, size_bytes);
+    return take();
+  };
+  if (take()) return dedicated;
+  std::string waited;
+  if (size_bytes <= Stats().limit_bytes) {
+    const uint64_t settled = deferred().settled_count();
+    if (trim_and_take() || (request.may_wait && WaitForDeferred(size_bytes, settled, take_kept,
+                                                                trim_and_take, waited))) {
+      return dedicated;
+    }
   }
-  if (dedicated.ok()) return dedicated;
-  UnreserveDedicated(size_bytes);
-  if (!absl::IsResourceExhausted(dedicated.status())) return dedicated.status();
-  return Exhausted(
-      request, size_bytes,
-      absl::StrCat("dedicated memory, twice, with ", trimmed,
-                   " cached bytes released in between: ", dedicated.status().message()));
+  return Exhausted(request, size_bytes,
+                   absl::StrCat("dedicated memory, also after giving back ", trimmed,
+                                " cached bytes", waited, ": ", dedicated.status().message()));
 }
 
 std::unique_ptr<CudaAllocator::DedicatedMemory> CudaAllocator::AcquireKept(Sharing sharing,

@@ -115,6 +115,10 @@ absl::Status EventTimeline::Failure() const {
   return failure_;
 }
 
+std::string EventTimeline::Describe() const {
+  return absl::StrCat("a stream of CUDA device ", device_->ordinal());
+}
+
 // ------------------------------------------------------------------------------------------------
 // DeviceStream
 

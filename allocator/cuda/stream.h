@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -60,6 +61,7 @@ class EventTimeline final : public Timeline {
   uint64_t Reached() const override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Failure() const override ABSL_LOCKS_EXCLUDED(mutex_);
+  std::string Describe() const override;
 
  private:
   struct Pending {

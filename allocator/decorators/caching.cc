@@ -143,6 +143,8 @@ absl::StatusOr<CachingAllocator::Block*> CachingAllocator::MakeBlock(
   rounded.alignment_bytes = key.second;
   // Before the upstream is asked, so that nothing can fail between its answer and the end.
   auto block = std::make_unique<Block>();
+  // The upstream need not wait for bytes in use while there are cached ones.
+  rounded.may_wait = false;
   absl::StatusOr<Allocation> made = up().Allocate(rounded);
   if (!made.ok() && absl::IsResourceExhausted(made.status())) {
     const absl::Status first = made.status();
@@ -150,6 +152,7 @@ absl::StatusOr<CachingAllocator::Block*> CachingAllocator::MakeBlock(
     const auto [blocks, bytes] = Evict(0);
     const uint64_t trimmed = up().Trim(0);
     rounded.size_bytes = request.size_bytes;
+    rounded.may_wait = request.may_wait;
     made = up().Allocate(rounded);
     if (!made.ok()) {
       return ExhaustedError(
@@ -186,7 +189,9 @@ Allocation CachingAllocator::HandOut(Block* block, uint64_t size_bytes) {
 absl::StatusOr<Allocation> CachingAllocator::Allocate(const AllocationRequest& request) {
   deferred_.Reap();
   if (request.is_dedicated()) {
-    absl::StatusOr<Allocation> made = up().Allocate(request);
+    AllocationRequest at_once = request;
+    at_once.may_wait = false;
+    absl::StatusOr<Allocation> made = up().Allocate(at_once);
     if (absl::IsResourceExhausted(made.status())) {
       Evict(0);
       up().Trim(0);

@@ -67,13 +67,14 @@ PooledAllocator::PooledAllocator(MemorySpace space, const SpaceTraits& traits,
       options_(InOrder(options)),
       source_(std::move(source)),
       max_reserved_bytes_(options.max_reserved_bytes),
+      max_wait_ns_(absl::ToInt64Nanoseconds(options.max_wait)),
       large_(options.granule_bytes),
       small_(options.granule_bytes) {}
 
 PooledAllocator::~PooledAllocator() = default;
 
 bool PooledAllocator::ClosePool() {
-  const bool unused = Close();
+  const bool unused = Close(max_wait());
   Trim(0);
   return unused;
 }
@@ -215,17 +216,26 @@ absl::StatusOr<Allocation> PooledAllocator::MakeDedicatedSlab(const AllocationRe
     return AcquireSlab(size);
   };
   absl::StatusOr<Slab> slab = take();
-  if (absl::IsResourceExhausted(slab.status())) {
+  auto trim_and_take = [&] {
     Poll();
     ReleaseKeptDedicated();
     Trim(0);
     slab = take();
+    return !absl::IsResourceExhausted(slab.status());
+  };
+  std::string tried;
+  if (absl::IsResourceExhausted(slab.status())) {
+    const uint64_t settled = deferred().settled_count();
+    if (!trim_and_take() && request.may_wait) {
+      WaitForDeferred(
+          size, settled, [] { return false; }, trim_and_take, tried);
+    }
   }
   TryReleaseRetiredSlabs();
   if (absl::IsResourceExhausted(slab.status())) {
     return Exhausted(request, size,
                      absl::StrCat("a dedicated slab, also after releasing all free slabs: ",
-                                  slab.status().message()));
+                                  slab.status().message(), tried));
   }
   if (!slab.ok()) return slab.status();
   Allocation made;
@@ -244,8 +254,7 @@ absl::StatusOr<Allocation> PooledAllocator::MakeDedicatedSlab(const AllocationRe
 absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& request,
                                                  const Need& need) {
   absl::StatusOr<Allocation> made(absl::in_place);
-  const bool may_follow = MayFollow(request);
-  if (may_follow) {
+  if (MayFollow(request)) {
     TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, false, *made));
     if (early) return made;
   }
@@ -258,34 +267,54 @@ absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& reques
   std::string tried;
   if (absl::IsResourceExhausted(made.status())) {
     tried = absl::StrCat("a new slab (", made.status().message(), ")");
-    Poll();  // not under the lock: releasing may call user code
-    if (may_follow) {
-      made = Allocation();
-      if (FromCache(need, *made)) return made;
-      TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, true, *made));
-      if (early) return made;
-      absl::StrAppend(&tried, ", bytes that the queue could wait for");
-    }
-    const uint64_t outside = ReleaseKeptDedicated();
-    absl::MutexLock source_lock(&source_mutex_);
-    made = Allocation();
-    if (FromCache(need, *made)) return made;
-    {
-      absl::MutexLock lock(&mutex_);
-      Retire(/*keep_bytes=*/0, /*enough_bytes=*/kMost, /*except_before=*/0);
-    }
-    const uint64_t given = ReleaseRetiredSlabs() + outside;
-    made = AcquireSlabsFor(need, Growth::kExactly);
-    if (absl::IsResourceExhausted(made.status())) {
-      made = FromOtherHeap(need, made.status());
-    }
-    if (absl::IsResourceExhausted(made.status())) {
-      absl::StrAppend(&tried, ", reaping, giving back ", given,
-                      " free bytes, a slab of exact size (", made.status().message(), ")");
+    const uint64_t settled = deferred().settled_count();
+    made = ReclaimFor(request, need, tried);
+    if (absl::IsResourceExhausted(made.status()) && request.may_wait) {
+      absl::StatusOr<Allocation> later(absl::in_place);
+      const bool found = WaitForDeferred(
+          need.size_bytes, settled, [&] { return FromCache(need, *later); },
+          [&] {
+            std::string again;
+            later = ReclaimFor(request, need, again);
+            if (!absl::IsResourceExhausted(later.status())) return true;
+            later = Allocation();
+            return false;
+          },
+          tried);
+      if (found) made = std::move(later);
     }
   }
   TryReleaseRetiredSlabs();
   if (absl::IsResourceExhausted(made.status())) return Exhausted(request, need.size_bytes, tried);
+  return made;
+}
+
+absl::StatusOr<Allocation> PooledAllocator::ReclaimFor(const AllocationRequest& request,
+                                                       const Need& need, std::string& tried) {
+  absl::StatusOr<Allocation> made(absl::in_place);
+  Poll();  // not under the lock: releasing may call user code
+  if (MayFollow(request)) {
+    if (FromCache(need, *made)) return made;
+    TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, true, *made));
+    if (early) return made;
+    absl::StrAppend(&tried, ", bytes that the queue could wait for");
+  }
+  const uint64_t outside = ReleaseKeptDedicated();
+  absl::MutexLock source_lock(&source_mutex_);
+  if (FromCache(need, *made)) return made;
+  {
+    absl::MutexLock lock(&mutex_);
+    Retire(/*keep_bytes=*/0, /*enough_bytes=*/kMost, /*except_before=*/0);
+  }
+  const uint64_t given = ReleaseRetiredSlabs() + outside;
+  made = AcquireSlabsFor(need, Growth::kExactly);
+  if (absl::IsResourceExhausted(made.status())) {
+    made = FromOtherHeap(need, made.status());
+  }
+  if (absl::IsResourceExhausted(made.status())) {
+    absl::StrAppend(&tried, ", reaping, giving back ", given, " free bytes, a slab of exact size (",
+                    made.status().message(), ")");
+  }
   return made;
 }
 

@@ -10,6 +10,7 @@
 //        none -> [ source: new slab ]                      the driver's time
 //        none -> [ freed, used by work that the queue can wait for ]
 //        none -> [ reap, release free slabs, new slab of exact size ]
+//        none -> [ freed, once the work that uses it is over: the host waits, at most max_wait ]
 //        none -> ResourceExhausted, whose message lists these attempts
 //
 // Small blocks have a heap of their own. Its chunks are blocks of the large heap. Most blocks of a
@@ -40,9 +41,12 @@
 // the search. Trim looks at the free blocks that could hold a slab. Thread safety: thread-safe, if
 // Zero and the imports are. While the source works, no lock is held that an allocation of a cached
 // block needs. Threads that need the source take turns. A thread whose turn comes first checks
-// whether an earlier thread has brought enough. Ownership: owns the source and its slabs. Slabs
-// that still contain bytes in use, deferred or quarantined when the pool is closed are never
-// released (RootAllocator reports them on stderr).
+// whether an earlier thread has brought enough. An exhausted request that waits for freed bytes
+// holds no lock, and also takes what other threads free meanwhile. It does not wait if the cached,
+// deferred and still permitted bytes together are too few. Deallocate never waits.
+// Ownership: owns the source and its slabs. The destructor waits at most max_wait for deferred
+// bytes. Slabs that then still contain bytes in use, deferred or quarantined are never released
+// (RootAllocator reports them on stderr).
 // Errors: ResourceExhausted with the driver's own message; the errors of Zero, MakeImport and the
 // source.
 
@@ -52,14 +56,17 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/pool/range_heap.h"
 #include "tenure/allocator/pool/slab_source.h"
@@ -93,6 +100,9 @@ class PooledAllocator : public RootAllocator {
     // take as long as the driver takes to free a slab. With the default, only growing and trimming
     // release slabs.
     uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
+    // The longest that the host waits for work that still uses freed bytes: in an exhausted request
+    // (AllocationRequest::may_wait), and in the destructor. Zero: it does not wait.
+    absl::Duration max_wait = absl::Seconds(10);
   };
 
   ~PooledAllocator() override;
@@ -106,6 +116,9 @@ class PooledAllocator : public RootAllocator {
   const Options& pool_options() const { return options_; }
   // Changes the budget. Bytes that are already reserved beyond it stay until they are trimmed.
   void SetMaxReservedBytes(uint64_t bytes) { max_reserved_bytes_.store(bytes); }
+  // Changes Options::max_wait, for requests from now on and for the destructor.
+  void SetMaxWait(absl::Duration wait) { max_wait_ns_.store(absl::ToInt64Nanoseconds(wait)); }
+  absl::Duration max_wait() const { return absl::Nanoseconds(max_wait_ns_.load()); }
   uint64_t slab_count() const;
 
  protected:
@@ -146,6 +159,13 @@ class PooledAllocator : public RootAllocator {
   // Releases unused dedicated memory that the derived class keeps, and returns the number of bytes.
   // Called when the budget or the source is exhausted, with no lock held.
   virtual uint64_t ReleaseKeptDedicated() { return 0; }
+  // For exhausted requests of `size_bytes`: waits on the host, at most max_wait, for work that uses
+  // freed bytes. Calls `attempt` whenever such bytes have become free, and `look`, which must be
+  // cheap, between its sleeps. Returns true as soon as one of them does. Appends to `tried` that it
+  // waited. `settled`: DeferredQueue::settled_count before the last attempt.
+  bool WaitForDeferred(uint64_t size_bytes, uint64_t settled, absl::FunctionRef<bool()> look,
+                       absl::FunctionRef<bool()> attempt, std::string& tried)
+      ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
   // Allocation::token of allocations that are not blocks; Release ignores them.
   static constexpr uint64_t kNotABlock = 3;
 
@@ -163,6 +183,11 @@ class PooledAllocator : public RootAllocator {
 
   absl::StatusOr<Allocation> MakeDedicatedSlab(const AllocationRequest& request, const Need& need);
   absl::StatusOr<Allocation> Grow(const AllocationRequest& request, const Need& need)
+      ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
+  // The attempts of an exhausted request that do not wait on the host. Appends to `tried` what they
+  // were.
+  absl::StatusOr<Allocation> ReclaimFor(const AllocationRequest& request, const Need& need,
+                                        std::string& tried)
       ABSL_LOCKS_EXCLUDED(source_mutex_, mutex_);
   // Takes slabs from the source until the block fits.
   absl::StatusOr<Allocation> AcquireSlabsFor(const Need& need, Growth growth)
@@ -227,6 +252,7 @@ class PooledAllocator : public RootAllocator {
   const Options options_;
   const std::unique_ptr<SlabSource> source_;
   std::atomic<uint64_t> max_reserved_bytes_;
+  std::atomic<int64_t> max_wait_ns_;
   absl::Mutex source_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);  // held while the source works
   mutable absl::Mutex mutex_;                              // never held while the source works
   RangeHeap large_ ABSL_GUARDED_BY(mutex_);                // of slabs

@@ -1,14 +1,21 @@
-// The part of PooledAllocator that reuses bytes before their fences are reached, for queues that
-// come after.
+// The part of PooledAllocator that concerns freed bytes whose fences are not reached: it reuses them
+// for queues that come after, and waits for them on the host.
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "tenure/allocator/pool/pooled_allocator.h"
+#include "tenure/base/checked.h"
 
 namespace tenure {
 namespace {
+
+// The sleep between two looks at the fences. It is short at first, because most waits are.
+constexpr absl::Duration kShortestSleep = absl::Microseconds(5);
+constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
 
 // Adds fences. A later point of a timeline replaces earlier ones.
 void Add(absl::Span<const Fence> users, std::vector<Fence>& fences) {
@@ -63,6 +70,48 @@ absl::StatusOr<bool> PooledAllocator::ReuseDeferred(const AllocationRequest& req
   OnReused(made);
   request.pending->insert(request.pending->end(), fences.begin(), fences.end());
   return true;
+}
+
+bool PooledAllocator::WaitForDeferred(uint64_t size_bytes, uint64_t settled,
+                                      absl::FunctionRef<bool()> look,
+                                      absl::FunctionRef<bool()> attempt, std::string& tried) {
+  const absl::Time begin = absl::Now();
+  const absl::Time deadline = begin + max_wait();
+  absl::Duration sleep = kShortestSleep;
+  bool waited = false;
+  // Looks at all timelines in turn, because a wait for one of them could last longer than those for
+  // the others.
+  while (true) {
+    Poll();
+    if (look()) return true;
+    const bool none = deferred().waiting_count() == 0;  // read before the other counter
+    const uint64_t now_settled = deferred().settled_count();
+    if (now_settled != settled) {
+      settled = now_settled;
+      if (attempt()) return true;
+      sleep = kShortestSleep;
+    } else if (none) {
+      break;
+    }
+    const absl::Time now = absl::Now();
+    if (now >= deadline) break;
+    {
+      absl::MutexLock lock(&mutex_);
+      uint64_t most;
+      if (CheckedAdd(CachedBytes(), deferred().waiting_bytes(), &most) &&
+          CheckedAdd(most, Headroom(), &most) && most < size_bytes) {
+        break;
+      }
+    }
+    waited = true;
+    absl::SleepFor(std::min(sleep, deadline - now));
+    sleep = std::min(2 * sleep, kLongestSleep);
+  }
+  if (waited) {
+    absl::StrAppend(&tried, ", waiting ", absl::FormatDuration(absl::Now() - begin),
+                    " for freed bytes");
+  }
+  return false;
 }
 
 bool PooledAllocator::CutFromDeferred(const Need& need,

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <new>
 #include <utility>
 
 #include "absl/base/const_init.h"
+#include "absl/strings/str_cat.h"
 
 namespace tenure {
 namespace {
@@ -102,8 +104,9 @@ void DeferredQueue::WaitAndRelease(const Allocation& allocation, absl::Span<cons
 }
 
 void DeferredQueue::NoLongerWaiting(uint64_t bytes) {
-  waiting_count_.fetch_sub(1, std::memory_order_relaxed);
   waiting_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
+  settled_count_.fetch_add(1, std::memory_order_release);
+  waiting_count_.fetch_sub(1, std::memory_order_release);
 }
 
 void DeferredQueue::File(Entry entry) {
@@ -224,6 +227,35 @@ void DeferredQueue::Revise(
   for (Entry& entry : more) {
     if (!FileLocked(entry)) throw std::bad_alloc();
   }
+}
+
+std::string DeferredQueue::Describe() const {
+  struct Behind {
+    uint64_t count = 0;
+    uint64_t bytes = 0;
+    uint64_t timelines = 0;
+  };
+  std::map<std::string, Behind> behind;
+  Behind all;
+  {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [timeline, line] : lines_) {
+      Behind& one = behind[timeline->Describe()];
+      ++one.timelines;
+      one.count += line.heap.size();
+      for (const Entry& entry : line.heap) one.bytes += entry.allocation.reserved_bytes;
+    }
+  }
+  std::string list;
+  for (const auto& [what, one] : behind) {
+    all.count += one.count;
+    all.bytes += one.bytes;
+    absl::StrAppend(&list, list.empty() ? "" : " and ", what);
+    if (one.timelines > 1) absl::StrAppend(&list, ", ", one.timelines, " times");
+    absl::StrAppend(&list, " (", one.bytes, " bytes in ", one.count, ")");
+  }
+  if (all.count == 0) return "";
+  return absl::StrCat(all.bytes, " bytes in ", all.count, " freed allocations, behind ", list);
 }
 
 bool DeferredQueue::Drain(absl::Time deadline) {

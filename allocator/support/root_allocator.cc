@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <functional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "tenure/allocator/errors.h"
 
 namespace tenure {
@@ -82,11 +84,18 @@ void RootAllocator::ReleaseForeign(const Allocation& allocation) {
 
 absl::Status RootAllocator::Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,
                                       std::string_view tried) const {
-  return ExhaustedError(request, rounded_bytes, space_, Stats(), tried);
+  const std::string waiting = deferred_.Describe();
+  if (waiting.empty()) return ExhaustedError(request, rounded_bytes, space_, Stats(), tried);
+  return ExhaustedError(request, rounded_bytes, space_, Stats(),
+                        absl::StrCat(tried, "; not yet free: ", waiting));
 }
 
-bool RootAllocator::Close() {
-  deferred_.Reap();
+bool RootAllocator::Close(absl::Duration timeout) {
+  if (timeout > absl::ZeroDuration()) {
+    deferred_.Drain(absl::Now() + timeout);
+  } else {
+    deferred_.Reap();
+  }
   closed_ = true;
   const AllocatorStats stats = Stats();
   if (stats.in_use_count > 0) {
@@ -97,8 +106,8 @@ bool RootAllocator::Close() {
   if (deferred_.waiting_count() > 0) {
     ReportToStderr(absl::StrCat("allocator of ", space_.ToString(), " destroyed while ",
                                 deferred_.waiting_count(), " freed allocations of ",
-                                deferred_.waiting_bytes(),
-                                " bytes wait for fences; they are never given back"));
+                                deferred_.waiting_bytes(), " bytes wait for fences (",
+                                deferred_.Describe(), "); they are never given back"));
   }
   return stats.in_use_count == 0 && deferred_.waiting_count() == 0 &&
          deferred_.quarantined_count() == 0;

@@ -15,13 +15,14 @@
 // Cost: the counters (stats_counters.h), and one load while nothing waits for a fence. Thread
 // safety: thread-safe, if Make and Release are.
 // Ownership: allocations that are in use or guarded by a fence when the allocator is closed are
-// reported on stderr. Their bytes are never freed.
+// reported on stderr. Their bytes are never freed. Close can wait for the fences first.
 // Errors: those of CheckRequest and Make.
 
 #ifndef TENURE_ALLOCATOR_SUPPORT_ROOT_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_SUPPORT_ROOT_ALLOCATOR_H_
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/support/deferred.h"
@@ -50,9 +51,10 @@ class RootAllocator : public Allocator {
   // Frees the bytes. Called once per allocation, when no fence guards it any more.
   virtual void Release(const Allocation& allocation) = 0;
 
-  // The destructor of every derived class must call this first, because Release is virtual. False:
-  // some bytes are still in use.
-  bool Close();
+  // The destructor of every derived class must call this first, because Release is virtual. Waits
+  // at most for `timeout` until the fences of freed allocations are reached. False: some bytes are
+  // still in use.
+  bool Close(absl::Duration timeout = absl::ZeroDuration());
 
   // The alignment to use: the one requested, but at least the space's.
   uint64_t AlignmentFor(const AllocationRequest& request) const;
@@ -67,7 +69,8 @@ class RootAllocator : public Allocator {
   // `reserved_bytes` of the bytes that it reuses.
   DeferredQueue& deferred() { return deferred_; }
 
-  // The error of a failed request: ExhaustedError with this allocator's state.
+  // The error of a failed request: ExhaustedError with this allocator's state, and with the freed
+  // bytes that still wait.
   absl::Status Exhausted(const AllocationRequest& request, uint64_t rounded_bytes,
                          std::string_view tried) const;
 

@@ -27,6 +27,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -56,6 +57,9 @@ class Timeline {
   // work has ended, and a faulted device may still touch its bytes, so the bytes that this timeline
   // guards are quarantined.
   virtual absl::Status Failure() const = 0;
+
+  // What does the work, for messages: "a stream of CUDA device 0". Never blocks.
+  virtual std::string Describe() const { return "a timeline"; }
 };
 
 class Fence {
@@ -98,6 +102,7 @@ class Completion final : public Timeline {
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
   bool WasTold(uint64_t) const override { return told_.load(std::memory_order_acquire); }
   absl::Status Failure() const override { return absl::OkStatus(); }
+  std::string Describe() const override { return "work of the host"; }
 
  private:
   absl::Mutex mutex_;
@@ -119,6 +124,7 @@ class HostTimeline final : public Timeline {
   uint64_t Reached() const override { return reached_.load(std::memory_order_acquire); }
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Failure() const override ABSL_LOCKS_EXCLUDED(mutex_);
+  std::string Describe() const override { return "a timeline that the program signals"; }
 
  private:
   mutable absl::Mutex mutex_;

@@ -37,7 +37,8 @@ class CudaQueueTest : public FakeCuda {
     ASSERT_OK(used.RecordUse(Access::kWrite, *done));
   }
 
-  static constexpr AllocatorOptions kOnce = {.max_reserved_bytes = 4 * kMiB};
+  static constexpr AllocatorOptions kOnce = {.max_reserved_bytes = 4 * kMiB,
+                                             .max_wait = absl::ZeroDuration()};
   std::unique_ptr<Allocator> space_;
   std::shared_ptr<DeviceStream> first_ = NewStream(), second_ = NewStream();
 };

@@ -24,6 +24,10 @@ class CudaReuse : public GpuTest {
                               const std::shared_ptr<DeviceStream>& stream) {
     return Buffer::Create(space, DType::kUInt8, Shape::Vector(size), For(stream)).status();
   }
+  // The host does not wait when memory runs out.
+  static AllocatorOptions Limit(uint64_t bytes) {
+    return {.max_reserved_bytes = bytes, .max_wait = absl::ZeroDuration()};
+  }
   // A buffer that work on `stream` writes which has not begun; freed, its address.
   uint64_t FreedInUse(Allocator& space, uint64_t size, DeviceStream& stream) {
     Hold(stream);
@@ -40,7 +44,7 @@ TEST_P(CudaReuse, TheSameQueueGetsTheBytesAtOnce) {
   for (const SpaceKind kind : kSpaces) {
     for (const uint64_t size : {uint64_t{1000}, 4 * kMiB}) {
       // Room for it twice: to others nothing is given early while there is other memory.
-      Allocator& space = Open(kind, {.max_reserved_bytes = 8 * kMiB});
+      Allocator& space = Open(kind, Limit(8 * kMiB));
       const uint64_t address = FreedInUse(space, size, *first_);
       absl::StatusOr<Fence> before = first_->Record();
       ASSERT_OK(before);
@@ -70,7 +74,7 @@ TEST_P(CudaReuse, TheSameQueueGetsTheBytesAtOnce) {
 }
 
 TEST_P(CudaReuse, TheHostWaitsForThoseWhoHadTheBytes) {
-  Allocator& space = Open(kUnifiedSpace, {.max_reserved_bytes = 4 * kMiB});
+  Allocator& space = Open(kUnifiedSpace, Limit(4 * kMiB));
   FreedInUse(space, 4 * kMiB, *first_);
   const Buffer next = Make(space, 4 * kMiB, For(first_));
   EXPECT_CODE(DeadlineExceeded, next.Bytes(absl::Milliseconds(1)));
@@ -91,7 +95,7 @@ TEST_P(CudaReuse, TheHostWaitsForThoseWhoHadTheBytes) {
 }
 
 TEST_P(CudaReuse, FreedUnusedTheyAreStillInUse) {
-  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
+  Allocator& space = Open(kDeviceSpace, Limit(4 * kMiB));
   FreedInUse(space, 4 * kMiB, *first_);
   Make(space, 4 * kMiB, For(first_));
   EXPECT_EQ(space.Stats().deferred_bytes, 4 * kMiB);
@@ -103,7 +107,7 @@ TEST_P(CudaReuse, FreedUnusedTheyAreStillInUse) {
 
 TEST_P(CudaReuse, OtherQueuesGrowFirstAndThenWaitOnTheDevice) {
   for (const SpaceKind kind : kSpaces) {
-    Allocator& space = Open(kind, {.max_reserved_bytes = 8 * kMiB});
+    Allocator& space = Open(kind, Limit(8 * kMiB));
     const uint64_t address = FreedInUse(space, 4 * kMiB, *first_);
     const Buffer grown = Make(space, 4 * kMiB, For(second_));
     EXPECT_NE(AddressOf(grown), address);
@@ -128,7 +132,7 @@ TEST_P(CudaReuse, OtherQueuesGrowFirstAndThenWaitOnTheDevice) {
 
 TEST_P(CudaReuse, AllWhoUseThemAreWaitedFor) {
   for (const std::shared_ptr<DeviceStream>& user : {first_, second_}) {
-    Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
+    Allocator& space = Open(kDeviceSpace, Limit(4 * kMiB));
     Buffer used = Make(space, 4 * kMiB);
     Hold(*first_);
     Write(used, *first_, 1);
@@ -150,7 +154,7 @@ TEST_P(CudaReuse, AllWhoUseThemAreWaitedFor) {
 
 // To a stream that waits for an event which comes after the use.
 TEST_P(CudaReuse, AStreamThatFollowsAnotherByAnEventGetsItsBytes) {
-  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 4 * kMiB});
+  Allocator& space = Open(kDeviceSpace, Limit(4 * kMiB));
   const Buffer pinned = Make(Space(kPinnedSpace), 4 * kMiB);
   const uint64_t address = FreedInUse(space, 4 * kMiB, *first_);
   absl::StatusOr<Fence> event = first_->Record();
@@ -169,7 +173,7 @@ TEST_P(CudaReuse, AStreamThatFollowsAnotherByAnEventGetsItsBytes) {
 }
 
 TEST_P(CudaReuse, BlocksAreCutAndJoined) {
-  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 12 * kMiB});
+  Allocator& space = Open(kDeviceSpace, Limit(12 * kMiB));
   Hold(*first_);
   Hold(*second_);
   std::vector<Buffer> parts;
@@ -212,7 +216,7 @@ TEST_P(CudaReuse, NothingIsEverUsedWithoutOrder) {
     uint8_t value;
   };
   for (const uint32_t seed : {1, 2, 3}) {
-    Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 24 * kMiB});
+    Allocator& space = Open(kDeviceSpace, Limit(24 * kMiB));
     std::mt19937 random(seed);
     auto upto = [&](size_t n) { return static_cast<uint32_t>(random() % n); };
     std::vector<Kept> live;
@@ -251,6 +255,54 @@ TEST_P(CudaReuse, NothingIsEverUsedWithoutOrder) {
     EXPECT_LT(exhausted, 200);
     space.Trim(0);
     EXPECT_EQ(space.Stats().reserved_bytes, 0u);
+  }
+}
+
+// Temporaries of a program that names no queue, with room for four of them.
+TEST_P(CudaReuse, TheHostWaitsWhenMemoryRunsOut) {
+  for (const SpaceKind kind : kSpaces) {
+    Allocator& space = Open(kind, {.max_reserved_bytes = 16 * kMiB});
+    for (int i = 0; i < 100; ++i) {
+      const std::shared_ptr<DeviceStream>& stream = i % 3 == 0 ? first_ : second_;
+      gpu_->Busy(stream->get(), absl::Microseconds(300));
+      absl::StatusOr<Buffer> made = Buffer::Create(space, DType::kUInt8, Shape::Vector(4 * kMiB),
+                                                   For(i % 5 == 0 ? stream : nullptr));
+      ASSERT_OK(made);
+      Write(*made, *stream, static_cast<uint8_t>(i));
+      if (i % 10 == 0) {
+        EXPECT_TRUE(AllAre(*made, static_cast<uint8_t>(i)));
+      }
+    }
+    EXPECT_LE(space.Stats().reserved_bytes, 16 * kMiB);
+    Settle(space);
+  }
+}
+
+// A stream can't wait for the host's copies, so the host waits for them.
+TEST_P(CudaReuse, StagedCopiesAreWaitedFor) {
+  Allocator& space = Open(kDeviceSpace, {.max_reserved_bytes = 16 * kMiB});
+  const std::vector<uint8_t> bytes(8 * kMiB, 7);
+  for (int i = 0; i < 12; ++i) {
+    absl::StatusOr<Buffer> made = Buffer::Create(space, DType::kUInt8, Shape::Vector(bytes.size()),
+                                                 For(i % 2 == 0 ? first_ : nullptr));
+    ASSERT_OK(made);
+    absl::StatusOr<Fence> copied = made->CopyInAsync(bytes.data(), bytes.size());
+    ASSERT_OK(copied);
+    if (i == 11) {
+      EXPECT_OK(copied->Wait());
+    }
+  }
+}
+
+TEST_P(CudaReuse, AllocatorsWaitForLateWorkWhenTheyEnd) {
+  for (const SpaceKind kind : kSpaces) {
+    Allocator& space = Open(kind, {});
+    gpu_->Busy(first_->get(), absl::Milliseconds(20));
+    Write(Make(space, 4 * kMiB), *first_, 1);
+    EXPECT_EQ(space.Stats().deferred_bytes, 4 * kMiB);
+    testing::internal::CaptureStderr();
+    spaces_.clear();
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "") << kind.name();
   }
 }
 

@@ -59,6 +59,7 @@ Options Plain() {
   options.min_slab_bytes = kUnit;
   options.max_slab_bytes = kUnit;
   options.joining_slack_percent = PooledAllocator::kNever;
+  options.max_wait = absl::ZeroDuration();
   return options;
 }
 
@@ -645,16 +646,23 @@ void Race(bool joins, const Options& options) {
 }
 
 TEST(PooledAllocator, ThreadsRaceForAlone) {
-  Race(false, {.small_bytes = 16 * kKiB, .chunk_bytes = 2 * kUnit, .min_slab_bytes = 2 * kUnit});
+  Race(false, {.small_bytes = 16 * kKiB,
+               .chunk_bytes = 2 * kUnit,
+               .min_slab_bytes = 2 * kUnit,
+               .max_wait = absl::Milliseconds(1)});
 }
 TEST(PooledAllocator, ThreadsRaceForJoiningThatMove) {
   Race(true, {.small_bytes = 16 * kKiB,
               .chunk_bytes = 2 * kUnit,
               .max_slab_bytes = 0,
-              .joining_slack_percent = 1});
+              .joining_slack_percent = 1,
+              .max_wait = absl::Milliseconds(1)});
 }
 TEST(PooledAllocator, ThreadsRaceForFewCached) {
-  Race(true, {.small_bytes = 16 * kKiB, .chunk_bytes = 2 * kUnit, .max_cached_bytes = 4 * kUnit});
+  Race(true, {.small_bytes = 16 * kKiB,
+              .chunk_bytes = 2 * kUnit,
+              .max_cached_bytes = 4 * kUnit,
+              .max_wait = absl::Milliseconds(1)});
 }
 
 }  // namespace

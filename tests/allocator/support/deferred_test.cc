@@ -36,6 +36,27 @@ TEST(DeferredQueue, NothingToWaitForIsFreedAtOnce) {
   EXPECT_EQ(freed.queue.waiting_count(), 0u);
 }
 
+TEST(DeferredQueue, SaysWhatWaitsBehindWhat) {
+  Freed freed;
+  EXPECT_EQ(freed.queue.Describe(), "");
+  auto t = std::make_shared<HostTimeline>();
+  auto u = std::make_shared<HostTimeline>();
+  auto work = std::make_shared<Completion>();
+  for (const Fence& fence : {Fence(t, 1), Fence(u, 1), Fence(u, 2), Fence(work, 1)}) {
+    freed.queue.Retire(Block(1), {&fence, 1});
+  }
+  EXPECT_EQ(freed.queue.Describe(),
+            "40 bytes in 4 freed allocations, behind a timeline that the program signals, 2 times "
+            "(30 bytes in 3) and work of the host (10 bytes in 1)");
+  EXPECT_EQ(freed.queue.settled_count(), 0u);
+  u->Signal(2);
+  work->Finish(absl::OkStatus());
+  freed.queue.Reap();
+  EXPECT_EQ(freed.queue.settled_count(), 3u);
+  t->Signal(1);
+  freed.queue.Reap();
+}
+
 TEST(DeferredQueue, EveryFenceCounts) {
   Freed freed;
   auto t = std::make_shared<HostTimeline>();
