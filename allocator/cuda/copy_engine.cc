@@ -21,8 +21,13 @@ constexpr uint64_t kUnaskedBytes = uint64_t{64} << 10;
 // Parts of batches up to this size are gathered in page-locked memory; larger ones gain nothing.
 constexpr uint64_t kPartBytes = uint64_t{64} << 10;
 constexpr uint64_t kGatherBytes = uint64_t{1} << 20;
-// Copies between overlapping ranges use this much scratch memory of the device.
+// Copies between overlapping ranges use up to this much scratch memory. Ranges that are at least as
+// far apart need none.
 constexpr uint64_t kScratchBytes = uint64_t{32} << 20;
+// Without scratch memory, pieces of this size or more are copied in place.
+constexpr uint64_t kLeastPieceBytes = uint64_t{256} << 10;
+
+uint64_t Distance(CUdeviceptr a, CUdeviceptr b) { return a > b ? a - b : b - a; }
 
 enum class Memory { kPageable, kPageLocked, kOther };
 
@@ -97,6 +102,10 @@ CopyEngine::~CopyEngine() {
   absl::MutexLock lock(&mutex_);
   for (CUstream stream : idle_) (void)device_->driver()->StreamDestroy(stream);
   for (std::byte* memory : gather_) (void)device_->driver()->MemFreeHost(memory);
+  for (const LentMemory& lent : lent_) {
+    lent.until.Wait().IgnoreError();
+    (void)device_->driver()->MemFreeHost(lent.memory);
+  }
 }
 
 absl::StatusOr<std::shared_ptr<DeviceStream>> CopyEngine::StreamOf(Direction direction) {
@@ -181,8 +190,18 @@ void CopyEngine::ReleaseStream(CUstream stream) {
 }
 
 absl::StatusOr<std::byte*> CopyEngine::AcquireGatherMemory() {
+  std::vector<LentMemory> lent;
   {
     absl::MutexLock lock(&mutex_);
+    lent.swap(lent_);
+  }
+  // Not under the lock, because it queries events.
+  const auto in_use = std::partition(lent.begin(), lent.end(),
+                                     [](const LentMemory& one) { return one.until.IsReached(); });
+  {
+    absl::MutexLock lock(&mutex_);
+    for (auto it = lent.begin(); it != in_use; ++it) gather_.push_back(it->memory);
+    lent_.insert(lent_.end(), in_use, lent.end());
     if (!gather_.empty()) {
       std::byte* memory = gather_.back();
       gather_.pop_back();
@@ -195,9 +214,19 @@ absl::StatusOr<std::byte*> CopyEngine::AcquireGatherMemory() {
   return static_cast<std::byte*>(memory);
 }
 
-void CopyEngine::ReleaseGatherMemory(std::byte* memory) {
+void CopyEngine::ReleaseGatherMemory(std::byte* memory, Fence until) {
   absl::MutexLock lock(&mutex_);
-  gather_.push_back(memory);
+  if (until.timeline() == nullptr) {
+    gather_.push_back(memory);
+  } else {
+    lent_.push_back({memory, std::move(until)});
+  }
+}
+
+uint64_t CopyEngine::ScratchBytes(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes) {
+  const uint64_t distance = Distance(to, from);
+  const bool by_way = distance != 0 && distance < std::min(size_bytes, kScratchBytes);
+  return by_way ? std::min(size_bytes, kScratchBytes) : 0;
 }
 
 absl::Status CopyEngine::InMany(absl::Span<const BatchCapability::In> parts) {
@@ -333,8 +362,8 @@ absl::Status CopyEngine::CheckCapturable(const Move& move) const {
   }
   if (move.by_way) {
     return absl::FailedPreconditionError(
-        "the stream is being captured into a graph, and a copy onto itself would have to allocate "
-        "scratch memory in the graph; copy by way of a buffer of your own, in two steps");
+        "the stream is being captured into a graph, and a copy onto itself would need scratch "
+        "memory for as long as the graph lives; copy by way of a buffer of your own, in two steps");
   }
   return absl::OkStatus();
 }
@@ -396,53 +425,54 @@ absl::StatusOr<Fence> CopyEngine::InFrom(CUdeviceptr to, uint64_t size_bytes,
 }
 
 absl::StatusOr<Fence> CopyEngine::Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                          const CopyOptions& options, Direction direction) {
+                                          const CopyOptions& options, Direction direction,
+                                          Scratch scratch) {
   if (to == from) {
     // No bytes move, but the caller still depends on the fences in `after`.
     if (options.after.empty()) return Fence();
     return Run(direction, options, [](CUstream) { return absl::OkStatus(); });
   }
-  const uint64_t distance = to > from ? to - from : from - to;
-  const bool overlap = distance < size_bytes;
-  const Move move{to, from, size_bytes, overlap && distance < kScratchBytes};
-  return Run(
+  const uint64_t distance = Distance(to, from);
+  const Move move{to, from, size_bytes, ScratchBytes(to, from, size_bytes) > 0};
+  std::byte* gather = nullptr;
+  if (move.by_way && scratch.address == 0 && distance < kLeastPieceBytes) {
+    Device::Scope scope(*device_);
+    TENURE_RETURN_IF_ERROR(scope.status());
+    TENURE_ASSIGN_OR_RETURN(gather, AcquireGatherMemory());
+    scratch = {reinterpret_cast<CUdeviceptr>(gather), kGatherBytes};
+  }
+  absl::StatusOr<Fence> copied = Run(
       direction, options,
       [&](CUstream stream) {
-        if (overlap) return CopyOverlapping(to, from, size_bytes, stream);
+        if (distance < size_bytes) return CopyOverlapping(to, from, size_bytes, scratch, stream);
         return TENURE_CU(device_->driver(), MemcpyAsync, to, from, size_bytes, stream);
       },
       &move);
+  if (gather != nullptr) ReleaseGatherMemory(gather, copied.ok() ? *copied : Fence());
+  return copied;
 }
 
 // Copies in pieces that do not overlap themselves, starting at the end whose bytes are no longer
-// needed as a source.
+// needed as a source. Pieces that are no longer than the distance need no scratch memory.
 absl::Status CopyEngine::CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                                         CUstream stream) {
+                                         Scratch scratch, CUstream stream) {
   const Driver& driver = device_->driver();
   const bool up = to > from;
-  const uint64_t distance = up ? to - from : from - to;
-  // Pieces as long as the distance need no scratch memory, if there are not too many.
-  const bool direct = distance >= kScratchBytes;
-  const uint64_t piece_bytes = direct ? distance : std::min(size_bytes, kScratchBytes);
-  CUdeviceptr scratch = 0;
+  const bool direct = scratch.address == 0;
+  const uint64_t piece_bytes = direct ? Distance(to, from) : scratch.size_bytes;
   absl::Status status;
-  if (!direct) status = TENURE_CU(driver, MemAllocAsync, &scratch, piece_bytes, stream);
   for (uint64_t done = 0; status.ok() && done < size_bytes;) {
     const uint64_t size = std::min(piece_bytes, size_bytes - done);
     const uint64_t offset = up ? size_bytes - done - size : done;
     if (direct) {
       status = TENURE_CU(driver, MemcpyAsync, to + offset, from + offset, size, stream);
     } else {
-      status = TENURE_CU(driver, MemcpyAsync, scratch, from + offset, size, stream);
+      status = TENURE_CU(driver, MemcpyAsync, scratch.address, from + offset, size, stream);
       if (status.ok()) {
-        status = TENURE_CU(driver, MemcpyAsync, to + offset, scratch, size, stream);
+        status = TENURE_CU(driver, MemcpyAsync, to + offset, scratch.address, size, stream);
       }
     }
     done += size;
-  }
-  if (scratch != 0) {
-    absl::Status freed = TENURE_CU(driver, MemFreeAsync, scratch, stream);
-    if (status.ok()) status = std::move(freed);
   }
   return status;
 }

@@ -67,10 +67,20 @@ class CopyEngine {
                            const CopyOptions& options);
   absl::StatusOr<Fence> Out(void* to, CUdeviceptr from, uint64_t size_bytes,
                             const CopyOptions& options);
-  // Copies between memories with unified addresses. The ranges may overlap.
+  // Memory that a copy between overlapping ranges passes through. The caller keeps it until the
+  // copy's fence is reached.
+  struct Scratch {
+    CUdeviceptr address;  // 0: none
+    uint64_t size_bytes;
+  };
+  // The size of the scratch memory that makes this copy fast. 0: it needs none.
+  static uint64_t ScratchBytes(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes);
+  // Copies between memories with unified addresses. The ranges may overlap. If such a copy needs
+  // scratch memory and has none, it is done in pieces as long as the distance between the ranges.
+  // For small distances it passes through page-locked memory of the engine, at the speed of the bus.
   absl::StatusOr<Fence> Between(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
                                 const CopyOptions& options,
-                                Direction direction = Direction::kWithin);
+                                Direction direction = Direction::kWithin, Scratch scratch = {0, 0});
   absl::StatusOr<Fence> Fill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
                              const CopyOptions& options);
   // Copies the bytes that `read` provides, piece by piece, from several threads. Unimplemented with
@@ -103,6 +113,10 @@ class CopyEngine {
     uint64_t size_bytes = 0;
     bool by_way = false;
   };
+  struct LentMemory {
+    std::byte* memory = nullptr;
+    Fence until;
+  };
   // A stream for copies that wait for fences of other streams.
   struct SideStream {
     std::shared_ptr<DeviceStream> stream;
@@ -127,13 +141,13 @@ class CopyEngine {
       ABSL_LOCKS_EXCLUDED(side_mutex_);
   absl::StatusOr<std::shared_ptr<DeviceStream>> StreamOf(Direction direction)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  // Page-locked memory of kGatherBytes, for one call.
+  // Page-locked memory of kGatherBytes, for one call or until a fence is reached.
   absl::StatusOr<std::byte*> AcquireGatherMemory() ABSL_LOCKS_EXCLUDED(mutex_);
-  void ReleaseGatherMemory(std::byte* memory) ABSL_LOCKS_EXCLUDED(mutex_);
+  void ReleaseGatherMemory(std::byte* memory, Fence until = Fence()) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<CUstream> AcquireStream() ABSL_LOCKS_EXCLUDED(mutex_);
   void ReleaseStream(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status CopyOverlapping(CUdeviceptr to, CUdeviceptr from, uint64_t size_bytes,
-                               CUstream stream);
+                               Scratch scratch, CUstream stream);
   absl::Status QueueFill(CUdeviceptr to, uint64_t size_bytes, const FillPattern& pattern,
                          CUstream stream);
 
@@ -142,6 +156,7 @@ class CopyEngine {
   std::shared_ptr<DeviceStream> direction_streams_[3] ABSL_GUARDED_BY(mutex_);
   std::vector<CUstream> idle_ ABSL_GUARDED_BY(mutex_);      // for calls that wait
   std::vector<std::byte*> gather_ ABSL_GUARDED_BY(mutex_);  // not in use
+  std::vector<LentMemory> lent_ ABSL_GUARDED_BY(mutex_);    // gather memory that copies still use
   absl::Mutex side_mutex_;                                  // held while events are queried
   std::vector<SideStream> side_streams_ ABSL_GUARDED_BY(side_mutex_);
   uint64_t side_stream_uses_ ABSL_GUARDED_BY(side_mutex_) = 0;

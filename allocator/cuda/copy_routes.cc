@@ -48,6 +48,10 @@ class UnifiedAddresses final : public OrderedRoute {
   }
   absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                              const CopyOptions& options) override {
+    // Ranges that overlap may need scratch memory, which the allocator has.
+    if (to.allocator == from.allocator) {
+      return to.allocator->CopyWithin(to.region, from.region, options);
+    }
     const SpaceKind target = KindOf(to), source = KindOf(from);
     // The device that owns the memory does the work.
     const bool by_source =

@@ -13,6 +13,9 @@
 namespace tenure::cuda {
 namespace {
 
+// Scratch memory of less than this is not worth asking for, unless the copy needs no more.
+constexpr uint64_t kLeastScratchBytes = uint64_t{1} << 20;
+
 PooledAllocator::Options PoolOptions(const AllocatorOptions& options) {
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
@@ -273,7 +276,48 @@ absl::StatusOr<Fence> CudaAllocator::CopyWithin(const SubRegion& to, const SubRe
                                                 const CopyOptions& options) {
   if (to.size_bytes == 0) return Fence();
   if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
+  const uint64_t scratch_bytes =
+      CopyEngine::ScratchBytes(to.device_address(), from.device_address(), to.size_bytes);
+  if (scratch_bytes != 0) return CopyByScratch(to, from, scratch_bytes, options);
   return engine_->Between(to.device_address(), from.device_address(), to.size_bytes, options);
+}
+
+absl::StatusOr<Fence> CudaAllocator::CopyByScratch(const SubRegion& to, const SubRegion& from,
+                                                   uint64_t scratch_bytes,
+                                                   const CopyOptions& options) {
+  std::vector<Fence> after(options.after.begin(), options.after.end());
+  AllocationRequest request;
+  request.name = "scratch memory of a copy";
+  request.may_wait = false;
+  if (options.queue != nullptr) {
+    // The same memory then serves several copies of that queue.
+    request.hints.queue = options.queue->shared_from_this();
+    request.pending = &after;
+  }
+  absl::StatusOr<Allocation> scratch(absl::in_place);
+  // A stream that is captured takes no scratch memory; the engine refuses the copy.
+  if (options.queue == nullptr || options.queue->AcceptsWaits()) {
+    request.size_bytes = scratch_bytes;
+    do {
+      scratch = Allocate(request);
+      request.size_bytes /= 4;
+    } while (absl::IsResourceExhausted(scratch.status()) &&
+             request.size_bytes >= kLeastScratchBytes);
+    // The engine copies without it, but more slowly.
+    if (absl::IsResourceExhausted(scratch.status())) scratch = Allocation();
+    if (!scratch.ok()) return scratch.status();
+  }
+  CopyOptions then = options;
+  then.after = after;
+  absl::StatusOr<Fence> copied = engine_->Between(
+      to.device_address(), from.device_address(), to.size_bytes, then,
+      CopyEngine::Direction::kWithin, {scratch->device_address, scratch->size_bytes});
+  if (copied.ok()) {
+    Deallocate(*scratch, absl::MakeConstSpan(&*copied, 1));
+  } else {
+    Deallocate(*scratch);
+  }
+  return copied;
 }
 
 absl::StatusOr<Fence> CudaAllocator::Fill(const SubRegion& to, const FillPattern& pattern,

@@ -113,6 +113,9 @@ class CudaAllocator : public PooledAllocator,
       const AllocationRequest& request, uint64_t size_bytes);
   std::unique_ptr<DedicatedMemory> AcquireKept(Sharing sharing, uint64_t size_bytes)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // Copies by way of scratch memory of the pool, if there is any without waiting.
+  absl::StatusOr<Fence> CopyByScratch(const SubRegion& to, const SubRegion& from,
+                                      uint64_t scratch_bytes, const CopyOptions& options);
   // Frees the dedicated memory, or keeps it.
   void ReleaseDedicated(std::unique_ptr<DedicatedMemory> dedicated);
   bool ReturnToDriver(const DedicatedMemory& dedicated);

@@ -143,6 +143,32 @@ TEST_P(CudaTest, OverlappingCopiesWithinAreRight) {
   }
 }
 
+// Nor do they take memory beside the pool and its budget.
+TEST_P(CudaTest, OverlappingCopiesWithinAreRightWhereNoMemoryIsLeft) {
+  const uint64_t size = 8 * kMiB;
+  std::unique_ptr<Allocator> space = gpu_->Make(kDeviceSpace, {.max_reserved_bytes = size});
+  std::vector<uint8_t> expected = Noise(size, 2);
+  {
+    Buffer buffer = Filled(*space, expected);
+    for (const uint64_t distance : {uint64_t{1}, uint64_t{4096}, kMiB + 5}) {
+      for (const bool up : {true, false}) {
+        const uint64_t from = up ? 10 : 10 + distance, to = up ? 10 + distance : 10;
+        const uint64_t bytes = size - distance - 20;
+        ASSERT_OK(buffer.CopyWithin(from, to, bytes));
+        // And without waiting for the end.
+        absl::StatusOr<Fence> copied =
+            buffer.View(to, bytes)->CopyFromAsync(*buffer.View(from, bytes));
+        ASSERT_OK(copied);
+        for (int i = 0; i < 2; ++i) {
+          std::memmove(expected.data() + to, expected.data() + from, bytes);
+        }
+        ASSERT_TRUE(BytesOf(buffer) == expected) << distance << up;
+      }
+    }
+    EXPECT_EQ(space->Stats().reserved_bytes, size);
+  }
+}
+
 TEST_P(CudaTest, FillsRepeatAnyPatternAnywhere) {
   for (const SpaceKind kind : kSpaces) {
     for (const uint32_t width : {1u, 2u, 4u, 8u, 16u}) {

@@ -98,6 +98,41 @@ TEST_F(CudaMemoryTest, WhatIsForThePoolNeedsNoRoomBesideIt) {
   space_->Deallocate(again);
 }
 
+TEST_F(CudaMemoryTest, OverlappingCopiesTakeTheirScratchMemoryFromThePool) {
+  Open(kDeviceSpace, {.max_reserved_bytes = 16 * kMiB});
+  const Allocation made = Make({.size_bytes = 8 * kMiB});
+  space_->Deallocate(Make({.size_bytes = 8 * kMiB}));
+  const uint64_t used = fake_.UsedBytes(0);
+  ASSERT_EQ(used, 16 * kMiB);
+  fake_.SetMemoryLimit(0, used);
+  const SubRegion to{&made, 100, 8 * kMiB - 100}, from{&made, 0, 8 * kMiB - 100};
+  const uint64_t copies = fake_.Calls("MemcpyAsync");
+  EXPECT_OK(space_->CopyWithin(to, from, {}));
+  EXPECT_EQ(fake_.Calls("MemcpyAsync"), copies + 2);
+  EXPECT_EQ(fake_.Calls("MemAllocAsync"), 0u);
+  EXPECT_EQ(fake_.UsedBytes(0), used);
+  // With two thirds in use, in more pieces.
+  const Allocation more = Make({.size_bytes = 5 * kMiB});
+  EXPECT_OK(space_->CopyWithin(to, from, {}));
+  EXPECT_GT(fake_.Calls("MemcpyAsync"), copies + 4);
+  EXPECT_EQ(fake_.Calls("MemHostAlloc"), 0u);
+  // In the order of a queue, several of them use the same memory.
+  const std::shared_ptr<DeviceStream> stream = *DeviceStream::Create(device_);
+  fake_.Hold(stream->get());
+  std::vector<Fence> done;
+  for (int i = 0; i < 3; ++i) {
+    absl::StatusOr<Fence> copied =
+        space_->CopyWithin(to, from, {.may_block = false, .queue = stream.get()});
+    ASSERT_OK(copied);
+    done.push_back(*copied);
+  }
+  EXPECT_EQ(fake_.Calls("MemHostAlloc"), 0u);
+  fake_.Release(stream->get());
+  for (const Fence& fence : done) EXPECT_OK(fence.Wait());
+  space_->Deallocate(more);
+  space_->Deallocate(made);
+}
+
 TEST_F(CudaMemoryTest, ThePoolGrowsByWhatIsLeftOfTheBudget) {
   Open(kDeviceSpace, {.max_reserved_bytes = 16 * kMiB});
   const Allocation shared = Make(Shared(10 * kMiB));
