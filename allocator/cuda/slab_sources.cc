@@ -17,9 +17,6 @@ namespace {
 
 constexpr uint64_t kHugePage = uint64_t{2} << 20;
 constexpr uint64_t kSmallPage = 4096;
-// The size of a reservation. Addresses cost nothing, so it is enough to map the device's memory
-// many times.
-constexpr uint64_t kReservedBytes = uint64_t{1} << 42;
 // At most this much of the available host memory is left to others.
 constexpr uint64_t kMostSpared = uint64_t{256} << 20;
 // Threads touch pages in pieces of this size.
@@ -101,9 +98,16 @@ VirtualMemorySource::~VirtualMemorySource() {
 }
 
 absl::Status VirtualMemorySource::Reserve(uint64_t least_bytes) {
-  const uint64_t size = std::max(kReservedBytes, least_bytes);
+  uint64_t size = std::max(least_bytes, device_->info().memory_total_bytes);
+  size = size / granularity_ * granularity_;
   CUdeviceptr address = 0;
-  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemAddressReserve, &address, size, 0, 0, 0));
+  while (true) {
+    absl::Status status = TENURE_CU(device_->driver(), MemAddressReserve, &address, size, 0, 0, 0);
+    if (status.ok()) break;
+    // The process may have few addresses left, or a limit on them.
+    if (size <= least_bytes || !absl::IsResourceExhausted(status)) return status;
+    size = std::max(least_bytes, size / 2 / granularity_ * granularity_);
+  }
   tail_ = address;
   end_ = address + size;
   regions_[address] = {size, 0};
@@ -130,8 +134,9 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   TENURE_RETURN_IF_ERROR(scope.status());
   const Driver& driver = device_->driver();
   if (tail_ == 0 || size_bytes > end_ - tail_) {
-    TENURE_RETURN_IF_ERROR(Reserve(size_bytes));
+    tail_ = 0;
     DropUnused();
+    TENURE_RETURN_IF_ERROR(Reserve(size_bytes));
   }
   const CUmemAllocationProp properties = PhysicalMemory(*device_, false);
   CUmemGenericAllocationHandle memory = 0;

@@ -44,14 +44,15 @@ class VirtualMemorySource final : public SlabSource {
   void Release(const Slab& slab) override;
 
  private:
-  // A range of reserved addresses. They are used once, from the beginning to the end, because there
-  // are so many.
+  // A range of reserved addresses, as large as the device's memory, or smaller where addresses are
+  // scarce. They are used once, from the beginning to the end; then the next range is reserved.
   struct Region {
     uint64_t size = 0;
     uint64_t slabs = 0;
   };
   VirtualMemorySource(std::shared_ptr<Device> device, uint64_t granularity)
       : device_(std::move(device)), granularity_(granularity) {}
+  // Reserves the next range, of at least `least_bytes`.
   absl::Status Reserve(uint64_t least_bytes);
   void DropUnused();
 

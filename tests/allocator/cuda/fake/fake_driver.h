@@ -71,8 +71,12 @@ struct FakeDevice {
 struct FakeOptions {
   std::vector<FakeDevice> devices = {FakeDevice{}};
   int driver_version = 13000;
-  uint64_t host_limit_bytes = UINT64_MAX;  // pinned and managed memory together
-  bool peer_access = true;                 // cuDeviceCanAccessPeer; see also SetPeerAccess
+  uint64_t host_limit_bytes = UINT64_MAX;     // pinned and managed memory together
+  bool peer_access = true;                    // cuDeviceCanAccessPeer; see also SetPeerAccess
+  uint64_t address_limit_bytes = UINT64_MAX;  // cuMemAddressReserve, all together
+  // cuStreamCreate hands out the handle that was destroyed last, as the real driver does, also
+  // while work of the destroyed stream is queued.
+  bool reuse_stream_handles = false;
   // The real driver opens no IPC handle of its own process; a test may want to.
   bool ipc_within_process = false;
   // Every operation of a stream first waits a random time up to this.

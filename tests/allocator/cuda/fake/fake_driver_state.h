@@ -161,6 +161,7 @@ struct FakeDriver::State {
   int calls_inside ABSL_GUARDED_BY(mutex) = 0;
   bool initialised ABSL_GUARDED_BY(mutex) = false;
   uint64_t next_id ABSL_GUARDED_BY(mutex) = 1;
+  std::vector<CUstream> free_stream_handles ABSL_GUARDED_BY(mutex);  // to be handed out again
   std::mt19937_64 random ABSL_GUARDED_BY(mutex);
 
   std::vector<Device> devices ABSL_GUARDED_BY(mutex);

@@ -12,7 +12,12 @@ CUresult StreamCreate(CUstream* out, unsigned flags) {
   TENURE_FAKE_CALL("cuStreamCreate", kContext);
   if (out == nullptr || flags > CU_STREAM_NON_BLOCKING) return CUDA_ERROR_INVALID_VALUE;
   auto stream = std::make_unique<Stream>();
-  stream->handle = s.NewHandle<CUstream>();
+  if (s.free_stream_handles.empty()) {
+    stream->handle = s.NewHandle<CUstream>();
+  } else {
+    stream->handle = s.free_stream_handles.back();
+    s.free_stream_handles.pop_back();
+  }
   stream->id = s.next_id++;
   stream->device = s.CurrentDevice();
   stream->flags = flags;
@@ -35,6 +40,14 @@ CUresult StreamDestroy(CUstream handle) {
                      CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
   }
   stream->destroyed = true;
+  if (s.options.reuse_stream_handles) {
+    // The old stream goes on under a handle that nobody has.
+    std::unique_ptr<Stream> moved = std::move(s.streams[handle]);
+    s.streams.erase(handle);
+    s.free_stream_handles.push_back(handle);
+    handle = moved->handle = s.NewHandle<CUstream>();
+    s.streams[handle] = std::move(moved);
+  }
   if (!stream->has_thread) {
     s.streams.erase(handle);
   } else {

@@ -52,6 +52,11 @@ CUresult MemAddressReserve(CUdeviceptr* address, size_t size, size_t alignment, 
       (alignment & (alignment - 1)) != 0 || alignment > uint64_t{1} << 46) {
     return CUDA_ERROR_INVALID_VALUE;
   }
+  uint64_t reserved = size;
+  for (const auto& [base, other] : s.regions) {
+    if (other->kind == Region::kReserved) reserved += other->size_bytes;
+  }
+  if (reserved > s.options.address_limit_bytes) return CUDA_ERROR_OUT_OF_MEMORY;
   auto region = std::make_shared<Region>();
   region->kind = Region::kReserved;
   region->size_bytes = size;
