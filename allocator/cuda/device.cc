@@ -164,6 +164,36 @@ Device::~Device() {
   }
 }
 
+absl::Status Device::TakeMemory(MemoryKind kind, uint64_t size_bytes) {
+  absl::MutexLock lock(&memory_mutex_);
+  if (kind == MemoryKind::kManaged || managed_bytes_ > 0) {
+    Scope scope(*this);
+    TENURE_RETURN_IF_ERROR(scope.status());
+    size_t free = 0, total = 0;
+    TENURE_RETURN_IF_ERROR(TENURE_CU(driver_, MemGetInfo, &free, &total));
+    // Used bytes beyond those that were taken here belong to others. How much of the managed memory
+    // is among the used bytes is not known, so the most that was ever seen counts.
+    const uint64_t used = total - std::min(free, total);
+    const uint64_t taken = device_bytes_ + managed_bytes_;
+    const uint64_t others = used - std::min(used, taken);
+    others_bytes_ = managed_bytes_ == 0 ? others : std::max(others_bytes_, others);
+    const uint64_t room = total - std::min<uint64_t>(total, others_bytes_);
+    if (size_bytes > room - std::min(room, taken)) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the device has ", total, " bytes: others use ", others_bytes_, ", and this process has ",
+          device_bytes_, " bytes of device memory and ", managed_bytes_,
+          " of managed memory; no more is taken than fits, because devices hang beyond that"));
+    }
+  }
+  (kind == MemoryKind::kManaged ? managed_bytes_ : device_bytes_) += size_bytes;
+  return absl::OkStatus();
+}
+
+void Device::ReturnMemory(MemoryKind kind, uint64_t size_bytes) {
+  absl::MutexLock lock(&memory_mutex_);
+  (kind == MemoryKind::kManaged ? managed_bytes_ : device_bytes_) -= size_bytes;
+}
+
 absl::StatusOr<CUevent> Device::AcquireEvent() {
   {
     absl::MutexLock lock(&mutex_);

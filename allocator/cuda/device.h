@@ -62,6 +62,15 @@ class Device {
   CUcontext context() const { return context_; }
   const DeviceInfo& info() const { return info_; }  // without memory_free_bytes
 
+  // Counts memory of the device that this process takes from the driver. Managed memory may be on
+  // the device or not, and all of it must fit there beside the device memory of this process and of
+  // others, because devices have been seen to hang beyond that. ResourceExhausted: it would not fit.
+  // Device memory alone is not checked, because the driver does that. Call TakeMemory before the
+  // driver's call, and ReturnMemory if that fails or when the memory is freed.
+  enum class MemoryKind { kDevice, kManaged };
+  absl::Status TakeMemory(MemoryKind kind, uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(memory_mutex_);
+  void ReturnMemory(MemoryKind kind, uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(memory_mutex_);
+
   // An event without timing. Release it when nobody will query it any more.
   absl::StatusOr<CUevent> AcquireEvent() ABSL_LOCKS_EXCLUDED(mutex_);
   void ReleaseEvent(CUevent event) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -82,6 +91,11 @@ class Device {
   const DeviceInfo info_;
   absl::Mutex mutex_;
   std::vector<CUevent> events_ ABSL_GUARDED_BY(mutex_);
+  absl::Mutex memory_mutex_;
+  uint64_t device_bytes_ ABSL_GUARDED_BY(memory_mutex_) = 0;
+  uint64_t managed_bytes_ ABSL_GUARDED_BY(memory_mutex_) = 0;
+  // The most that others used while managed memory was taken.
+  uint64_t others_bytes_ ABSL_GUARDED_BY(memory_mutex_) = 0;
 };
 
 // The driver's description of a device. Only DescribeDevices fills in memory_free_bytes.

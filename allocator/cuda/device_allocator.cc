@@ -203,14 +203,27 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     return rounded;
   }
 
+  absl::Status TakeMemory(uint64_t size_bytes) {
+    return engine().device()->TakeMemory(Device::MemoryKind::kDevice, size_bytes);
+  }
+  void ReturnMemory(uint64_t size_bytes) {
+    engine().device()->ReturnMemory(Device::MemoryKind::kDevice, size_bytes);
+  }
+
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeForFd(uint64_t size_bytes) {
     const Driver& driver = device().driver();
     const CUmemAllocationProp properties = PhysicalMemory(device(), true);
+    TENURE_RETURN_IF_ERROR(TakeMemory(size_bytes));
     CUmemGenericAllocationHandle memory = 0;
-    TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0));
+    absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
+    if (!status.ok()) {
+      ReturnMemory(size_bytes);
+      return status;
+    }
     absl::StatusOr<MappedMemory> mapped = Map(device(), memory, size_bytes);
     if (!mapped.ok()) {
       (void)driver->MemRelease(memory);
+      ReturnMemory(size_bytes);
       return mapped.status();
     }
     auto dedicated = std::make_unique<DedicatedMemory>();
@@ -222,22 +235,31 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
       absl::Status unmapped = Unmap(device(), m);
       Device::Scope scope(device());
       absl::Status released = TENURE_CU(device().driver(), MemRelease, memory);
-      return unmapped.ok() ? released : unmapped;
+      if (unmapped.ok()) unmapped = std::move(released);
+      if (unmapped.ok()) ReturnMemory(m.size_bytes);
+      return unmapped;
     };
     return dedicated;
   }
 
   absl::StatusOr<std::unique_ptr<DedicatedMemory>> MakeForIpc(uint64_t size_bytes) {
+    TENURE_RETURN_IF_ERROR(TakeMemory(size_bytes));
     CUdeviceptr address = 0;
-    TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemAlloc, &address, size_bytes));
+    if (absl::Status status = TENURE_CU(device().driver(), MemAlloc, &address, size_bytes);
+        !status.ok()) {
+      ReturnMemory(size_bytes);
+      return status;
+    }
     auto dedicated = std::make_unique<DedicatedMemory>();
     dedicated->address = address;
     dedicated->reserved_bytes = size_bytes;
     dedicated->sharing = Sharing::kIpc;
     dedicated->waits = true;
-    dedicated->release = [this, address]() -> absl::Status {
+    dedicated->release = [this, address, size_bytes]() -> absl::Status {
       Device::Scope scope(device());
-      return TENURE_CU(device().driver(), MemFree, address);
+      TENURE_RETURN_IF_ERROR(TENURE_CU(device().driver(), MemFree, address));
+      ReturnMemory(size_bytes);
+      return absl::OkStatus();
     };
     return dedicated;
   }

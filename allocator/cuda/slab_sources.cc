@@ -22,11 +22,13 @@ constexpr uint64_t kMostSpared = uint64_t{256} << 20;
 // Threads touch pages in pieces of this size.
 constexpr uint64_t kTouchBytes = uint64_t{16} << 20;
 
-// Reports memory that could not be freed. It goes to stderr because there is no caller to return an
-// error to.
-void ReportLost(const absl::Status& status, uint64_t size_bytes) {
-  if (status.ok() || absl::IsUnavailable(status)) return;  // the process is ending
+// Reports memory that could not be freed, and returns its size. It goes to stderr because there is
+// no caller to return an error to.
+uint64_t ReportLost(const absl::Status& status, uint64_t size_bytes) {
+  if (status.ok()) return 0;
+  if (absl::IsUnavailable(status)) return size_bytes;  // the process is ending
   ReportToStderr(absl::StrCat(size_bytes, " bytes could not be given back: ", status.message()));
+  return size_bytes;
 }
 
 }  // namespace
@@ -138,17 +140,24 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
     DropUnused();
     TENURE_RETURN_IF_ERROR(Reserve(size_bytes));
   }
+  TENURE_RETURN_IF_ERROR(device_->TakeMemory(Device::MemoryKind::kDevice, size_bytes));
   const CUmemAllocationProp properties = PhysicalMemory(*device_, false);
   CUmemGenericAllocationHandle memory = 0;
-  TENURE_RETURN_IF_ERROR(TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0));
-  absl::Status status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
+  absl::Status status = TENURE_CU(driver, MemCreate, &memory, size_bytes, &properties, 0);
+  if (!status.ok()) {
+    device_->ReturnMemory(Device::MemoryKind::kDevice, size_bytes);
+    return status;
+  }
+  status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
   const bool mapped = status.ok();
   if (status.ok()) status = GrantAccess(*device_, tail_, size_bytes);
   // The mapping keeps the memory alive.
   absl::Status released = TENURE_CU(driver, MemRelease, memory);
   if (status.ok()) status = std::move(released);
   if (!status.ok()) {
-    if (mapped) ReportLost(TENURE_CU(driver, MemUnmap, tail_, size_bytes), size_bytes);
+    if (!mapped || ReportLost(TENURE_CU(driver, MemUnmap, tail_, size_bytes), size_bytes) == 0) {
+      device_->ReturnMemory(Device::MemoryKind::kDevice, size_bytes);
+    }
     return status;
   }
   Slab slab;
@@ -164,8 +173,9 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
 void VirtualMemorySource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   const absl::Status status = TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes);
-  ReportLost(status, slab.size_bytes);
+  lost_bytes_ += ReportLost(status, slab.size_bytes);
   if (!status.ok()) return;  // its addresses stay reserved
+  device_->ReturnMemory(Device::MemoryKind::kDevice, slab.size_bytes);
   auto region = std::prev(regions_.upper_bound(slab.address));
   if (--region->second.slabs == 0) DropUnused();
 }
@@ -176,8 +186,13 @@ void VirtualMemorySource::Release(const Slab& slab) {
 absl::StatusOr<Slab> DeviceSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(device_->TakeMemory(Device::MemoryKind::kDevice, size_bytes));
   CUdeviceptr address = 0;
-  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemAlloc, &address, size_bytes));
+  if (absl::Status status = TENURE_CU(device_->driver(), MemAlloc, &address, size_bytes);
+      !status.ok()) {
+    device_->ReturnMemory(Device::MemoryKind::kDevice, size_bytes);
+    return status;
+  }
   Slab slab;
   slab.address = address;
   slab.size_bytes = size_bytes;
@@ -187,30 +202,23 @@ absl::StatusOr<Slab> DeviceSource::Acquire(uint64_t size_bytes) {
 
 void DeviceSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
-  ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+  const uint64_t lost =
+      ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+  lost_bytes_ += lost;
+  if (lost == 0) device_->ReturnMemory(Device::MemoryKind::kDevice, slab.size_bytes);
 }
 
 absl::StatusOr<Slab> ManagedSource::Acquire(uint64_t size_bytes) {
   Device::Scope scope(*device_);
   TENURE_RETURN_IF_ERROR(scope.status());
-  size_t free = 0, total = 0;
-  TENURE_RETURN_IF_ERROR(TENURE_CU(device_->driver(), MemGetInfo, &free, &total));
-  // Managed memory that was taken may be on the device or not, and all of it must fit on the device
-  // beside the memory of others. Device memory in use beyond the taken bytes belongs to others;
-  // while nothing is taken, all of it does.
-  const uint64_t used = total - std::min(free, total);
-  const uint64_t others = used - std::min(used, taken_bytes_);
-  others_bytes_ = taken_bytes_ == 0 ? others : std::max(others_bytes_, others);
-  const uint64_t room = total - std::min<uint64_t>(total, others_bytes_);
-  if (size_bytes > room - std::min(room, taken_bytes_)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the device has ", total, " bytes: others use ", others_bytes_, ", and ", taken_bytes_,
-        " bytes are managed memory; no more is taken than fits, because devices hang beyond that"));
-  }
+  TENURE_RETURN_IF_ERROR(device_->TakeMemory(Device::MemoryKind::kManaged, size_bytes));
   CUdeviceptr address = 0;
-  TENURE_RETURN_IF_ERROR(
-      TENURE_CU(device_->driver(), MemAllocManaged, &address, size_bytes, CU_MEM_ATTACH_GLOBAL));
-  taken_bytes_ += size_bytes;
+  if (absl::Status status =
+          TENURE_CU(device_->driver(), MemAllocManaged, &address, size_bytes, CU_MEM_ATTACH_GLOBAL);
+      !status.ok()) {
+    device_->ReturnMemory(Device::MemoryKind::kManaged, size_bytes);
+    return status;
+  }
   Slab slab;
   slab.address = address;
   slab.size_bytes = size_bytes;
@@ -221,8 +229,10 @@ absl::StatusOr<Slab> ManagedSource::Acquire(uint64_t size_bytes) {
 
 void ManagedSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
-  taken_bytes_ -= slab.size_bytes;
-  ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+  const uint64_t lost =
+      ReportLost(TENURE_CU(device_->driver(), MemFree, slab.address), slab.size_bytes);
+  lost_bytes_ += lost;
+  if (lost == 0) device_->ReturnMemory(Device::MemoryKind::kManaged, slab.size_bytes);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -283,7 +293,8 @@ absl::StatusOr<Slab> PinnedSource::Acquire(uint64_t size_bytes) {
 void PinnedSource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
   const absl::Status status = TENURE_CU(device_->driver(), MemHostUnregister, slab.host);
-  ReportLost(status, slab.size_bytes);
+  const uint64_t lost = ReportLost(status, slab.size_bytes);
+  if (!absl::IsUnavailable(status)) lost_bytes_ += lost;
   // If unlocking failed, the device would still map the memory after munmap.
   if (status.ok() || absl::IsUnavailable(status)) munmap(slab.host, slab.size_bytes);
 }

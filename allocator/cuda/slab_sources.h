@@ -42,6 +42,7 @@ class VirtualMemorySource final : public SlabSource {
   uint64_t tail() const override { return tail_; }
   absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
   void Release(const Slab& slab) override;
+  uint64_t lost_bytes() const override { return lost_bytes_; }
 
  private:
   // A range of reserved addresses, as large as the device's memory, or smaller where addresses are
@@ -61,6 +62,7 @@ class VirtualMemorySource final : public SlabSource {
   std::map<uint64_t, Region> regions_;  // by address
   uint64_t tail_ = 0;                   // in the newest region, or 0
   uint64_t end_ = 0;                    // of that region
+  uint64_t lost_bytes_ = 0;
 };
 
 class DeviceSource final : public SlabSource {
@@ -69,9 +71,11 @@ class DeviceSource final : public SlabSource {
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
   absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
   void Release(const Slab& slab) override;
+  uint64_t lost_bytes() const override { return lost_bytes_; }
 
  private:
   const std::shared_ptr<Device> device_;
+  uint64_t lost_bytes_ = 0;
 };
 
 class ManagedSource final : public SlabSource {
@@ -80,11 +84,11 @@ class ManagedSource final : public SlabSource {
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
   absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
   void Release(const Slab& slab) override;
+  uint64_t lost_bytes() const override { return lost_bytes_; }
 
  private:
   const std::shared_ptr<Device> device_;
-  uint64_t taken_bytes_ = 0;
-  uint64_t others_bytes_ = 0;  // the most that others used while managed memory was taken
+  uint64_t lost_bytes_ = 0;
 };
 
 class PinnedSource final : public SlabSource {
@@ -96,10 +100,12 @@ class PinnedSource final : public SlabSource {
   uint64_t granularity_bytes() const override { return uint64_t{2} << 20; }
   absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
   void Release(const Slab& slab) override;
+  uint64_t lost_bytes() const override { return lost_bytes_; }
 
  private:
   const std::shared_ptr<Device> device_;
   const AskSystem ask_;
+  uint64_t lost_bytes_ = 0;
 };
 
 }  // namespace tenure::cuda

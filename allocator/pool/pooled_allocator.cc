@@ -562,8 +562,9 @@ uint64_t PooledAllocator::ReleaseRetiredSlabs() {
   }
   uint64_t given = 0;
   for (const Slab& slab : leaving) {
+    const uint64_t lost = source_->lost_bytes();
     source_->Release(slab);
-    given += slab.size_bytes;
+    given += slab.size_bytes - std::min(slab.size_bytes, source_->lost_bytes() - lost);
   }
   if (given > 0) {
     absl::MutexLock lock(&mutex_);

@@ -13,8 +13,8 @@
 // that move (Options::joining_slack_percent) use up addresses.
 //
 // Cost: the driver's. Thread safety: the pool calls Acquire and Release one at a time. It then
-// holds no lock that allocating and freeing cached blocks needs. It calls granularity_bytes and
-// tail only between those calls. Ownership: the pool owns its source and its slabs. It releases
+// holds no lock that allocating and freeing cached blocks needs. It calls granularity_bytes,
+// tail and lost_bytes only between those calls. Ownership: the pool owns its source and its slabs. It releases
 // each slab once and whole, or never if something still uses its bytes when the pool is destroyed.
 // Errors: ResourceExhausted from Acquire makes the pool release its free slabs and try again. Any
 // other error goes to the caller unchanged.
@@ -54,6 +54,8 @@ class SlabSource {
   virtual uint64_t tail() const { return 0; }
   virtual absl::StatusOr<Slab> Acquire(uint64_t size_bytes) = 0;
   virtual void Release(const Slab& slab) = 0;
+  // The bytes of released slabs that the driver did not take back. They stay counted as reserved.
+  virtual uint64_t lost_bytes() const { return 0; }
 };
 
 }  // namespace tenure

@@ -194,6 +194,14 @@ TEST_F(CudaMemoryTest, WhatTheDriverDoesNotTakeBackStaysCounted) {
   fake_.ClearFailures();
   EXPECT_EQ(Stats().reserved_bytes, 2 * kPage);
   EXPECT_CODE(ResourceExhausted, space_->Allocate(Shared(3 * kPage)));
+  // Slabs, too.
+  space_->Deallocate(Make({.size_bytes = kPage}));
+  fake_.FailCalls("MemUnmap", CUDA_ERROR_UNKNOWN);
+  EXPECT_EQ(space_->Trim(0), 0u);
+  fake_.ClearFailures();
+  EXPECT_EQ(Stats().reserved_bytes, 3 * kPage);
+  EXPECT_CODE(ResourceExhausted, space_->Allocate({.size_bytes = 2 * kPage}));
+  space_->Deallocate(Make({.size_bytes = kPage}));
   loses_ = true;
 }
 
@@ -430,6 +438,40 @@ TEST_F(CudaMemoryTest, ManagedMemoryFindsRoomBesideWhatOthersUse) {
   first = source.Acquire(140 * kMiB);
   ASSERT_OK(first);
   source.Release(*first);
+}
+
+// Device memory that is taken later counts, too: managed memory could no longer be on the device.
+TEST_F(CudaMemoryTest, DeviceMemoryLeavesRoomForManagedMemory) {
+  ManagedSource managed(device_);
+  std::unique_ptr<VirtualMemorySource> mapped = *VirtualMemorySource::Make(device_);
+  DeviceSource plain(device_);
+  absl::StatusOr<Slab> first = managed.Acquire(100 * kMiB);
+  ASSERT_OK(first);
+  for (SlabSource* source :
+       {static_cast<SlabSource*>(mapped.get()), static_cast<SlabSource*>(&plain)}) {
+    const absl::Status status = source->Acquire(42 * kMiB).status();
+    EXPECT_CODE(ResourceExhausted, status);
+    EXPECT_NE(status.message().find("104857600 of managed memory"), std::string::npos) << status;
+    absl::StatusOr<Slab> fits = source->Acquire(20 * kMiB);
+    ASSERT_OK(fits);
+    EXPECT_CODE(ResourceExhausted, source->Acquire(22 * kMiB));
+    EXPECT_CODE(ResourceExhausted, managed.Acquire(22 * kMiB));
+    absl::StatusOr<Slab> all = source->Acquire(20 * kMiB);
+    ASSERT_OK(all);
+    source->Release(*fits);
+    source->Release(*all);
+  }
+  Open(kDeviceSpace);
+  for (const Sharing sharing : {Sharing::kPosixFd, Sharing::kIpc}) {
+    EXPECT_CODE(ResourceExhausted, space_->Allocate(Shared(42 * kMiB, sharing)));
+    space_->Deallocate(Make(Shared(40 * kMiB, sharing)));
+    space_->Trim(0);
+  }
+  managed.Release(*first);
+  // Without managed memory the driver decides.
+  absl::StatusOr<Slab> large = plain.Acquire(140 * kMiB);
+  ASSERT_OK(large);
+  plain.Release(*large);
 }
 
 TEST_F(CudaMemoryTest, PinnedMemoryLeavesTheSystemAlive) {
