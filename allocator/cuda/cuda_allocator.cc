@@ -16,6 +16,17 @@ namespace {
 // Scratch memory of less than this is not worth asking for, unless the copy needs no more.
 constexpr uint64_t kLeastScratchBytes = uint64_t{1} << 20;
 
+// Whether the memory of a device is mapped (cuMemMap), and not of cuMemAlloc or a pool.
+bool IsMapped(const Driver& driver, CUdeviceptr address) {
+  unsigned int legacy = 0;
+  CUmemoryPool pool = nullptr;
+  CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE,
+                                      CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE};
+  void* values[] = {&legacy, &pool};
+  return driver->PointerGetAttributes(2, attributes, values, address) == CUDA_SUCCESS &&
+         legacy == 0 && pool == nullptr;
+}
+
 PooledAllocator::Options PoolOptions(const AllocatorOptions& options) {
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
@@ -221,28 +232,51 @@ void CudaAllocator::Release(const Allocation& allocation) {
   PooledAllocator::Release(allocation);
 }
 
-absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {
-  const auto address = reinterpret_cast<uint64_t>(request.foreign->data);
-  if (request.size_bytes > 0) {
+absl::Status CudaAllocator::CheckForeignRange(uint64_t address, uint64_t size_bytes) const {
+  Device::Scope scope(device());
+  TENURE_RETURN_IF_ERROR(scope.status());
+  const Driver& driver = device().driver();
+  for (uint64_t known = 0; known < size_bytes;) {
+    const CUdeviceptr at = address + known;
     CUmemorytype type = static_cast<CUmemorytype>(0);
     unsigned int managed = 0;
+    int ordinal = 0;
     CUdeviceptr begin = 0;
     size_t size = 0;
     CUpointer_attribute attributes[] = {
         CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
-        CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, CU_POINTER_ATTRIBUTE_RANGE_SIZE};
-    void* values[] = {&type, &managed, &begin, &size};
-    Device::Scope scope(device());
-    absl::Status status = scope.status();
-    if (status.ok()) {
-      status = TENURE_CU(device().driver(), PointerGetAttributes, 4, attributes, values, address);
-    }
+        CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+        CU_POINTER_ATTRIBUTE_RANGE_SIZE};
+    void* values[] = {&type, &managed, &ordinal, &begin, &size};
+    absl::Status status = TENURE_CU(driver, PointerGetAttributes, 5, attributes, values, at);
+    const bool is_device = status.ok() && type == CU_MEMORYTYPE_DEVICE && managed == 0;
     if (status.ok()) status = CheckForeign(type, managed != 0);
-    // Mapped addresses may continue behind the range that the driver reports, because each mapping
-    // has its own range.
-    if (status.ok() && address < begin) {
+    if (status.ok() && (at < begin || at - begin >= size)) {
       status = absl::InvalidArgumentError("the address is not of that memory");
     }
+    if (status.ok() && is_device && ordinal != static_cast<int>(device().ordinal())) {
+      status = absl::InvalidArgumentError(absl::StrCat("it is memory of CUDA device ", ordinal,
+                                                       "; wrap it in '", kDeviceSpace.name(), ":",
+                                                       ordinal, "'"));
+    }
+    if (!status.ok() && known == 0) return status;
+    if (status.ok()) known += size - (at - begin);
+    if (known >= size_bytes) break;
+    // Each mapping has a range of its own, so mapped memory may continue behind this one. Other
+    // memory ends there, even if a neighbour follows.
+    if (!status.ok() || !is_device || !IsMapped(driver, at)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the memory has ", known, " bytes from this address on, and ", size_bytes,
+                       " were named; name no more than it has"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Allocation> CudaAllocator::MakeImport(const AllocationRequest& request) {
+  const auto address = reinterpret_cast<uint64_t>(request.foreign->data);
+  if (request.size_bytes > 0) {
+    const absl::Status status = CheckForeignRange(address, request.size_bytes);
     if (!status.ok()) {
       return absl::Status(status.code(),
                           absl::StrCat("foreign memory '", request.name, "' can't be wrapped in ",

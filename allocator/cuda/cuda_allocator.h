@@ -88,7 +88,8 @@ class CudaAllocator : public PooledAllocator,
   // The dedicated memory of the allocation that begins at `address`; null if the allocation is of
   // the pool.
   const DedicatedMemory* FindDedicated(uint64_t address) const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Whether foreign memory of this kind belongs in this space. The error names the right space.
+  // Whether foreign memory of this kind belongs in this space. The error names the right space. The
+  // device and the range are already checked.
   virtual absl::Status CheckForeign(CUmemorytype type, bool managed) const = 0;
 
   // Removes the hints that the driver was given for these bytes, before other allocations reuse
@@ -116,6 +117,8 @@ class CudaAllocator : public PooledAllocator,
   // Copies by way of scratch memory of the pool, if there is any without waiting.
   absl::StatusOr<Fence> CopyByScratch(const SubRegion& to, const SubRegion& from,
                                       uint64_t scratch_bytes, const CopyOptions& options);
+  // Whether all of this memory exists, and belongs in this space.
+  absl::Status CheckForeignRange(uint64_t address, uint64_t size_bytes) const;
   // Frees the dedicated memory, or keeps it.
   void ReleaseDedicated(std::unique_ptr<DedicatedMemory> dedicated);
   bool ReturnToDriver(const DedicatedMemory& dedicated);

@@ -84,6 +84,13 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     absl::StatusOr<MappedMemory> mapped = Map(device(), memory, rounded);
     // The mapping keeps the memory alive.
     (void)driver->MemRelease(memory);
+    if (absl::IsInvalidArgument(mapped.status()) || absl::IsUnimplemented(mapped.status())) {
+      // What the driver says where the memory is smaller.
+      return absl::InvalidArgumentError(
+          absl::StrCat("the descriptor's memory can't be mapped as ", rounded, " bytes (",
+                       size_bytes, " in whole pages); name the size that it was exported with: ",
+                       mapped.status().message()));
+    }
     if (!mapped.ok()) return mapped.status();
     ForeignMemory foreign;
     foreign.data = reinterpret_cast<void*>(mapped->address);

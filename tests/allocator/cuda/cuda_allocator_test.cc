@@ -353,6 +353,52 @@ TEST_P(CudaTest, ForeignMemoryIsWrappedWhereItBelongs) {
                                             {.data = *pointer}, 4096));
 }
 
+TEST_P(CudaTest, ForeignMemoryIsWrappedOnlyUpToItsEnd) {
+  const auto wrap = [&](SpaceKind kind, uint64_t address, uint64_t size) {
+    return Buffer::Wrap(Space(kind), DType::kUInt8, Shape::Vector(size),
+                        {.data = reinterpret_cast<void*>(address)}, size)
+        .status();
+  };
+  const auto ends = [&](SpaceKind kind, uint64_t address, uint64_t size) {
+    EXPECT_OK(wrap(kind, address, size));
+    EXPECT_OK(wrap(kind, address + 4096, size - 4096));
+    for (const uint64_t more : {uint64_t{1}, 56 * kMiB}) {
+      const absl::Status status = wrap(kind, address, size + more);
+      EXPECT_CODE(InvalidArgument, status);
+      EXPECT_NE(status.message().find(std::to_string(size) + " bytes"), std::string::npos)
+          << status;
+      EXPECT_NE(status.message().find(std::to_string(size + more)), std::string::npos) << status;
+    }
+  };
+  // The driver's memory, and a neighbour that begins where it ends, more often than not.
+  CUdeviceptr first = 0, second = 0;
+  void* host = nullptr;
+  const Driver& driver = gpu_->device()->driver();
+  {
+    Device::Scope scope(*gpu_->device());
+    ASSERT_OK(TENURE_CU(driver, MemAlloc, &first, 8 * kMiB));
+    ASSERT_OK(TENURE_CU(driver, MemAlloc, &second, 64 * kMiB));
+    ASSERT_OK(TENURE_CU(driver, MemHostAlloc, &host, 8 * kMiB, 0));
+  }
+  ends(kDeviceSpace, first, 8 * kMiB);
+  ends(kPinnedSpace, reinterpret_cast<uint64_t>(host), 8 * kMiB);
+  {
+    Device::Scope scope(*gpu_->device());
+    EXPECT_OK(TENURE_CU(driver, MemFree, first));
+    EXPECT_OK(TENURE_CU(driver, MemFree, second));
+    EXPECT_OK(TENURE_CU(driver, MemFreeHost, host));
+  }
+  // Bytes that span two mappings, which are two slabs of a pool.
+  std::unique_ptr<Allocator> space = gpu_->Make(kDeviceSpace);
+  {
+    const Buffer one = Make(*space, 4 * kMiB), other = Make(*space, 4 * kMiB);
+    AddressOf(one);
+    AddressOf(other);
+  }
+  const Buffer both = Make(*space, 8 * kMiB);
+  ends(kDeviceSpace, AddressOf(both), 8 * kMiB);
+}
+
 TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   const std::vector<uint8_t> bytes = Noise(3 * kMiB, 8);
   Buffer shared =
@@ -362,6 +408,9 @@ TEST_P(CudaTest, SharedMemoryIsTheSameThroughADescriptor) {
   ASSERT_NE(share, nullptr);
   absl::StatusOr<int> fd = share->ExportFd(shared.storage()->root());
   ASSERT_OK(fd);
+  const absl::Status larger = share->ImportFd(*fd, 64 * kMiB).status();
+  EXPECT_CODE(InvalidArgument, larger);
+  EXPECT_NE(larger.message().find("67108864"), std::string::npos) << larger;
   absl::StatusOr<ForeignMemory> memory = share->ImportFd(*fd, bytes.size());
   ASSERT_OK(memory);
   close(*fd);

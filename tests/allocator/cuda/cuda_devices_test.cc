@@ -65,6 +65,38 @@ TEST(CudaDevices, BytesMoveBetweenFakeDevices) {
   }
 }
 
+void WrapWrongly(const Driver& driver) {
+  std::unique_ptr<Allocator> spaces[2];
+  for (const uint32_t ordinal : {0u, 1u}) {
+    absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, ordinal);
+    ASSERT_OK(device);
+    spaces[ordinal] = *MakeAllocatorOn(*device, kDeviceSpace, {});
+  }
+  absl::StatusOr<Buffer> owner =
+      Buffer::Create(*spaces[1], DType::kUInt8, Shape::Vector(4096), {.immediate = true});
+  ASSERT_OK(owner);
+  const ForeignMemory memory{.data = reinterpret_cast<void*>(*owner->MutableDeviceAddress())};
+  const absl::Status status =
+      Buffer::Wrap(*spaces[0], DType::kUInt8, Shape::Vector(4096), memory, 4096).status();
+  EXPECT_CODE(InvalidArgument, status);
+  EXPECT_NE(status.message().find("'cuda:1'"), std::string::npos) << status;
+  EXPECT_OK(Buffer::Wrap(*spaces[1], DType::kUInt8, Shape::Vector(4096), memory, 4096));
+}
+
+TEST(CudaDevices, MemoryOfAnotherDeviceIsRefused) {
+  {
+    FakeDriver fake({.devices = {FakeDevice{}, FakeDevice{}}});
+    absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+    ASSERT_OK(driver);
+    WrapWrongly(*driver);
+    EXPECT_EQ(fake.Violations(), std::vector<std::string>());
+  }
+  absl::StatusOr<const Driver*> driver = Driver::Default();
+  int count = 0;
+  if (driver.ok()) (void)(**driver)->DeviceGetCount(&count);
+  if (count >= 2) WrapWrongly(**driver);
+}
+
 TEST(CudaDevices, BytesMoveBetweenRealDevices) {
   absl::StatusOr<const Driver*> driver = Driver::Default();
   int count = 0;

@@ -297,6 +297,10 @@ CUresult PointerGetAttributes(unsigned count, CUpointer_attribute* attributes, v
   CUdeviceptr base = 0;
   uint64_t size = 0;
   if (region != nullptr && !PieceOf(*region, address, &base, &size)) region = nullptr;
+  int ordinal = region == nullptr ? -2 : region->device;  // CU_DEVICE_INVALID
+  if (region != nullptr && region->kind == Region::kReserved) {
+    ordinal = s.handles.at(region->mappings.at(base - region->base).handle).device;
+  }
   for (unsigned i = 0; i < count; ++i) {
     switch (attributes[i]) {
       case CU_POINTER_ATTRIBUTE_CONTEXT:
@@ -322,10 +326,13 @@ CUresult PointerGetAttributes(unsigned count, CUpointer_attribute* attributes, v
         Put(data[i], region != nullptr && region->kind == Region::kManaged ? 1u : 0u);
         break;
       case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-        Put(data[i], region == nullptr ? -2 : region->device);  // CU_DEVICE_INVALID
+        Put(data[i], ordinal);
         break;
       case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
         Put(data[i], region != nullptr && region->kind == Region::kDevice ? 1u : 0u);
+        break;
+      case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+        Put(data[i], CUmemoryPool{});
         break;
       case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
         Put(data[i], region == nullptr ? CUdeviceptr{0} : base);
