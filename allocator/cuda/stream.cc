@@ -1,6 +1,7 @@
 #include "tenure/allocator/cuda/stream.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,8 @@ namespace {
 // are.
 constexpr absl::Duration kShortestSleep = absl::Microseconds(5);
 constexpr absl::Duration kLongestSleep = absl::Microseconds(200);
+// After so many records, the timeline looks which events are complete.
+constexpr uint64_t kRecordsPerLook = 64;
 
 }  // namespace
 
@@ -30,20 +33,41 @@ absl::StatusOr<uint64_t> EventTimeline::Record(CUstream stream) {
   const uint64_t value = issued_.load(std::memory_order_relaxed) + 1;
   pending_.push_back({value, std::move(pooled)});
   issued_.store(value, std::memory_order_release);
+  if (value % kRecordsPerLook == 0) Look();
   return value;
 }
 
-void EventTimeline::Look() const {
-  while (failure_.ok() && !pending_.empty()) {
-    const CUresult result = device_->driver()->EventQuery(pending_.front().event->get());
-    if (result == CUDA_ERROR_NOT_READY) return;
-    if (result != CUDA_SUCCESS) {
-      failure_ = device_->driver().StatusOf(result, "cuEventQuery");
-      return;
-    }
-    reached_.store(pending_.front().value, std::memory_order_release);
-    pending_.pop_front();
+bool EventTimeline::IsComplete(size_t at) const {
+  const CUresult result = device_->driver()->EventQuery(pending_[at].event->get());
+  if (result == CUDA_SUCCESS) return true;
+  if (result != CUDA_ERROR_NOT_READY) {
+    failure_ = device_->driver().StatusOf(result, "cuEventQuery");
   }
+  return false;
+}
+
+void EventTimeline::Look() const {
+  if (!failure_.ok() || pending_.empty() || !IsComplete(0)) return;
+  // Events before `complete` are complete; those from `open` on were not.
+  size_t complete = 1, open = pending_.size();
+  for (size_t step = 1; complete < open && failure_.ok(); step *= 2) {
+    const size_t at = std::min(complete + step, open) - 1;
+    if (!IsComplete(at)) {
+      open = at;
+      break;
+    }
+    complete = at + 1;
+  }
+  while (complete < open && failure_.ok()) {
+    const size_t at = complete + (open - complete) / 2;
+    if (IsComplete(at)) {
+      complete = at + 1;
+    } else {
+      open = at;
+    }
+  }
+  reached_.store(pending_[complete - 1].value, std::memory_order_release);
+  pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(complete));
 }
 
 uint64_t EventTimeline::Reached() const {

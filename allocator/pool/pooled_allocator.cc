@@ -254,6 +254,10 @@ absl::StatusOr<Allocation> PooledAllocator::MakeDedicatedSlab(const AllocationRe
 absl::StatusOr<Allocation> PooledAllocator::Grow(const AllocationRequest& request,
                                                  const Need& need) {
   absl::StatusOr<Allocation> made(absl::in_place);
+  // Allocate has looked at some of the timelines only.
+  const uint64_t released = deferred().settled_count();
+  Poll();
+  if (deferred().settled_count() != released && FromCache(need, *made)) return made;
   if (MayFollow(request)) {
     TENURE_ASSIGN_OR_RETURN(const bool early, ReuseDeferred(request, need, false, *made));
     if (early) return made;

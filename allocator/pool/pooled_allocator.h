@@ -42,8 +42,8 @@
 // Zero and the imports are. While the source works, no lock is held that an allocation of a cached
 // block needs. Threads that need the source take turns. A thread whose turn comes first checks
 // whether an earlier thread has brought enough. An exhausted request that waits for freed bytes
-// holds no lock, and also takes what other threads free meanwhile. It does not wait if the cached,
-// deferred and still permitted bytes together are too few. Deallocate never waits.
+// holds no lock, and also takes what other threads free meanwhile. It does not begin to wait
+// if the cached, deferred and still permitted bytes together are too few. Deallocate never waits.
 // Ownership: owns the source and its slabs. The destructor waits at most max_wait for deferred
 // bytes. Slabs that then still contain bytes in use, deferred or quarantined are never released
 // (RootAllocator reports them on stderr).

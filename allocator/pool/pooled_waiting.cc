@@ -95,7 +95,8 @@ bool PooledAllocator::WaitForDeferred(uint64_t size_bytes, uint64_t settled,
     }
     const absl::Time now = absl::Now();
     if (now >= deadline) break;
-    {
+    // Asked once, because what other threads have in use changes all the time.
+    if (!waited) {
       absl::MutexLock lock(&mutex_);
       uint64_t most;
       if (CheckedAdd(CachedBytes(), deferred().waiting_bytes(), &most) &&

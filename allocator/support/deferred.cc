@@ -134,16 +134,16 @@ bool DeferredQueue::FileLocked(Entry& entry) {
   }
 }
 
-void DeferredQueue::ReapWaiting() {
+void DeferredQueue::ReapWaiting(size_t most_timelines) {
   std::vector<Entry> due;
   try {
-    TakeDue(due);
+    TakeDue(most_timelines, due);
   } catch (const std::bad_alloc&) {  // the others come with a later call
   }
   for (Entry& entry : due) Settle(std::move(entry));
 }
 
-void DeferredQueue::TakeDue(std::vector<Entry>& due) {
+void DeferredQueue::TakeDue(size_t most_timelines, std::vector<Entry>& due) {
   struct Look {
     std::shared_ptr<Timeline> timeline;
     uint64_t reached;
@@ -153,7 +153,17 @@ void DeferredQueue::TakeDue(std::vector<Entry>& due) {
   absl::InlinedVector<Look, 4> looks;
   {
     absl::MutexLock lock(&mutex_);
-    for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
+    if (lines_.size() <= most_timelines) {
+      for (auto& [key, line] : lines_) looks.push_back({line.timeline, 0, false});
+    }
+    // Bucket by bucket, from where the last call ended.
+    for (size_t i = 0; lines_.size() > most_timelines && looks.size() < most_timelines; ++i) {
+      if (i == lines_.bucket_count()) break;
+      next_bucket_ = (next_bucket_ + 1) % lines_.bucket_count();
+      for (auto it = lines_.begin(next_bucket_); it != lines_.end(next_bucket_); ++it) {
+        looks.push_back({it->second.timeline, 0, false});
+      }
+    }
   }
   for (Look& look : looks) {
     // The order matters: a value that was reached before the failure still counts.

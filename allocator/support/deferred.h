@@ -17,7 +17,8 @@
 //   queue.Reap();                       // later: frees what has become due
 //
 // Cost: Retire without unreached fences calls `release` and does nothing else. Reap with nothing
-// waiting is one load. Otherwise a lock, and logarithmic time for each entry that moves. If no host
+// waiting is one load. Otherwise a lock, and logarithmic time for each entry that moves. ReapSome
+// looks at no more than four timelines, however many there are. If no host
 // memory is left to note an entry in, Retire and Reap wait for its fences. Thread
 // safety: thread-safe. `release`, `give_up` and the timelines are called with no lock held.
 // Ownership: shares the timelines of the fences; borrows the allocations' bytes. Errors: none.
@@ -31,6 +32,7 @@
 #define TENURE_ALLOCATOR_SUPPORT_DEFERRED_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -67,7 +69,11 @@ class DeferredQueue {
 
   // Releases entries whose fences are reached, and quarantines entries whose timeline has failed.
   void Reap() {
-    if (waiting_count_.load(std::memory_order_relaxed) != 0) ReapWaiting();
+    if (waiting_count_.load(std::memory_order_relaxed) != 0) ReapWaiting(kAllTimelines);
+  }
+  // The same, for a few of the timelines that entries wait for, in turn.
+  void ReapSome() {
+    if (waiting_count_.load(std::memory_order_relaxed) != 0) ReapWaiting(kSomeTimelines);
   }
 
   // Waits until the fences of all entries, except quarantined ones, are reached or `deadline`
@@ -112,7 +118,10 @@ class DeferredQueue {
     std::vector<Entry> heap;
   };
 
-  void ReapWaiting() ABSL_LOCKS_EXCLUDED(mutex_);
+  static constexpr size_t kSomeTimelines = 4;
+  static constexpr size_t kAllTimelines = ~size_t{0};
+
+  void ReapWaiting(size_t most_timelines) ABSL_LOCKS_EXCLUDED(mutex_);
   // Releases the entry if its fences are reached; otherwise adds it to the heap of an unreached
   // one.
   void Settle(Entry entry) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -125,7 +134,7 @@ class DeferredQueue {
   // False, and nothing is done, if no host memory is left.
   bool FileLocked(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Moves entries whose wait is over to `due`.
-  void TakeDue(std::vector<Entry>& due) ABSL_LOCKS_EXCLUDED(mutex_);
+  void TakeDue(size_t most_timelines, std::vector<Entry>& due) ABSL_LOCKS_EXCLUDED(mutex_);
   // For bytes that a failed device may still touch.
   void Quarantine(const Allocation& allocation, absl::Span<const Fence> users);
 
@@ -139,6 +148,7 @@ class DeferredQueue {
   mutable absl::Mutex mutex_;
   // Not absl's: that one is broken if it finds no memory to grow.
   std::unordered_map<const Timeline*, Line> lines_ ABSL_GUARDED_BY(mutex_);
+  size_t next_bucket_ ABSL_GUARDED_BY(mutex_) = 0;  // of lines_, at which ReapSome continues
 };
 
 }  // namespace tenure

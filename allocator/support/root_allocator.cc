@@ -21,7 +21,7 @@ RootAllocator::RootAllocator(MemorySpace space, const SpaceTraits& traits)
       }) {}
 
 absl::StatusOr<Allocation> RootAllocator::Allocate(const AllocationRequest& request) {
-  deferred_.Reap();
+  deferred_.ReapSome();
   absl::Status in_order = CheckRequest(request, *this);
   if (!in_order.ok()) {
     counters_.OnFailure();

@@ -12,7 +12,8 @@
 //     // And the copies, Fill and FindCapability.
 //   };
 //
-// Cost: the counters (stats_counters.h), and one load while nothing waits for a fence. Thread
+// Cost: the counters (stats_counters.h), and one load while nothing waits for a fence. Otherwise
+// Allocate looks at up to four of the timelines that are waited for. Thread
 // safety: thread-safe, if Make and Release are.
 // Ownership: allocations that are in use or guarded by a fence when the allocator is closed are
 // reported on stderr. Their bytes are never freed. Close can wait for the fences first.

@@ -43,6 +43,65 @@ class CudaQueueTest : public FakeCuda {
   std::shared_ptr<DeviceStream> first_ = NewStream(), second_ = NewStream();
 };
 
+// Nobody asks for these fences: their events are used again all the same.
+TEST_F(CudaQueueTest, FencesThatNobodyAsksAboutDoNotPileUp) {
+  const uint64_t events = fake_.Calls("EventCreate");
+  for (int i = 0; i < 3000; ++i) {
+    ASSERT_OK(first_->Record());
+    if (i % 100 == 0) {
+      ASSERT_OK(first_->Synchronize());
+    }
+  }
+  EXPECT_LE(fake_.Calls("EventCreate"), events + 500);
+}
+
+// The driver is asked about few of the events that have become complete since.
+TEST_F(CudaQueueTest, ManyFencesAreLookedThroughByHalving) {
+  fake_.Hold(first_->get());
+  fake_.LaunchSleep(first_->get(), absl::ZeroDuration());
+  std::vector<Fence> fences;
+  for (int i = 0; i < 1000; ++i) {
+    absl::StatusOr<Fence> fence = first_->Record();
+    ASSERT_OK(fence);
+    fences.push_back(*fence);
+  }
+  EXPECT_FALSE(fences[0].IsReached());
+  for (int i = 0; i < 701; ++i) EXPECT_TRUE(fake_.Step(first_->get()));
+  const uint64_t queries = fake_.Calls("EventQuery");
+  EXPECT_TRUE(fences[699].IsReached());
+  EXPECT_FALSE(fences[700].IsReached());
+  EXPECT_TRUE(fences[3].IsReached());
+  EXPECT_LE(fake_.Calls("EventQuery"), queries + 30);
+  fake_.Release(first_->get());
+  ASSERT_OK(first_->Synchronize());
+  EXPECT_TRUE(fences[999].IsReached());
+  EXPECT_LE(fake_.Calls("EventQuery"), queries + 60);
+}
+
+// However many streams freed bytes wait for.
+TEST_F(CudaQueueTest, ACachedAllocationAsksAboutFewStreams) {
+  std::unique_ptr<Allocator> space = *MakeAllocatorOn(device_, kDeviceSpace, {});
+  std::vector<std::shared_ptr<DeviceStream>> streams;
+  for (int i = 0; i < 40; ++i) {
+    streams.push_back(NewStream());
+    fake_.Hold(streams.back()->get());
+    fake_.LaunchSleep(streams.back()->get(), absl::ZeroDuration());
+    absl::StatusOr<Fence> done = streams.back()->Record();
+    ASSERT_OK(done);
+    ASSERT_OK(Make(*space, 1000).RecordUse(Access::kRead, *done));
+  }
+  EXPECT_GT(space->Stats().deferred_bytes, 0u);
+  const uint64_t queries = fake_.Calls("EventQuery");
+  for (int i = 0; i < 10; ++i) Make(*space, 1000).EnsureAllocated().IgnoreError();
+  EXPECT_LE(fake_.Calls("EventQuery"), queries + 10 * 20);
+  // In turn, all of them are asked about.
+  fake_.ReleaseAll();
+  for (const auto& stream : streams) EXPECT_OK(stream->Synchronize());
+  for (int i = 0; i < 40; ++i) Make(*space, 1000).EnsureAllocated().IgnoreError();
+  EXPECT_EQ(space->Stats().deferred_bytes, 0u);
+  space.reset();
+}
+
 // The embedder's fences are of a timeline of its own making: the stream counts.
 TEST_F(CudaQueueTest, TheQueueIsKnownByItsStream) {
   const uint64_t waits = fake_.Calls("StreamWaitEvent");

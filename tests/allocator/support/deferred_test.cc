@@ -36,6 +36,40 @@ TEST(DeferredQueue, NothingToWaitForIsFreedAtOnce) {
   EXPECT_EQ(freed.queue.waiting_count(), 0u);
 }
 
+TEST(DeferredQueue, ReapsSomeTimelinesInTurn) {
+  // Counts how often it is looked at.
+  class Counted final : public Timeline {
+   public:
+    uint64_t Reached() const override {
+      ++looks;
+      return reached;
+    }
+    absl::Status Wait(uint64_t, absl::Time) override { return absl::OkStatus(); }
+    absl::Status Failure() const override { return absl::OkStatus(); }
+    mutable int looks = 0;
+    uint64_t reached = 0;
+  };
+  Freed freed;
+  std::vector<std::shared_ptr<Counted>> timelines;
+  for (uint64_t i = 0; i < 100; ++i) {
+    timelines.push_back(std::make_shared<Counted>());
+    const Fence fence(timelines.back(), 1);
+    freed.queue.Retire(Block(i), {&fence, 1});
+    timelines.back()->looks = 0;
+    timelines.back()->reached = i % 2;
+  }
+  freed.queue.ReapSome();
+  int looks = 0;
+  for (const auto& timeline : timelines) looks += timeline->looks;
+  EXPECT_LE(looks, 20);
+  for (int i = 0; i < 100; ++i) freed.queue.ReapSome();
+  EXPECT_EQ(freed.tokens.size(), 50u);
+  EXPECT_EQ(freed.queue.waiting_count(), 50u);
+  for (const auto& timeline : timelines) timeline->reached = 1;
+  freed.queue.Reap();
+  EXPECT_EQ(freed.tokens.size(), 100u);
+}
+
 TEST(DeferredQueue, SaysWhatWaitsBehindWhat) {
   Freed freed;
   EXPECT_EQ(freed.queue.Describe(), "");
