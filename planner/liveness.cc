@@ -204,6 +204,7 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
   const Storage& storage = *life.storage;
   const uint64_t handles = storage.handle_count();
   const uint64_t outside = handles - std::min<uint64_t>(handles, life.handles);
+  life.any_handles = schedule.IsIntermediate(storage.id());
   if (schedule.IsInput(storage.id())) {
     life.reason = PlanReason::kInput;
   } else if (schedule.IsOutput(storage.id())) {
@@ -219,8 +220,8 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
   } else if (const std::string* why = schedule.HeldBecause(storage.id())) {
     life.reason = PlanReason::kHeld;
     life.detail = *why;
-  } else if (outside > 0 && !options.ignore_outside_handles) {
-    life.reason = PlanReason::kHeld;
+  } else if (outside > 0 && !life.any_handles && !options.ignore_outside_handles) {
+    life.reason = PlanReason::kOutsideHandles;
     life.detail =
         absl::StrCat(outside, outside == 1 ? " handle" : " handles", " outside the schedule");
   } else if (storage.zeroed() && !FirstStepWritesAll(life)) {

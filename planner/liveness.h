@@ -38,12 +38,13 @@ struct Touch {
 struct StorageLife {
   Storage* storage = nullptr;
   PlanReason reason = PlanReason::kPlanned;
-  std::string detail;       // of the reason: the argument of Hold, the number of handles, ...
-  uint32_t first_step = 0;  // the first step that touches it
-  uint32_t last_step = 0;   // inclusive
-  uint32_t queue = 0;       // of the first step
-  bool needs_fill = false;  // planned, zeroed, and not wholly written by its first step
-  uint32_t handles = 0;     // in the schedule
+  std::string detail;        // of the reason: the argument of Hold, the number of handles, ...
+  uint32_t first_step = 0;   // the first step that touches it
+  uint32_t last_step = 0;    // inclusive
+  uint32_t queue = 0;        // of the first step
+  bool needs_fill = false;   // planned, zeroed, and not wholly written by its first step
+  uint32_t handles = 0;      // in the schedule
+  bool any_handles = false;  // handles outside the schedule do not keep it from being planned
   // In step order; reads of a step before its writes. Borrowed from Liveness::touches.
   absl::Span<const Touch> touches;
 };

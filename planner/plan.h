@@ -108,6 +108,13 @@ class PlanCheckReference {
 };
 }  // namespace internal
 
+// The storages that a plan leaves out for one reason.
+struct PlanLeftOut {
+  uint64_t storages = 0;
+  uint64_t bytes = 0;                         // the sum of their sizes
+  std::vector<std::string> first_names = {};  // of up to three; "storage 7" without a name
+};
+
 struct Plan {
   std::string name;          // of the schedule
   uint64_t fingerprint = 0;  // of the schedule
@@ -131,6 +138,13 @@ struct Plan {
   // Set by MakePlan and LoadPlan, for PlacePlan. It is not stored, and it does not hold for a plan
   // or a schedule that has been changed since.
   internal::PlanCheckReference check = {};
+
+  PlanLeftOut LeftOut(PlanReason reason) const;
+  // Says which storages the plan leaves out although it was meant to place them (see
+  // PlanOptions::require_coverage), and what to do; empty if there are none.
+  std::string Uncovered() const;
+  // A few lines for people: what is placed, how much memory that takes, and what is left out.
+  std::string Summary() const;
   friend bool operator==(const Plan&, const Plan&) = default;
 };
 

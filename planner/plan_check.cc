@@ -66,7 +66,8 @@ bool StillFits(const PlanCheck::CheckedStorage& checked) {
   const Storage& storage = *checked.storage;
   // A storage that had bytes could be read before it was written. It must not have lost them.
   if (!checked.placed) return !checked.allocated || storage.is_allocated();
-  return !storage.is_allocated() && !storage.sealed() && storage.handle_count() <= checked.handles;
+  return !storage.is_allocated() && !storage.sealed() &&
+         (checked.any_handles || storage.handle_count() <= checked.handles);
 }
 
 }  // namespace
@@ -79,6 +80,7 @@ void RememberCheck(const Schedule& schedule, const Liveness& liveness, Plan& pla
   for (const StorageLife& life : liveness.storages) {
     check->storages.push_back({.storage = life.storage,
                                .handles = life.handles,
+                               .any_handles = life.any_handles,
                                .allocated = life.storage->is_allocated()});
   }
   for (const Placement& p : plan.placements) check->storages[p.storage].placed = true;

@@ -29,7 +29,8 @@ namespace tenure::internal {
 struct PlanCheck {
   struct CheckedStorage {
     Storage* storage = nullptr;
-    uint32_t handles = 0;  // in the schedule
+    uint32_t handles = 0;      // in the schedule
+    bool any_handles = false;  // StorageLife::any_handles
     bool placed = false;
     bool allocated = false;  // at the time of the check
   };

@@ -44,8 +44,13 @@ struct PlanOptions {
   bool fill_zeroed = false;
   // Use the in-place permissions of the schedule.
   bool in_place = true;
+  // Fail with FailedPrecondition if a storage is left with memory of its own that the plan was meant
+  // to place: handles to it exist outside the schedule, it must read as zeros and may not be filled,
+  // or it is too large. The error names the first of them (Plan::Uncovered). Without this option
+  // such a plan is no error: a schedule whose builder keeps all its handles gets a plan of nothing.
+  bool require_coverage = false;
   // Also plan storages with handles outside the schedule. Such a plan can be looked at, but not
-  // placed.
+  // placed. For a plan that is to be placed, see Schedule::MarkIntermediate.
   bool ignore_outside_handles = false;
 };
 

@@ -22,6 +22,8 @@ std::string_view PlanReasonName(PlanReason reason) {
       return "too_large";
     case PlanReason::kModeNone:
       return "mode_none";
+    case PlanReason::kOutsideHandles:
+      return "outside_handles";
   }
   return "?";
 }

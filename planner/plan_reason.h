@@ -18,12 +18,14 @@ enum class PlanReason : uint8_t {
   kAllocated,  // has bytes already
   kSealed,     // its contents must not change
   kZeroed,     // reads as zeros at first, and the plan may not fill it or no single step is first
-  kHeld,       // a handle exists outside the schedule, or Schedule::Hold was called
+  kHeld,       // Schedule::Hold was called, or its options ask for memory of its own
   kTooLarge,   // larger than the largest allocation of its space, or than offsets can count
   kModeNone,   // PlanMode::kNone
+  kOutsideHandles,  // handles to it exist outside the schedule
 };
-inline constexpr int kPlanReasonCount = 9;
-// "planned", "input", "output", "allocated", "sealed", "zeroed", "held", "too_large", "mode_none".
+inline constexpr int kPlanReasonCount = 10;
+// "planned", "input", "output", "allocated", "sealed", "zeroed", "held", "too_large", "mode_none",
+// "outside_handles".
 std::string_view PlanReasonName(PlanReason reason);
 
 }  // namespace tenure

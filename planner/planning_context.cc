@@ -109,6 +109,11 @@ absl::StatusOr<std::unique_ptr<PlanningContext>> PlanningContext::Make(const Sch
   plan.mode = options.mode;
   plan.alignment_bytes = options.alignment_bytes;
   Choose(options, context->liveness_, plan);
+  if (options.require_coverage) {
+    if (const std::string uncovered = plan.Uncovered(); !uncovered.empty())
+      return absl::FailedPreconditionError(
+          absl::StrCat("the plan does not cover it all: ", uncovered));
+  }
   context->grouping_ = GroupStorages(schedule, context->order_, context->liveness_,
                                      options.alignment_bytes, options.in_place);
   plan.in_place = context->grouping_.in_place;

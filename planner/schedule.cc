@@ -55,6 +55,16 @@ void Schedule::MarkOutput(const Buffer& buffer) {
   state_.Change();
 }
 
+void Schedule::MarkIntermediate(StorageId id) {
+  intermediates_.insert(id);
+  state_.Change();
+}
+
+void Schedule::MarkAllIntermediate() {
+  all_intermediate_ = true;
+  state_.Change();
+}
+
 void Schedule::Hold(const Buffer& buffer, std::string why) {
   held_[buffer.storage_id()] = std::move(why);
   state_.Change();

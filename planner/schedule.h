@@ -32,6 +32,7 @@
 #ifndef TENURE_PLANNER_SCHEDULE_H_
 #define TENURE_PLANNER_SCHEDULE_H_
 
+#include <any>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -67,6 +68,10 @@ struct Step {
   // Storages that are first touched on different queues are packed into different arenas.
   uint32_t queue = 0;
   std::vector<InPlace> in_place = {};
+  // Whatever the caller wants to find again when the step is launched, such as its kernel:
+  //   std::any_cast<const Kernel&>(at.step.payload)
+  // The planner does not look at it.
+  std::any payload = {};
 };
 
 class Schedule {
@@ -84,6 +89,14 @@ class Schedule {
   void MarkInput(const Buffer& buffer);
   // The storage is read after the last step. It outlives the arenas, so it is not planned.
   void MarkOutput(const Buffer& buffer);
+  // The storage may be planned even if handles to it exist outside the schedule, so a compiler whose
+  // IR keeps handles need not drop them. The caller promises that nothing outside the schedule
+  // depends on the contents: during and after a run the bytes may be those of another storage. All
+  // other marks have precedence over this one.
+  void MarkIntermediate(const Buffer& buffer) { MarkIntermediate(buffer.storage_id()); }
+  void MarkIntermediate(StorageId id);
+  // The same for every storage of the schedule, also for those of later steps.
+  void MarkAllIntermediate();
   // Keeps the storage out of the plan. `why` is the reason that the plan reports.
   void Hold(const Buffer& buffer, std::string why);
 
@@ -94,6 +107,9 @@ class Schedule {
   std::vector<Step> TakeSteps();
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
+  bool IsIntermediate(StorageId id) const {
+    return all_intermediate_ || intermediates_.contains(id);
+  }
   // Returns the reason that was given to Hold, or null.
   const std::string* HeldBecause(StorageId id) const;
 
@@ -107,6 +123,8 @@ class Schedule {
   std::vector<Step> steps_;
   absl::flat_hash_set<StorageId> inputs_;
   absl::flat_hash_set<StorageId> outputs_;
+  absl::flat_hash_set<StorageId> intermediates_;
+  bool all_intermediate_ = false;
   absl::flat_hash_map<StorageId, std::string> held_;
 };
 

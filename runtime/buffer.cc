@@ -106,6 +106,13 @@ absl::StatusOr<Buffer> Buffer::Create(Allocator& allocator, DType dtype, const S
   return buffer;
 }
 
+absl::StatusOr<Buffer> Buffer::Create(Allocator& allocator, DType dtype,
+                                      std::initializer_list<int64_t> dims,
+                                      const BufferOptions& options) {
+  TENURE_ASSIGN_OR_RETURN(const Shape shape, Shape::Of(dims));
+  return Create(allocator, dtype, shape, options);
+}
+
 absl::StatusOr<std::vector<Buffer>> Buffer::CreateMany(Allocator& allocator,
                                                        absl::Span<const BufferSpec> specs) {
   std::vector<Buffer> buffers;

@@ -41,6 +41,7 @@
 #define TENURE_RUNTIME_BUFFER_H_
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -85,6 +86,10 @@ class Buffer : public BufferOperations {
 
   // --- Creation
   static absl::StatusOr<Buffer> Create(Allocator& allocator, DType dtype, const Shape& shape,
+                                       const BufferOptions& options = {});
+  // The same with the dimensions written out: Create(cpu, DType::kFloat32, {2, 3}).
+  static absl::StatusOr<Buffer> Create(Allocator& allocator, DType dtype,
+                                       std::initializer_list<int64_t> dims,
                                        const BufferOptions& options = {});
   // All or none.
   static absl::StatusOr<std::vector<Buffer>> CreateMany(Allocator& allocator,

@@ -137,9 +137,9 @@ TEST(LivenessTest, Reasons) {
   EXPECT_EQ(Life(*liveness, "allocated").reason, PlanReason::kAllocated);
   EXPECT_EQ(Life(*liveness, "sealed").reason, PlanReason::kSealed);
   EXPECT_EQ(Life(*liveness, "zeroed").reason, PlanReason::kZeroed);
-  EXPECT_EQ(Life(*liveness, "held").reason, PlanReason::kHeld);
+  EXPECT_EQ(Life(*liveness, "held").reason, PlanReason::kOutsideHandles);
   EXPECT_EQ(Life(*liveness, "held").detail, "2 handles outside the schedule");
-  EXPECT_EQ(Life(*liveness, "view").reason, PlanReason::kHeld);
+  EXPECT_EQ(Life(*liveness, "view").reason, PlanReason::kOutsideHandles);
   EXPECT_EQ(Life(*liveness, "view").detail, "1 handle outside the schedule");
   EXPECT_EQ(Life(*liveness, "hold").reason, PlanReason::kHeld);
   EXPECT_EQ(Life(*liveness, "hold").detail, "printed by the debugger");

@@ -168,7 +168,7 @@ TEST_F(PlacePlanTest, StalePlansAreRefused) {
   };
   {
     const Buffer held = c();
-    expect_refused("held, 1 handle outside");
+    expect_refused("outside_handles, 1 handle outside");
   }
   sketch_.schedule.Hold(c(), "watched");
   expect_refused("held, watched");

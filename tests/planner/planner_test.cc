@@ -194,7 +194,7 @@ TEST(PlannerTest, WhatIsHeldIsListedWithTheReason) {
   ASSERT_EQ(plan.not_planned.size(), 1u);
   const NotPlanned& n = plan.not_planned[0];
   EXPECT_EQ(n.name, "x1");
-  EXPECT_EQ(n.reason, PlanReason::kHeld);
+  EXPECT_EQ(n.reason, PlanReason::kOutsideHandles);
   EXPECT_EQ(n.detail, "1 handle outside the schedule");
   EXPECT_EQ(n.size_bytes, 100u);
   EXPECT_EQ(sketch.Find(plan, "x1"), nullptr);
