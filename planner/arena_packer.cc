@@ -26,13 +26,16 @@ packing::Problem ArenaPacker::Intervals(const std::vector<uint32_t>& members) co
 
 uint64_t ArenaPacker::LowerBound(const std::vector<uint32_t>& members, uint64_t limit_bytes) const {
   packing::Problem problem = Intervals(members);
-  uint64_t most_bytes = 0;
-  for (const packing::Item& item : problem.items) most_bytes += item.size + item.alignment;
+  uint64_t most_bytes = 0, own_bytes = 0;
+  for (uint32_t g : members) {
+    most_bytes += groups_[g].size_bytes + groups_[g].alignment_bytes;
+    if (groups_[g].memory_of) own_bytes += groups_[g].size_bytes;
+  }
   // Between several arenas there is no padding.
-  if (most_bytes > limit_bytes) {
+  if (most_bytes > limit_bytes || own_bytes > 0) {
     for (packing::Item& item : problem.items) item.alignment = 1;
   }
-  return packing::LowerBound(problem);
+  return std::max(own_bytes, packing::LowerBound(problem));
 }
 
 // It is enough to add the ends of each group: they are ordered with other steps as the group is.
@@ -58,6 +61,7 @@ void ArenaPacker::AddHints(const std::vector<uint32_t>& members, packing::Proble
   for (const Placement& p : keep.placements) {
     if (p.arena >= keep.arenas.size()) continue;
     const PlanArena& arena = keep.arenas[p.arena];
+    if (arena.memory_of) continue;
     const StorageGroup& some = groups_[members.front()];
     if (arena.queue != some.queue || arena.space != some.allocator->space()) continue;
     if (p.storage >= offset_of.size()) offset_of.resize(size_t{p.storage} + 1, packing::kNoOffset);

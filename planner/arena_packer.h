@@ -48,8 +48,9 @@ class ArenaPacker {
   // `capacity_bytes`, the solver also searches for a packing within the capacity.
   absl::StatusOr<ArenaPacking> Pack(const std::vector<uint32_t>& members, uint64_t limit_bytes,
                                     uint64_t capacity_bytes) const;
-  // Returns how many bytes all packings of the members need, whether they take one arena or, if one
-  // could get larger than `limit_bytes`, several.
+  // Returns how many bytes all packings of the members need, whether they take one arena or several:
+  // those with memory of their own have an arena each, and one that could get larger than
+  // `limit_bytes` is divided.
   uint64_t LowerBound(const std::vector<uint32_t>& members, uint64_t limit_bytes) const;
   // The members as a packing problem for the order of the list: an item for each, moments are
   // steps.

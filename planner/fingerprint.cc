@@ -26,11 +26,15 @@ uint64_t HashSchedule(const Schedule& schedule, F number_of) {
     ++seen;
     const Storage& storage = *buffer.storage();
     hash.Add(storage.size_bytes());
-    hash.Add(schedule.IsInput(storage.id()));
-    hash.Add(schedule.IsOutput(storage.id()));
-    // An input is never placed, so the plan does not depend on where its bytes are: it may be
+    // 1 is the number of the plain mark, as it was when there was no other.
+    const bool input = schedule.IsInput(storage.id()), donated = schedule.IsDonated(storage.id());
+    hash.Add(donated ? 2 : input ? 1 : 0);
+    hash.Add(schedule.IsOutput(storage.id())
+                 ? 1 + static_cast<uint64_t>(schedule.PlacementOf(storage.id()))
+                 : 0);
+    // A kept input is never placed, so the plan does not depend on where its bytes are: it may be
     // copied in one process and mapped from a file in the next.
-    if (schedule.IsInput(storage.id())) return;
+    if (input && !donated) return;
     hash.Add(storage.alignment_bytes());
     hash.Add(storage.zeroed());
     if (&storage.allocator() != allocator) {

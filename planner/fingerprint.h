@@ -16,7 +16,7 @@ namespace tenure {
 
 // Two schedules with the same steps, windows, storages, spaces and marks have the same number, in
 // every process. Schedules that differ in any of these have different numbers, but for a chance of
-// 1 in 2^64. Where inputs live makes no difference, as no plan places them.
+// 1 in 2^64. Where kept inputs live makes no difference, as no plan places them.
 uint64_t Fingerprint(const Schedule& schedule);
 
 namespace internal {

@@ -49,6 +49,8 @@ absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
     return refuse("they are of two allocators");
   if (in.queue != out.queue) return refuse("they are of two queues");
   if (out.needs_fill) return refuse("the output is filled with zeros first");
+  if (out.from_start) return refuse("the output has contents before the first step");
+  if (in.to_end) return refuse("the input is read after the last step");
   // The list is a legal order, so what comes later in it may run later.
   if (in.last_step != write.step) return refuse("the input is used later");
   if (out.first_step != write.step) return refuse("the output is used before");
@@ -69,8 +71,10 @@ absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
   return absl::OkStatus();
 }
 
-StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
-                absl::Span<const uint32_t> storages) {
+namespace {
+
+StepEnds EndsOfTouches(const StepOrder& order, const Liveness& liveness,
+                       absl::Span<const uint32_t> storages) {
   if (order.total()) {
     uint32_t first = ~0u, last = 0;
     for (uint32_t s : storages) {
@@ -90,6 +94,20 @@ StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
     steps.erase(std::unique(steps.begin(), steps.end()), steps.end());
   }
   return order.Ends(steps);
+}
+
+}  // namespace
+
+StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
+                absl::Span<const uint32_t> storages) {
+  StepEnds ends = EndsOfTouches(order, liveness, storages);
+  for (uint32_t s : storages) {
+    const StorageLife& life = liveness.storages[s];
+    // No step precedes the first of the list, and none comes after the last.
+    if (life.from_start) ends.earliest = {life.first_step};
+    if (life.to_end) ends.latest = {life.last_step};
+  }
+  return ends;
 }
 
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
@@ -122,6 +140,7 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
     group.alignment_bytes = alignment_bytes;
     for (uint32_t s = first; s != ~0u; s = next[s]) {
       group.storages.push_back(s);
+      if (liveness.storages[s].own_memory && !group.memory_of) group.memory_of = s;
       group.last_step = std::max(group.last_step, liveness.storages[s].last_step);
       group.alignment_bytes =
           std::max(group.alignment_bytes, liveness.storages[s].storage->alignment_bytes());

@@ -11,6 +11,7 @@
 #define TENURE_PLANNER_GROUPS_H_
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,6 +32,9 @@ struct StorageGroup {
   uint64_t size_bytes = 0;  // rounded up to the alignment of the plan
   uint64_t alignment_bytes = 1;
   StepEnds ends;
+  // The storage in whose own memory the group lies: the first with StorageLife::own_memory. The
+  // group is an arena of its own then.
+  std::optional<uint32_t> memory_of;
 };
 
 struct Grouping {
@@ -43,7 +47,7 @@ struct Grouping {
 Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const Liveness& liveness,
                        uint64_t alignment_bytes, bool use_in_place);
 
-// Returns the ends of the set of all steps that touch one of these storages.
+// Returns the ends of the set of all steps during which one of these storages needs its bytes.
 StepEnds EndsOf(const StepOrder& order, const Liveness& liveness,
                 absl::Span<const uint32_t> storages);
 

@@ -151,8 +151,10 @@ absl::Status CollectTouches(const Schedule& schedule, Liveness& result) {
         life.storage = &storage;
         life.first_step = number;
         life.queue = step.queue;
-        defined.push_back(storage.zeroed() || storage.is_allocated() ||
-                          schedule.IsInput(storage.id()));
+        // Intermediates may have had the bytes of an output that is not in memory of its own.
+        defined.push_back(storage.zeroed() || schedule.IsInput(storage.id()) ||
+                          (storage.is_allocated() &&
+                           schedule.PlacementOf(storage.id()) == OutputPlacement::kOwn));
       }
       StorageLife& life = result.storages[it->second];
       life.last_step = number;
@@ -198,18 +200,33 @@ void GroupTouches(Liveness& result) {
   }
 }
 
+// Whether other storages may have the bytes of this input or output while it does not need them.
+bool CanLend(const Storage& storage) {
+  return !storage.sealed() && !storage.hints().needs_dedicated() &&
+         !(storage.is_allocated() && storage.root().read_only);
+}
+
 // Decides whether a plan may place the storage.
 void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptions& options,
            StorageLife& life) {
   const Storage& storage = *life.storage;
   const uint64_t handles = storage.handle_count();
   const uint64_t outside = handles - std::min<uint64_t>(handles, life.handles);
-  life.any_handles = schedule.IsIntermediate(storage.id());
-  if (schedule.IsInput(storage.id())) {
+  const bool input = schedule.IsInput(storage.id()), output = schedule.IsOutput(storage.id());
+  const OutputPlacement placement = schedule.PlacementOf(storage.id());
+  // Zeros that nobody has written yet are not in the memory that a plan would give it.
+  const bool donated = schedule.IsDonated(storage.id()) && !output && CanLend(storage) &&
+                       (storage.is_allocated() || !storage.zeroed());
+  life.from_start = input;
+  life.to_end = output;
+  life.own_memory = donated || placement == OutputPlacement::kReused;
+  life.any_handles = input || output || schedule.IsIntermediate(storage.id());
+  if (input && !donated) {
     life.reason = PlanReason::kInput;
-  } else if (schedule.IsOutput(storage.id())) {
+  } else if (output &&
+             (placement == OutputPlacement::kOwn || (life.own_memory && !CanLend(storage)))) {
     life.reason = PlanReason::kOutput;
-  } else if (storage.is_allocated()) {
+  } else if (storage.is_allocated() && !life.own_memory) {
     life.reason = PlanReason::kAllocated;
   } else if (storage.sealed()) {
     life.reason = PlanReason::kSealed;
@@ -224,7 +241,7 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
     life.reason = PlanReason::kOutsideHandles;
     life.detail =
         absl::StrCat(outside, outside == 1 ? " handle" : " handles", " outside the schedule");
-  } else if (storage.zeroed() && !FirstStepWritesAll(life)) {
+  } else if (storage.zeroed() && !life.from_start && !FirstStepWritesAll(life)) {
     // The fill is done before the first step, so that step must precede all other steps that touch
     // the storage.
     const bool one_moment =
@@ -246,6 +263,10 @@ absl::StatusOr<Liveness> AnalyzeLiveness(const Schedule& schedule, const StepOrd
   GroupTouches(result);
   for (StorageLife& life : result.storages) {
     Judge(schedule, order, options, life);
+    if (life.reason == PlanReason::kPlanned) {
+      if (life.from_start) life.first_step = 0;
+      if (life.to_end) life.last_step = static_cast<uint32_t>(schedule.steps().size()) - 1;
+    }
     if (schedule.order() == OrderKind::kDependencies) {
       TENURE_RETURN_IF_ERROR(CheckOrdered(schedule, order, life));
     }

@@ -2,7 +2,8 @@
 // the planner.
 //
 // Lives are those of storages, not of buffers: views overlap, so only a whole storage can be
-// placed. A storage lives from the first step that touches any of its buffers to the last.
+// placed. A storage lives from the first step that touches any of its buffers to the last; the
+// bytes of planned inputs and outputs are also needed before and after the schedule.
 //
 // Cost: linear in the reads and writes, with a hash lookup for each; with dependencies also a map
 // of byte ranges for each storage. Thread safety: a pure function of a schedule that no thread
@@ -38,12 +39,17 @@ struct Touch {
 struct StorageLife {
   Storage* storage = nullptr;
   PlanReason reason = PlanReason::kPlanned;
-  std::string detail;        // of the reason: the argument of Hold, the number of handles, ...
-  uint32_t first_step = 0;   // the first step that touches it
-  uint32_t last_step = 0;    // inclusive
+  std::string detail;  // of the reason: the argument of Hold, the number of handles, ...
+  // The first and the last step during which it needs its bytes, both inclusive. They are those that
+  // touch it, but a planned input lives from step 0 on, and a planned output to the last step.
+  uint32_t first_step = 0;
+  uint32_t last_step = 0;
   uint32_t queue = 0;        // of the first step
   bool needs_fill = false;   // planned, zeroed, and not wholly written by its first step
   uint32_t handles = 0;      // in the schedule
+  bool from_start = false;   // planned, and has contents before the first step
+  bool to_end = false;       // planned, and is read after the last step
+  bool own_memory = false;   // planned, in its own memory (PlanArena::memory_of)
   bool any_handles = false;  // handles outside the schedule do not keep it from being planned
   // In step order; reads of a step before its writes. Borrowed from Liveness::touches.
   absl::Span<const Touch> touches;

@@ -1,6 +1,7 @@
 #include "tenure/planner/place_plan.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "absl/types/span.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/planner/liveness.h"
+#include "tenure/planner/own_memory.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 #include "tenure/planner/step_order.h"
@@ -26,6 +28,28 @@ absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& a
        .hints = {.sharing = options.sharing}});
 }
 
+// Inputs and outputs that have bytes already are the arenas of what lies in their memory. Others get
+// arenas like those of the plan.
+absl::Status TakeOwnMemories(const Plan& plan, absl::Span<Storage* const> storages,
+                             PlacedPlan& placed) {
+  for (uint32_t a = 0; a < plan.arenas.size(); ++a) {
+    const PlanArena& arena = plan.arenas[a];
+    if (!arena.memory_of || *arena.memory_of >= storages.size()) continue;
+    Storage& storage = *storages[*arena.memory_of];
+    if (!storage.is_allocated()) continue;
+    if (!internal::IsAligned(storage, 0, arena.alignment_bytes)) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "the memory of '", storage.name(), "' is not aligned to ", arena.alignment_bytes,
+          ", as the plan needs it for what lies there; create the buffer with that "
+          "BufferOptions::alignment_bytes"));
+    }
+    placed.arenas[a] = Buffer::OfStorage(storage);
+    TENURE_ASSIGN_OR_RETURN(WritableHold hold, WritableHold::Of(&storage));
+    placed.holds.push_back(std::make_shared<const WritableHold>(std::move(hold)));
+  }
+  return absl::OkStatus();
+}
+
 // Placing is the last thing that it does, since other threads can use a placed storage at once.
 // `storages` are those of the schedule, by number.
 absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const> storages,
@@ -36,13 +60,15 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   };
   PlacedPlan placed;
   placed.arenas.resize(plan.arenas.size());
+  TENURE_RETURN_IF_ERROR(TakeOwnMemories(plan, storages, placed));
   placed.storages.reserve(plan.placements.size());
   placed.reuse_edges = plan.reuse_edges;
   for (const Placement& p : plan.placements) {
     if (p.storage >= storages.size() || p.arena >= plan.arenas.size())
       return no_such("storage ", p.storage, " in arena ", p.arena);
-    placed.storages.emplace_back(storages[p.storage]);
     Buffer& arena = placed.arenas[p.arena];
+    if (arena.storage() == storages[p.storage]) continue;  // it is the arena
+    placed.storages.emplace_back(storages[p.storage]);
     if (!arena.is_null()) continue;
     TENURE_ASSIGN_OR_RETURN(arena,
                             MakeArena(plan, p.arena, storages[p.storage]->allocator(), options));
@@ -57,6 +83,7 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   std::vector<Storage::PlaceRequest> requests;
   requests.reserve(plan.placements.size());
   for (const Placement& p : plan.placements) {
+    if (placed.arenas[p.arena].storage() == storages[p.storage]) continue;
     requests.push_back({.storage = storages[p.storage],
                         .arena = placed.arenas[p.arena].storage(),
                         .offset_bytes = p.offset_bytes,

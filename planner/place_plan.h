@@ -21,6 +21,7 @@
 #define TENURE_PLANNER_PLACE_PLAN_H_
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -40,10 +41,15 @@ struct PlacedFill {
 // The arenas of a plan and the storages in them. Dropping it frees nothing that is in use, since
 // placed storages keep their arena alive.
 struct PlacedPlan {
-  std::vector<PlacedFill> fills;           // by step
-  std::vector<Buffer> arenas;              // in the order of Plan::arenas
-  std::vector<StorageKeepAlive> storages;  // in the order of Plan::placements
-  std::vector<ReuseEdge> reuse_edges;      // Plan::reuse_edges, for executors of several queues
+  std::vector<PlacedFill> fills;  // by step
+  std::vector<Buffer> arenas;     // in the order of Plan::arenas
+  // What was placed, in the order of Plan::placements. An input or output that had bytes already
+  // stays where it is, and is the arena of what lies in its memory.
+  std::vector<StorageKeepAlive> storages;
+  std::vector<ReuseEdge> reuse_edges;  // Plan::reuse_edges, for executors of several queues
+  // Arenas that were there before can't be sealed while one of these lives. Sealing promises that
+  // the bytes stay as they are.
+  std::vector<std::shared_ptr<const WritableHold>> holds;
 };
 
 struct PlaceOptions {

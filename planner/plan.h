@@ -21,6 +21,7 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,10 @@ struct PlanArena {
   uint32_t queue = 0;  // Step::queue of what lies in it
   uint64_t size_bytes = 0;
   uint64_t alignment_bytes = 1;
+  // The number of the storage whose own memory the arena is: an output that intermediates may use
+  // before it is written (OutputPlacement::kReused), or a donated input. It lies at offset 0.
+  // Without it, the arena is allocated for the plan.
+  std::optional<uint32_t> memory_of = std::nullopt;
   friend bool operator==(const PlanArena&, const PlanArena&) = default;
 };
 
@@ -128,7 +133,7 @@ struct Plan {
   std::vector<PlanFill> fills;
   std::vector<InPlaceWrite> in_place;
   uint64_t unplanned_bytes = 0;  // what the placed storages would need without the plan
-  uint64_t arena_bytes = 0;      // the sum of the arenas' sizes
+  uint64_t arena_bytes = 0;      // the sum of the arenas' sizes, also of those with `memory_of`
   // Proven: no plan of this mode needs less, with the same queues and the same in-place writes.
   // After LoadPlan only what the lives of the storages prove; MakePlan may have proven more.
   uint64_t lower_bound_bytes = 0;

@@ -24,7 +24,12 @@ uint64_t BoundOfLives(const Plan& plan, const Liveness& liveness) {
   // of its own.
   using Sharers = std::tuple<const Allocator*, uint32_t, uint64_t>;  // allocator, queue, size
   std::map<Sharers, packing::Problem> problems;
+  std::map<Sharers, uint64_t> own_bytes;  // of storages in whose own memory others lie
   for (const Placement& p : plan.placements) {
+    const StorageLife& life = liveness.storages[p.storage];
+    if (plan.arenas[p.arena].memory_of == p.storage) {
+      own_bytes[{&life.storage->allocator(), life.queue, 0}] += p.size_bytes;
+    }
     if (is_output[p.storage]) continue;
     const StorageLife& head = liveness.storages[p.storage];
     packing::Item item{
@@ -36,7 +41,9 @@ uint64_t BoundOfLives(const Plan& plan, const Liveness& liveness) {
         item);
   }
   uint64_t bound = 0;
-  for (const auto& [sharers, problem] : problems) bound += packing::LowerBound(problem);
+  for (const auto& [sharers, problem] : problems) {
+    bound += std::max(own_bytes[sharers], packing::LowerBound(problem));
+  }
   return bound;
 }
 

@@ -21,6 +21,7 @@ uint64_t HashPlan(const Plan& plan) {
     hash.Add(arena.queue);
     hash.Add(arena.size_bytes);
     hash.Add(arena.alignment_bytes);
+    hash.Add(arena.memory_of ? 1 + uint64_t{*arena.memory_of} : 0);
   }
   hash.Add(plan.placements.size());
   for (const Placement& p : plan.placements) {
@@ -65,8 +66,10 @@ uint64_t HashPlan(const Plan& plan) {
 bool StillFits(const PlanCheck::CheckedStorage& checked) {
   const Storage& storage = *checked.storage;
   // A storage that had bytes could be read before it was written. It must not have lost them.
-  if (!checked.placed) return !checked.allocated || storage.is_allocated();
-  return !storage.is_allocated() && !storage.sealed() &&
+  if (checked.allocated && !storage.is_allocated()) return false;
+  if (!checked.placed) return true;
+  // Memory that was allocated meanwhile may be read-only, so the lives are computed again.
+  return checked.allocated == storage.is_allocated() && !storage.sealed() &&
          (checked.any_handles || storage.handle_count() <= checked.handles);
 }
 

@@ -35,6 +35,7 @@ class Reader {
   const char* Renamed(const char* key, const char* old_key) const {
     return json_.contains(old_key) && !json_.contains(key) ? old_key : key;
   }
+  bool Has(const char* key) const { return json_.contains(key); }
   template <typename T>
   void Number(const char* key, T& to) {
     const Json* value = Find(key);
@@ -128,6 +129,7 @@ std::string PlanToJson(const Plan& plan) {
                       {"queue", a.queue},
                       {"size", a.size_bytes},
                       {"alignment", a.alignment_bytes}});
+    if (a.memory_of) arenas.back()["memory_of"] = *a.memory_of;
   }
   auto& placements = out["placements"] = nlohmann::ordered_json::array();
   for (const Placement& p : plan.placements) {
@@ -196,6 +198,7 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
     row.Number(row.Renamed("queue", "lane"), arena.queue);
     row.Number("size", arena.size_bytes);
     row.Number("alignment", arena.alignment_bytes);
+    if (row.Has("memory_of")) row.Number("memory_of", arena.memory_of.emplace());
     if (!status.ok()) return;
     absl::StatusOr<MemorySpace> parsed = MemorySpace::Parse(space);
     if (!parsed.ok()) return status.Update(parsed.status());

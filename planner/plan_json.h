@@ -2,7 +2,8 @@
 //
 //   {"format": "tenure-plan-1", "name": ..., "fingerprint": "16 hex digits",
 //    "mode": "arena", "alignment": 64,
-//    "arenas": [{"space": "cpu", "queue": 0, "size": ..., "alignment": ...}],
+//    "arenas": [{"space": "cpu", "queue": 0, "size": ..., "alignment": ...,
+//                "memory_of": 5}],                  (only of an arena that is a storage's own)
 //    "placements": [{"storage": 3, "arena": 0, "offset": 0, "size": 4096,
 //                    "first": 0, "last": 7, "exclusive": false}],
 //    "not_planned": [{"storage": 0, "name": ..., "size": ...,

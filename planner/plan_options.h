@@ -29,7 +29,7 @@ struct PlanOptions {
   // result is deterministic, which it is not when a deadline ends the search.
   uint64_t max_nodes = packing::kUnlimited;
   // The arenas of one memory space, of all queues and allocators together, may not need more than
-  // this. Give the memory that is left in the space. Without it the arenas get as small as the effort allows.
+  // this. Reused outputs and donated inputs are arenas too (PlanArena::memory_of). Give the memory that is left in the space. Without it the arenas get as small as the effort allows.
   uint64_t capacity_bytes = packing::kUnlimited;
   // For planning again after sizes have changed, as with another batch size or sequence length.
   // Storages keep the places that this plan gives them wherever that is possible, even if the

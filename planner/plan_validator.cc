@@ -91,6 +91,25 @@ class Validator {
       return Wrong(Named(p.storage), " does not fill its arena");
     if (arena.space != life.storage->allocator().space() || arena.queue != life.queue)
       return Wrong(Named(p.storage), " is in an arena of another space or queue");
+    if (life.own_memory && !arena.memory_of)
+      return Wrong(Named(p.storage), " is not in memory of its own");
+    return arena.memory_of ? CheckInMemoryOf(p, *arena.memory_of) : absl::OkStatus();
+  }
+
+  // The arena is the own memory of storage `owner`, which may be smaller than the arena's rounded
+  // size.
+  absl::Status CheckInMemoryOf(const Placement& p, uint32_t owner) {
+    if (owner >= liveness_.storages.size() || !liveness_.storages[owner].own_memory ||
+        plan_.mode != PlanMode::kArena) {
+      return Wrong("storage ", owner, " may not lend its memory, where ", Named(p.storage),
+                   " lies");
+    }
+    if (p.storage == owner && p.offset_bytes != 0)
+      return Wrong(Named(owner), " does not lie at the begin of its own memory");
+    if (!WindowFits(p.offset_bytes, liveness_.storages[p.storage].storage->size_bytes(),
+                    liveness_.storages[owner].storage->size_bytes())) {
+      return Wrong(Named(p.storage), " sticks out of the memory of ", Named(owner));
+    }
     return absl::OkStatus();
   }
 
@@ -174,10 +193,20 @@ class Validator {
       allocator[p.arena] = own;
       size[p.arena] = std::max(size[p.arena], p.offset_bytes + p.size_bytes);
       alignment[p.arena] = std::max(alignment[p.arena], AlignmentOf(life));
+      if (!life.own_memory) continue;
+      uint32_t owner = p.storage;  // or one that it is written in place of
+      while (arenas[p.arena].memory_of != owner && in_place_of_[owner] != kNone)
+        owner = in_place_of_[owner];
+      if (arenas[p.arena].memory_of != owner)
+        return Wrong(Named(p.storage), " lies in the memory of another storage");
     }
     uint64_t bytes = 0;
     for (uint32_t a = 0; a < arenas.size(); ++a) {
       if (allocator[a] == nullptr) return Wrong("nothing lies in arena ", a);
+      if (arenas[a].memory_of && (placement_of_[*arenas[a].memory_of] == nullptr ||
+                                  placement_of_[*arenas[a].memory_of]->arena != a)) {
+        return Wrong(Named(*arenas[a].memory_of), " does not lie in its own memory, arena ", a);
+      }
       if (arenas[a].size_bytes != size[a] || arenas[a].alignment_bytes != alignment[a]) {
         return Wrong("arena ", a, " is of ", arenas[a].size_bytes, " bytes aligned to ",
                      arenas[a].alignment_bytes, "; what lies in it needs ", size[a], " and ",

@@ -12,6 +12,7 @@
 #include "tenure/planner/capacity_left.h"
 #include "tenure/planner/find_shortage.h"
 #include "tenure/planner/groups.h"
+#include "tenure/planner/own_memory.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 #include "tenure/planner/planning_context.h"
@@ -91,7 +92,17 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
     const uint64_t left = capacity.Of(a);
     uint64_t height = 0, bound = 0;
     std::string search_limit;
-    if (options.mode == PlanMode::kRemap) {
+    const uint64_t limit = key.first->traits().max_allocation_bytes;
+    const internal::OwnMemoryPacking own =
+        internal::PackOwnMemory(context.order(), context.liveness(), groups, members);
+    for (const internal::OwnMemory& memory : own.memories) {
+      AddPlacements(key, groups, memory.members, context.liveness(), memory.offsets,
+                    std::vector<uint32_t>(memory.members.size(), 0), plan);
+      plan.arenas.back().memory_of = groups[memory.members[0]].memory_of;
+    }
+    if (own.rest.empty()) {
+      height = bound = own.bytes;
+    } else if (options.mode == PlanMode::kRemap) {
       const Remapping slots = Remap(context.order(), groups, members);
       AddPlacements(key, groups, members, context.liveness(),
                     std::vector<uint64_t>(members.size(), 0), slots.slot_of, plan);
@@ -99,12 +110,14 @@ absl::StatusOr<Plan> MakePlan(const Schedule& schedule, const PlanOptions& optio
       bound = slots.lower_bound_bytes;
     } else {
       absl::StatusOr<ArenaPacking> packing =
-          context.packer().Pack(members, key.first->traits().max_allocation_bytes, left);
+          context.packer().Pack(own.rest, limit, left - std::min(left, own.bytes));
       if (!packing.ok()) return packing.status();
-      AddPlacements(key, groups, members, context.liveness(), packing->offsets, packing->arenas,
+      AddPlacements(key, groups, own.rest, context.liveness(), packing->offsets, packing->arenas,
                     plan);
-      height = packing->height_bytes;
-      bound = packing->lower_bound_bytes;
+      height = own.bytes + packing->height_bytes;
+      // What is proven of the rest depends on what was put into own memories.
+      bound = own.memories.empty() ? packing->lower_bound_bytes
+                                   : context.packer().LowerBound(members, limit);
       search_limit = std::move(packing->search_limit);
       plan.deadline_hit = plan.deadline_hit || packing->deadline_hit;
     }

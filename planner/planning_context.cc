@@ -10,6 +10,7 @@
 #include "tenure/base/checked.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/planner/fingerprint.h"
+#include "tenure/planner/own_memory.h"
 
 namespace tenure {
 namespace {
@@ -51,6 +52,14 @@ PlanReason TooLarge(const Storage& storage, uint64_t plan_alignment, uint64_t& c
   return PlanReason::kTooLarge;
 }
 
+// Whether storages of this plan can lie in the own memory of an input or output.
+bool CanLendMemory(const PlanOptions& options, const Storage& storage) {
+  return options.mode == PlanMode::kArena &&
+         (!storage.is_allocated() ||
+          internal::PromisesAlignment(
+              storage, 0, std::max(options.alignment_bytes, storage.alignment_bytes())));
+}
+
 // Decides which storages are placed: fills in not_planned, fills and unplanned_bytes, and sets the
 // final reasons.
 void Choose(const PlanOptions& options, Liveness& liveness, Plan& plan) {
@@ -62,6 +71,10 @@ void Choose(const PlanOptions& options, Liveness& liveness, Plan& plan) {
           options.mode == PlanMode::kNone
               ? PlanReason::kModeNone
               : TooLarge(*life.storage, options.alignment_bytes, counted_bytes, life.detail);
+    }
+    if (life.reason == PlanReason::kPlanned && life.own_memory &&
+        !CanLendMemory(options, *life.storage)) {
+      life.reason = life.from_start ? PlanReason::kInput : PlanReason::kOutput;
     }
     if (life.reason != PlanReason::kPlanned) {
       plan.not_planned.push_back(

@@ -45,14 +45,24 @@ absl::StatusOr<uint32_t> Schedule::AddStep(Step step) {
   return number;
 }
 
-void Schedule::MarkInput(const Buffer& buffer) {
-  inputs_.insert(buffer.storage_id());
+void Schedule::MarkInput(const Buffer& buffer, InputUse use) {
+  inputs_[buffer.storage_id()] = use;
   state_.Change();
 }
 
-void Schedule::MarkOutput(const Buffer& buffer) {
-  outputs_.insert(buffer.storage_id());
+void Schedule::MarkOutput(const Buffer& buffer, OutputPlacement placement) {
+  outputs_[buffer.storage_id()] = placement;
   state_.Change();
+}
+
+bool Schedule::IsDonated(StorageId id) const {
+  const auto it = inputs_.find(id);
+  return it != inputs_.end() && it->second == InputUse::kDonated;
+}
+
+OutputPlacement Schedule::PlacementOf(StorageId id) const {
+  const auto it = outputs_.find(id);
+  return it == outputs_.end() ? OutputPlacement::kOwn : it->second;
 }
 
 void Schedule::MarkIntermediate(StorageId id) {

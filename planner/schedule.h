@@ -49,6 +49,19 @@ namespace tenure {
 
 enum class OrderKind : uint8_t { kTotal, kDependencies };
 
+// What becomes of an input's bytes.
+enum class InputUse : uint8_t {
+  kKept,     // they are the caller's: nothing but the steps that name the input touches them
+  kDonated,  // after the input's last use other storages may have them; the contents are lost then
+};
+
+// Where the bytes of an output lie.
+enum class OutputPlacement : uint8_t {
+  kOwn,      // in memory of its own, which nothing else uses
+  kReused,   // in memory of its own, which intermediates may use before the output's first use
+  kInArena,  // in an arena of the plan; whoever needs the output keeps a handle or the arena
+};
+
 // Permission to work in place: write number `write` may get the bytes of read number `read`. The
 // planner makes use of it if this is the last use of the input, both are whole storages of equal
 // size and space that the plan may place, and the step touches each of the two once.
@@ -85,10 +98,15 @@ class Schedule {
   // earlier steps, and in-place permissions that name no read or write of the step.
   absl::StatusOr<uint32_t> AddStep(Step step);
 
-  // The storage has its contents before the first step, so it is not planned.
-  void MarkInput(const Buffer& buffer);
-  // The storage is read after the last step. It outlives the arenas, so it is not planned.
-  void MarkOutput(const Buffer& buffer);
+  // The storage has its contents before the first step. It keeps memory of its own. A donated input
+  // must be writable, and must be written again before each further run. It is kept all the same if
+  // it is also an output, sealed, promised to be zeroed without having bytes yet, or in memory that
+  // only it may use.
+  void MarkInput(const Buffer& buffer, InputUse use = InputUse::kKept);
+  // The storage is read after the last step. With kReused and kInArena, handles outside the schedule
+  // do not matter, the storage has no contents before its first write, and it can't be sealed while
+  // it shares bytes. With kInArena it must not have bytes yet.
+  void MarkOutput(const Buffer& buffer, OutputPlacement placement = OutputPlacement::kOwn);
   // The storage may be planned even if handles to it exist outside the schedule, so a compiler whose
   // IR keeps handles need not drop them. The caller promises that nothing outside the schedule
   // depends on the contents: during and after a run the bytes may be those of another storage. All
@@ -107,6 +125,9 @@ class Schedule {
   std::vector<Step> TakeSteps();
   bool IsInput(StorageId id) const { return inputs_.contains(id); }
   bool IsOutput(StorageId id) const { return outputs_.contains(id); }
+  bool IsDonated(StorageId id) const;
+  // kOwn if it is no output.
+  OutputPlacement PlacementOf(StorageId id) const;
   bool IsIntermediate(StorageId id) const {
     return all_intermediate_ || intermediates_.contains(id);
   }
@@ -121,8 +142,8 @@ class Schedule {
   std::string name_;
   OrderKind order_;
   std::vector<Step> steps_;
-  absl::flat_hash_set<StorageId> inputs_;
-  absl::flat_hash_set<StorageId> outputs_;
+  absl::flat_hash_map<StorageId, InputUse> inputs_;
+  absl::flat_hash_map<StorageId, OutputPlacement> outputs_;
   absl::flat_hash_set<StorageId> intermediates_;
   bool all_intermediate_ = false;
   absl::flat_hash_map<StorageId, std::string> held_;

@@ -91,6 +91,7 @@ Execution::Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan&
       steps_(std::move(steps)),
       fills_(placed.fills),
       arenas_(placed.arenas),
+      holds_(placed.holds),
       queues_(std::move(queues)),
       queue_of_step_(std::move(queue_of_step)),
       waits_(steps_, order, placed.reuse_edges, queue_of_step_) {

@@ -132,6 +132,7 @@ class Execution {
   std::vector<Step> steps_;
   std::vector<PlacedFill> fills_;  // by step
   std::vector<Buffer> arenas_;     // kept
+  std::vector<std::shared_ptr<const WritableHold>> holds_;
   std::vector<std::shared_ptr<Queue>> queues_;
   std::vector<uint32_t> queue_of_step_;
   StepWaits waits_;

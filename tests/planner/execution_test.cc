@@ -2,11 +2,13 @@
 // the unplanned one reads.
 
 #include <algorithm>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/planner/planner.h"
@@ -39,14 +41,23 @@ Results Unplanned(const Spec& spec, CpuAllocator& cpu) {
 }
 
 struct Tally {
-  int plans = 0, shared = 0, in_place = 0, fills = 0, edges = 0;
+  int plans = 0, shared = 0, in_place = 0, fills = 0, edges = 0, in_own_memory = 0;
 };
 
-void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
+// Lends the memory of inputs and outputs, or puts outputs into the arena.
+void Lend(std::mt19937_64& random, Spec& spec) {
+  for (SpecStorage& storage : spec.storages) {
+    if (storage.output) storage.placement = static_cast<OutputPlacement>(random() % 3);
+    storage.donated = storage.input && random() % 2 == 0;
+  }
+}
+
+void CheckAllModes(uint64_t seed, bool dependencies, bool lend, Tally& tally) {
   std::mt19937_64 random(seed);
   CpuAllocator cpu;
-  const Spec spec = RandomSteps(
+  Spec spec = RandomSteps(
       random, {.dependencies = dependencies, .steps = static_cast<uint32_t>(4 + random() % 40)});
+  if (lend) Lend(random, spec);
   const Results expected = Unplanned(spec, cpu);
   for (PlanMode mode : {PlanMode::kNone, PlanMode::kRemap, PlanMode::kArena}) {
     PlanOptions options;
@@ -65,7 +76,8 @@ void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
       ASSERT_OK(placed);
       // Fresh arenas may be zeros, which would hide what is missing.
       for (const Buffer& arena : placed->arenas) {
-        if (arena.size() == 0) continue;
+        // The memory of an input has contents.
+        if (arena.size() == 0 || !absl::StartsWith(arena.name(), "arena")) continue;
         ASSERT_OK(arena.FillWith<uint8_t>(0xa5));
       }
       const auto events =
@@ -82,13 +94,17 @@ void CheckAllModes(uint64_t seed, bool dependencies, Tally& tally) {
     tally.in_place += static_cast<int>(plan->in_place.size());
     tally.fills += static_cast<int>(plan->fills.size());
     tally.edges += static_cast<int>(plan->reuse_edges.size());
+    for (const Placement& p : plan->placements) {
+      const std::optional<uint32_t> owner = plan->arenas[p.arena].memory_of;
+      tally.in_own_memory += owner.has_value() && owner != p.storage ? 1 : 0;
+    }
   }
 }
 
 TEST(ExecutionTest, TotalOrder) {
   Tally tally;
   for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
-    CheckAllModes(seed, false, tally);
+    CheckAllModes(seed, false, false, tally);
   // The random schedules are worth something.
   EXPECT_GT(tally.shared, tally.plans / 4);
   EXPECT_GT(tally.in_place, 50);
@@ -99,11 +115,22 @@ TEST(ExecutionTest, TotalOrder) {
 TEST(ExecutionTest, Dependencies) {
   Tally tally;
   for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
-    CheckAllModes(seed, true, tally);
+    CheckAllModes(seed, true, false, tally);
   EXPECT_GT(tally.shared, tally.plans / 8);
   EXPECT_GT(tally.in_place, 50);
   EXPECT_GT(tally.fills, 50);
   EXPECT_EQ(tally.edges, 0);
+}
+
+TEST(ExecutionTest, LentMemory) {
+  for (bool dependencies : {false, true}) {
+    Tally tally;
+    for (uint64_t seed = 0; seed < 400 && !HasFatalFailure(); ++seed)
+      CheckAllModes(seed, dependencies, true, tally);
+    EXPECT_GT(tally.in_own_memory, 80);
+    EXPECT_GT(tally.in_place, 50);
+    EXPECT_GT(tally.fills, 50);
+  }
 }
 
 // Storages with many touches, and with many that no hazard orders.

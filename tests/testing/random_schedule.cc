@@ -151,9 +151,11 @@ Job MakeJob(const Spec& spec, Allocator& allocator) {
                                       .zeroed = storage.zeroed})
                           .value());
     job.kept.emplace_back();
-    if (storage.input) job.schedule.MarkInput(buffers[s]);
-    if (storage.output) job.schedule.MarkOutput(buffers[s]);
-    if (storage.input || storage.output) job.kept[s] = buffers[s];
+    if (storage.input) {
+      job.schedule.MarkInput(buffers[s], storage.donated ? InputUse::kDonated : InputUse::kKept);
+    }
+    if (storage.output) job.schedule.MarkOutput(buffers[s], storage.placement);
+    if ((storage.input && !storage.donated) || storage.output) job.kept[s] = buffers[s];
     if (!storage.input) continue;
     const absl::Span<uint8_t> bytes = BytesOf(buffers[s]);
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(Mix(s * 1000 + i));

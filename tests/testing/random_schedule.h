@@ -42,6 +42,8 @@ struct SpecStorage {
   bool zeroed = false;
   bool input = false;
   bool output = false;
+  bool donated = false;  // nobody looks at it afterwards
+  OutputPlacement placement = OutputPlacement::kOwn;
 };
 
 struct Spec {
