@@ -10,6 +10,7 @@
 #include "tenure/base/status_macros.h"
 #include "tenure/planner/liveness.h"
 #include "tenure/planner/own_memory.h"
+#include "tenure/planner/packing/alignment.h"
 #include "tenure/planner/plan_check.h"
 #include "tenure/planner/plan_validator.h"
 #include "tenure/planner/step_order.h"
@@ -28,6 +29,17 @@ absl::StatusOr<Buffer> MakeArena(const Plan& plan, uint32_t number, Allocator& a
        .hints = {.sharing = options.sharing}});
 }
 
+uint64_t OffsetInArena(uint64_t end, const PlanArena& arena) {
+  return packing::AlignUp(end, arena.alignment_bytes);
+}
+
+// Keeps the storage unsealed while the plan is placed in its memory.
+absl::Status HoldUnsealed(Storage& storage, PlacedPlan& placed) {
+  TENURE_ASSIGN_OR_RETURN(WritableHold hold, WritableHold::Of(&storage));
+  placed.holds.push_back(std::make_shared<const WritableHold>(std::move(hold)));
+  return absl::OkStatus();
+}
+
 // Inputs and outputs that have bytes already are the arenas of what lies in their memory. Others get
 // arenas like those of the plan.
 absl::Status TakeOwnMemories(const Plan& plan, absl::Span<Storage* const> storages,
@@ -44,8 +56,40 @@ absl::Status TakeOwnMemories(const Plan& plan, absl::Span<Storage* const> storag
           "BufferOptions::alignment_bytes"));
     }
     placed.arenas[a] = Buffer::OfStorage(storage);
-    TENURE_ASSIGN_OR_RETURN(WritableHold hold, WritableHold::Of(&storage));
-    placed.holds.push_back(std::make_shared<const WritableHold>(std::move(hold)));
+    TENURE_RETURN_IF_ERROR(HoldUnsealed(storage, placed));
+  }
+  return absl::OkStatus();
+}
+
+// Makes windows of PlaceOptions::arena the arenas of its space.
+absl::Status TakeGivenArena(const Plan& plan, absl::Span<Storage* const> storages,
+                            const Buffer& given, PlacedPlan& placed) {
+  const MemorySpace& space = given.allocator().space();
+  const ArenaNeed need = ArenaOf(plan, space);
+  const auto refuse = [&given](auto... why) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("can't place into the given arena '", given.name(), "': ", why...));
+  };
+  if (std::find(storages.begin(), storages.end(), given.storage()) != storages.end())
+    return refuse("it is a buffer of the schedule");
+  if (given.size() < need.size_bytes)
+    return refuse("it has ", given.size(), " bytes, and the plan needs ", need.size_bytes);
+  if (need.size_bytes == 0 && !plan.arenas.empty())
+    return refuse("it is of space ", space.ToString(), ", and no arena of the plan is");
+  TENURE_RETURN_IF_ERROR(given.EnsureAllocated());
+  if (given.storage()->root().read_only) return refuse("its memory is read-only");
+  if (!internal::IsAligned(*given.storage(), given.offset(), need.alignment_bytes))
+    return refuse("it is not aligned to ", need.alignment_bytes, ", as the plan needs it");
+  TENURE_RETURN_IF_ERROR(HoldUnsealed(*given.storage(), placed));
+  TENURE_ASSIGN_OR_RETURN(const Buffer bytes,
+                          given.View(0, DType::kUInt8, Shape::Vector(given.size())));
+  uint64_t end = 0;
+  for (uint32_t a = 0; a < plan.arenas.size(); ++a) {
+    const PlanArena& arena = plan.arenas[a];
+    if (arena.memory_of || arena.space != space) continue;
+    const uint64_t offset = OffsetInArena(end, arena);
+    TENURE_ASSIGN_OR_RETURN(placed.arenas[a], bytes.View(offset, arena.size_bytes));
+    end = offset + arena.size_bytes;
   }
   return absl::OkStatus();
 }
@@ -61,6 +105,8 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   PlacedPlan placed;
   placed.arenas.resize(plan.arenas.size());
   TENURE_RETURN_IF_ERROR(TakeOwnMemories(plan, storages, placed));
+  if (!options.arena.is_null())
+    TENURE_RETURN_IF_ERROR(TakeGivenArena(plan, storages, options.arena, placed));
   placed.storages.reserve(plan.placements.size());
   placed.reuse_edges = plan.reuse_edges;
   for (const Placement& p : plan.placements) {
@@ -84,10 +130,14 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   requests.reserve(plan.placements.size());
   for (const Placement& p : plan.placements) {
     if (placed.arenas[p.arena].storage() == storages[p.storage]) continue;
+    const Buffer& arena = placed.arenas[p.arena];
+    // Other plans may be placed in a given arena too.
+    const bool given = !plan.arenas[p.arena].memory_of && !options.arena.is_null() &&
+                       arena.storage() == options.arena.storage();
     requests.push_back({.storage = storages[p.storage],
-                        .arena = placed.arenas[p.arena].storage(),
-                        .offset_bytes = p.offset_bytes,
-                        .exclusive = p.exclusive});
+                        .arena = arena.storage(),
+                        .offset_bytes = arena.offset() + p.offset_bytes,
+                        .exclusive = p.exclusive && !given});
   }
   TENURE_RETURN_IF_ERROR(Storage::PlaceAll(requests));
   return placed;
@@ -108,6 +158,16 @@ std::vector<Storage*> StoragesOf(const internal::PlanCheck& check) {
 }
 
 }  // namespace
+
+ArenaNeed ArenaOf(const Plan& plan, const MemorySpace& space) {
+  ArenaNeed need;
+  for (const PlanArena& arena : plan.arenas) {
+    if (arena.memory_of || arena.space != space) continue;
+    need.size_bytes = OffsetInArena(need.size_bytes, arena) + arena.size_bytes;
+    need.alignment_bytes = std::max(need.alignment_bytes, arena.alignment_bytes);
+  }
+  return need;
+}
 
 absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
                                      const PlaceOptions& options) {

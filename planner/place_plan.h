@@ -7,7 +7,7 @@
 // Every handle and view stays valid, also those outside the schedule: placing only says where the
 // bytes of a storage are, and nothing in the schedule is rewritten.
 //
-// Cost: an allocation for each arena, two locks of each storage, and a look at each placement. The
+// Cost: an allocation for each arena that PlaceOptions::arena does not hold, two locks of each storage, and a look at each placement. The
 // plan is also checked from scratch (validate_plan.h), unless it comes from MakePlan or LoadPlan
 // and neither it nor the schedule has been changed since. Thread safety: thread-safe. If another
 // thread has given a storage bytes of its own meanwhile, all of PlacePlan fails. Other threads see
@@ -56,9 +56,25 @@ struct PlaceOptions {
   // Returns how other processes can open the arenas, and so the storages in them, at the offsets of
   // Plan::placements. The space must support sharing (ShareCapability).
   Sharing sharing = Sharing::kNone;
+  // Memory to place into, instead of arenas that are allocated for this call. All arenas of its
+  // space lie in it one after the other, except those that are a storage's own memory
+  // (PlanArena::memory_of). It must be as large and as aligned as ArenaOf says, and may hold several
+  // plans at a time: steps that use the same bytes are ordered by the recorded uses, so schedules
+  // that run one after the other (prefill and decode) can share it. While a plan is placed in it,
+  // it can't be sealed. Null: arenas are allocated.
+  Buffer arena = {};
 };
 
-// Allocates the arenas with the allocators of the storages, and places all storages or none.
+// The size and alignment of a buffer that holds all arenas of this space.
+struct ArenaNeed {
+  uint64_t size_bytes = 0;
+  uint64_t alignment_bytes = 1;
+};
+ArenaNeed ArenaOf(const Plan& plan, const MemorySpace& space);
+
+// Allocates the arenas with the allocators of the storages, and places all storages or none. The
+// schedule may be another than the one that the plan was made for, if it has the same fingerprint
+// (Schedule::Instance).
 absl::StatusOr<PlacedPlan> PlacePlan(const Plan& plan, const Schedule& schedule,
                                      const PlaceOptions& options = {});
 

@@ -42,6 +42,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "tenure/planner/schedule_state.h"
 #include "tenure/runtime/buffer.h"
 
@@ -87,6 +88,13 @@ struct Step {
   std::any payload = {};
 };
 
+// One buffer in place of another: every window of the storage of `from` becomes the same window of
+// `to`.
+struct Rebinding {
+  Buffer from;
+  Buffer to;
+};
+
 class Schedule {
  public:
   explicit Schedule(std::string name = {}, OrderKind order = OrderKind::kTotal)
@@ -117,6 +125,13 @@ class Schedule {
   void MarkAllIntermediate();
   // Keeps the storage out of the plan. `why` is the reason that the plan reports.
   void Hold(const Buffer& buffer, std::string why);
+
+  // Returns the same schedule on other storages, so that one plan serves many instances:
+  //   PlacePlan(plan, *schedule.Instance({{input, input2}, {output, output2}}))
+  // Storages that have a mark (other than MarkIntermediate) or bytes stay those of this schedule,
+  // unless they are rebound; all others are fresh. `to` must be a whole storage that the
+  // schedule does not use otherwise, made with the size, alignment and space of `from`.
+  absl::StatusOr<Schedule> Instance(absl::Span<const Rebinding> rebindings = {}) const;
 
   const std::string& name() const { return name_; }
   OrderKind order() const { return order_; }

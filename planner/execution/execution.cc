@@ -102,6 +102,33 @@ Execution::Execution(std::vector<Step> steps, OrderKind order, const PlacedPlan&
   }
 }
 
+absl::Status Execution::Rebind(absl::Span<const Rebinding> rebindings) {
+  for (const auto& [from, to] : rebindings) {
+    if (from.is_null()) continue;  // RebindSteps says so
+    const auto window = bound_.find(from.storage_id());
+    const Buffer whole =
+        window == bound_.end() ? Buffer::OfStorage(*from.storage()) : window->second;
+    for (const Buffer& arena : arenas_) {
+      if (!arena.Overlaps(whole) && !arena.Overlaps(to)) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "can't rebind '", from.name(), "' to '", to.name(),
+          "': the plan has placed one of them, or others in its memory; to rebind an input or "
+          "output, mark it with InputUse::kKept or OutputPlacement::kOwn"));
+    }
+    if (to.is_sealed() && written_.contains(from.storage_id())) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("can't rebind '", from.name(), "' to '", to.name(),
+                       "': it is written, and the latter is sealed"));
+    }
+  }
+  TENURE_RETURN_IF_ERROR(internal::RebindSteps(rebindings, steps_, bound_));
+  written_.clear();
+  for (const Step& step : steps_) {
+    for (const Buffer& buffer : step.writes) written_.insert(buffer.storage_id());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Execution::Run(Launch launch) {
   TENURE_RETURN_IF_ERROR(BeginRun());
   for (uint32_t number = 0; number < steps_.size(); ++number) {

@@ -50,9 +50,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "tenure/allocator/queue.h"
 #include "tenure/planner/execution/step_waits.h"
 #include "tenure/planner/place_plan.h"
+#include "tenure/planner/rebind.h"
 #include "tenure/planner/schedule.h"
 #include "tenure/runtime/hazards.h"
 
@@ -96,6 +98,12 @@ class Execution {
   // when everything launched is over and memory is still missing.
   absl::Status Run(Launch launch);
 
+  // Gives the steps other buffers for the next runs, without planning again: other inputs, other
+  // outputs. Each `from` is a buffer that the steps use now, with memory of its own that no plan has
+  // lent to others; `to` is as large, in the same space, and may be a window of a larger storage.
+  // Runs that are under way keep the old ones. All or none.
+  absl::Status Rebind(absl::Span<const Rebinding> rebindings);
+
   // Waits until every step that was launched is over. DeadlineExceeded names one that is not.
   absl::Status Wait(absl::Duration timeout = absl::InfiniteDuration());
 
@@ -137,6 +145,7 @@ class Execution {
   std::vector<uint32_t> queue_of_step_;
   StepWaits waits_;
   absl::flat_hash_set<StorageId> written_;
+  internal::BoundWindows bound_;
   std::deque<Launched> launched_;  // steps of all runs that may not be over yet
 
   // The state of the current run.
