@@ -307,5 +307,34 @@ TEST(ExecutionTest, RecordedSchedulesReachTheBound) {
   }
 }
 
+// Whatever the outputs do, all placed bytes together are at least those that live at once. Outputs
+// in the arena reach that; reused ones come closer to it than outputs of their own.
+TEST(ExecutionTest, OutputsInTheArenaReachTheLivePeak) {
+  CpuAllocator cpu;
+  for (const std::string name : {"odd_shapes", "tiny_convnet_train", "tiny_transformer"}) {
+    const auto trace = ReadTrace("tools/demo_schedules/" + name + ".json.gz");
+    ASSERT_OK(trace);
+    const auto bytes_with = [&](OutputPlacement placement, bool& optimal) {
+      const auto job = cli::MakeTraceJob(*trace, cpu, {}, OrderKind::kTotal, placement);
+      const auto plan = MakePlan(job->schedule, {.fill_zeroed = true});
+      optimal = plan->optimal;
+      uint64_t bytes = plan->arena_bytes;
+      for (const NotPlanned& n : plan->not_planned) {
+        if (n.reason == PlanReason::kOutput) bytes += (n.size_bytes + 63) / 64 * 64;
+      }
+      return bytes;
+    };
+    bool optimal = false;
+    const uint64_t own = bytes_with(OutputPlacement::kOwn, optimal);
+    const uint64_t reused = bytes_with(OutputPlacement::kReused, optimal);
+    const uint64_t in_arena = bytes_with(OutputPlacement::kInArena, optimal);
+    EXPECT_TRUE(optimal) << name;
+    EXPECT_LE(in_arena, own) << name;
+    EXPECT_LE(in_arena, reused) << name;
+    EXPECT_LE(reused, own) << name;
+    EXPECT_TRUE(in_arena < own || name == "tiny_convnet_train") << name;
+  }
+}
+
 }  // namespace
 }  // namespace tenure

@@ -128,6 +128,11 @@ void PlanFlags::AddPlannerTo(FlagSet& set) {
       "that do so ('tenure run' does not)",
       &order, FlagSet::kOptional, {"total", "dependencies"});
   set.Add(
+      "outputs", "",
+      "own: in memory of their own; reused: the same, but others may use it before an output is "
+      "written; arena: in the arena. The last two are counted with the arenas",
+      &outputs, FlagSet::kOptional, {"own", "reused", "arena"});
+  set.Add(
       "keep", "PLAN",
       "plan again: buffers stay where this plan has them wherever that is possible; for the same "
       "ops with other sizes",
@@ -172,7 +177,10 @@ absl::StatusOr<PlannedTrace> PlanTrace(const PlanFlags& flags, const std::atomic
   TENURE_ASSIGN_OR_RETURN(planned.allocator, PlanningAllocator(flags.space, flags.max_allocation));
   absl::StatusOr<TraceJob> job =
       MakeTraceJob(*planned.trace, *planned.allocator, {},
-                   flags.order == "dependencies" ? OrderKind::kDependencies : OrderKind::kTotal);
+                   flags.order == "dependencies" ? OrderKind::kDependencies : OrderKind::kTotal,
+                   flags.outputs == "reused"  ? OutputPlacement::kReused
+                   : flags.outputs == "arena" ? OutputPlacement::kInArena
+                                              : OutputPlacement::kOwn);
   if (!job.ok()) return Annotate(job.status(), flags.trace);
   planned.job = *std::move(job);
 

@@ -50,6 +50,7 @@ struct PlanFlags {
   std::optional<Bytes> capacity;        // AddPlannerTo, and all members below
   std::optional<Count> max_nodes;
   std::string order = "total";
+  std::string outputs = "own";
   std::string keep;
   absl::Duration explain = kExplainTime;
 

@@ -105,7 +105,8 @@ std::vector<uint32_t> TraceJob::Results() const {
 }
 
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
-                                      const std::map<uint32_t, Buffer>& given, OrderKind order) {
+                                      const std::map<uint32_t, Buffer>& given, OrderKind order,
+                                      OutputPlacement outputs) {
   TraceJob job{.trace = &trace, .schedule = Schedule(trace.name, order), .uses = FindUses(trace)};
   const size_t n = trace.buffers.size();
   std::vector<Buffer> bases(n), windows(n);
@@ -131,7 +132,7 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
                                               .zeroed = !starts && (use.needs_zeros || !touched)}));
     }
     ++job.storages;
-    if (b.kind == TraceKind::kOutput) job.schedule.MarkOutput(bases[b.id]);
+    if (b.kind == TraceKind::kOutput) job.schedule.MarkOutput(bases[b.id], outputs);
     if (b.kind == TraceKind::kWeight || b.kind == TraceKind::kInput)
       job.schedule.MarkInput(bases[b.id]);
   }

@@ -46,7 +46,8 @@ struct TraceJob {
 // and one of them writes.
 absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
                                       const std::map<uint32_t, Buffer>& given = {},
-                                      OrderKind order = OrderKind::kTotal);
+                                      OrderKind order = OrderKind::kTotal,
+                                      OutputPlacement outputs = OutputPlacement::kOwn);
 
 // "buffer 12 (float32[3,4], weight)", for messages.
 std::string DescribeTraceBuffer(const Trace& trace, uint32_t id);
