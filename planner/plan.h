@@ -62,6 +62,7 @@ struct Placement {
   uint32_t first_step = 0;
   uint32_t last_step = 0;  // inclusive
   bool exclusive = false;  // no other storage has any of these bytes at any time
+  std::string name = {};   // the storage's
   friend bool operator==(const Placement&, const Placement&) = default;
 };
 

@@ -140,6 +140,7 @@ std::string PlanToJson(const Plan& plan) {
                           {"first", p.first_step},
                           {"last", p.last_step},
                           {"exclusive", p.exclusive}});
+    if (!p.name.empty()) placements.back()["name"] = p.name;
   }
   auto& not_planned = out["not_planned"] = nlohmann::ordered_json::array();
   for (const NotPlanned& n : plan.not_planned) {
@@ -215,7 +216,8 @@ absl::StatusOr<Plan> PlanFromJson(std::string_view text) {
     row.Number("first", p.first_step);
     row.Number("last", p.last_step);
     row.Bool("exclusive", p.exclusive);
-    plan.placements.push_back(p);
+    if (row.Has("name")) row.String("name", p.name);
+    plan.placements.push_back(std::move(p));
   });
   in.Array("not_planned", [&](const Json& element, const std::string& place) {
     Reader row(element, place, status);

@@ -5,7 +5,7 @@
 //    "arenas": [{"space": "cpu", "queue": 0, "size": ..., "alignment": ...,
 //                "memory_of": 5}],                  (only of an arena that is a storage's own)
 //    "placements": [{"storage": 3, "arena": 0, "offset": 0, "size": 4096,
-//                    "first": 0, "last": 7, "exclusive": false}],
+//                    "first": 0, "last": 7, "exclusive": false, "name": "h0"}],
 //    "not_planned": [{"storage": 0, "name": ..., "size": ...,
 //                     "reason": "input", "detail": ...}],
 //    "reuse_edges": [[before, after]],

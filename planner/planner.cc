@@ -50,7 +50,8 @@ void AddPlacements(const ArenaKey& key, const std::vector<StorageGroup>& groups,
                                  .offset_bytes = offsets[i],
                                  .size_bytes = group.size_bytes,
                                  .first_step = life.first_step,
-                                 .last_step = life.last_step});
+                                 .last_step = life.last_step,
+                                 .name = life.storage->name()});
     }
   }
 }

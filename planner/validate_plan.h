@@ -3,7 +3,7 @@
 // It computes the lives again. Two placed storages that share bytes must have lives apart in the
 // order that the executor honours, or one must be written in place of the other with permission.
 // All sums and lists must be what the placements say. Nothing rests on the labels, so they are not
-// checked: the plan's name, deadline_hit, and the names, reasons and details in not_planned. Of
+// checked: the plan's name, deadline_hit, the names of placed storages, and the names, reasons and details in not_planned. Of
 // lower_bound_bytes it is only checked that it is not above arena_bytes, and that `optimal` says
 // whether they are equal. That no plan needs less is a claim of the planner; LoadPlan takes back
 // what the lives of the storages do not prove.

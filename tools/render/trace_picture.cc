@@ -38,7 +38,7 @@ Picture PictureOfTrace(const Trace& trace, std::vector<PictureArena> arenas,
     PictureItem item;
     const uint32_t by = writer[placed.base];
     item.group = by == TraceUse::kNever ? "never written" : ShortOpName(trace.ops[by].name);
-    item.name = absl::StrCat("t", placed.base, " ", item.group);
+    item.name = buffer.name.empty() ? absl::StrCat("t", placed.base, " ", item.group) : buffer.name;
     item.detail = absl::StrCat(buffer.dtype, " [", absl::StrJoin(buffer.shape, ", "), "], ",
                                TraceKindName(buffer.kind));
     item.first = use.first_op;

@@ -4,7 +4,7 @@
 //       {.base = 316, .arena = 0, .offset = 0, .size = 25690112}, ...};
 //   Picture picture = PictureOfTrace(trace, {{.name = "cpu", .height = 77070336}}, placed);
 //
-// An item is named by id, dtype and shape, and coloured by the op that writes it first. It lives
+// An item has the name of its storage, or its id, with dtype and shape, and is coloured by the op that writes it first. It lives
 // from the first to the last op that touches the storage or a window of it. Storages that no op
 // touches are left out.
 //

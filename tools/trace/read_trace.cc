@@ -93,6 +93,12 @@ class Checker {
       const TraceOp& op = trace_.ops[j];
       TENURE_RETURN_IF_ERROR(CheckIds(j, "reads", op.reads));
       TENURE_RETURN_IF_ERROR(CheckIds(j, "writes", op.writes));
+      for (const TraceInPlace& pair : op.in_place) {
+        if (pair.read < op.reads.size() && pair.write < op.writes.size()) continue;
+        return absl::InvalidArgumentError(absl::StrCat(
+            name_, ": ops[", j, "].in_place has [", pair.read, ",", pair.write, "]; the op has ",
+            op.reads.size(), " reads and ", op.writes.size(), " writes"));
+      }
     }
     return absl::OkStatus();
   }

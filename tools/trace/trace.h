@@ -17,7 +17,9 @@
 //   - the elements that shape and strides span lie inside the window, as far as the dtype's size
 //     is known;
 //   - strides, where there are any, are as many as the shape's dimensions.
-// Keys that the format does not define are ignored.
+//   - an op's permissions to write in place name a read and a write of the op.
+// Keys that the format does not define are ignored. `name` of a buffer and `in_place` of an op,
+// [[read, write], ...], may be missing.
 //
 // Cost: one pass without a document tree, about 10 ms per MB of JSON text. Memory: the text and the
 // result.
@@ -59,6 +61,7 @@ struct TraceBuffer {
   uint64_t offset_bytes = 0;                  // of the window in its base
   // In elements, one per dimension; none: contiguous. A stride of 0 repeats the elements.
   std::optional<std::vector<uint64_t>> strides;
+  std::string name;  // as the program calls the storage; may be empty
 
   // Bytes per element for the reference kernel: for a strided window, its bytes divided by the
   // elements that it spans. 0 if there are no strides, no elements, or elements smaller than a
@@ -66,11 +69,19 @@ struct TraceBuffer {
   uint64_t strided_item_bytes() const;
 };
 
+// Permission to work in place: write number `write` of the op may get the bytes of read number
+// `read`.
+struct TraceInPlace {
+  uint32_t read = 0;
+  uint32_t write = 0;
+};
+
 // One operation. If it works in place, the same base is among its reads and its writes.
 struct TraceOp {
   std::string name;
   std::vector<uint32_t> reads;
   std::vector<uint32_t> writes;
+  std::vector<TraceInPlace> in_place;
 };
 
 struct Trace {
@@ -115,6 +126,9 @@ absl::StatusOr<Trace> ReadTrace(const std::string& path, const ReadOptions& opti
 // The same from memory. `name` is the file's name in messages.
 absl::StatusOr<Trace> ParseTrace(std::string_view content, std::string_view name,
                                  const ReadOptions& options = {});
+
+// The trace as JSON text, which can be read again.
+std::string TraceToJson(const Trace& trace);
 
 }  // namespace tenure
 

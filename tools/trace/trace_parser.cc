@@ -92,6 +92,8 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
     kOp,
     kReads,
     kWrites,
+    kInPlace,
+    kPair,
     kSkip
   };
   // Bits of seen_ (in a buffer or an op) and of top_seen_.
@@ -112,6 +114,7 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
     kStridesKey = 1 << 12,
     kReadsKey = 1 << 13,
     kWritesKey = 1 << 14,
+    kInPlaceKey = 1 << 15,
   };
   struct KeyName {
     std::string_view name;
@@ -129,9 +132,10 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
                                             {"kind", kKindKey},
                                             {"alias_of", kAliasKey},
                                             {"offset_bytes", kOffsetKey},
-                                            {"strides", kStridesKey}};
+                                            {"strides", kStridesKey},
+                                            {"name", kNameKey}};
   static constexpr KeyName kOpKeys[] = {
-      {"name", kNameKey}, {"reads", kReadsKey}, {"writes", kWritesKey}};
+      {"name", kNameKey}, {"reads", kReadsKey}, {"writes", kWritesKey}, {"in_place", kInPlaceKey}};
 
   bool Open(const Value& value);
   bool Close();
@@ -161,6 +165,7 @@ class Handler final : public nlohmann::json_sax<nlohmann::json> {
   std::string_view key_name_;
   uint32_t seen_ = 0;
   uint32_t top_seen_ = 0;
+  int pair_size_ = 0;  // numbers of the pair that is being read
   int depth_ = 0;
   int skip_from_ = 0;  // in kSkip: the depth at which skipping ends
   Where skip_to_ = kTop;
@@ -195,6 +200,10 @@ std::string Handler::Place() const {
       return absl::StrCat(op, ".reads[", trace_.ops.back().reads.size(), "]");
     case kWrites:
       return absl::StrCat(op, ".writes[", trace_.ops.back().writes.size(), "]");
+    case kInPlace:
+      return absl::StrCat(op, ".in_place[", trace_.ops.back().in_place.size(), "]");
+    case kPair:
+      return absl::StrCat(op, ".in_place[", trace_.ops.back().in_place.size() - 1, "]");
   }
   return "";
 }
@@ -255,12 +264,12 @@ bool Handler::Close() {
       break;
     case kBuffer:
       where_ = kBuffers;
-      ReportMissing(kBufferKeys, seen_, kStridesKey,
+      ReportMissing(kBufferKeys, seen_, kStridesKey | kNameKey,
                     absl::StrCat("buffers[", trace_.buffers.size() - 1, "]"));
       break;
     case kOp:
       where_ = kOps;
-      ReportMissing(kOpKeys, seen_, 0, absl::StrCat("ops[", trace_.ops.size() - 1, "]"));
+      ReportMissing(kOpKeys, seen_, kInPlaceKey, absl::StrCat("ops[", trace_.ops.size() - 1, "]"));
       break;
     case kShape:
     case kStrides:
@@ -268,7 +277,15 @@ bool Handler::Close() {
       break;
     case kReads:
     case kWrites:
+    case kInPlace:
       where_ = kOp;
+      break;
+    case kPair:
+      if (pair_size_ == 2) {
+        where_ = kInPlace;
+      } else {
+        Fault("must be the number of a read and the number of a write");
+      }
       break;
     case kBuffers:
     case kOps:
@@ -335,6 +352,18 @@ bool Handler::Take(const Value& value) {
       (where_ == kWrites ? op.writes : op.reads).push_back(id);
       break;
     }
+    case kInPlace:
+      Enter(value, Value::kArray, kPair);
+      if (where_ == kPair) trace_.ops.back().in_place.emplace_back();
+      pair_size_ = 0;
+      break;
+    case kPair: {
+      TraceInPlace& pair = trace_.ops.back().in_place.back();
+      uint32_t ignored = 0;
+      ReadId(value, pair_size_ == 0 ? &pair.read : pair_size_ == 1 ? &pair.write : &ignored);
+      ++pair_size_;
+      break;
+    }
     case kSkip:
       break;
   }
@@ -397,6 +426,8 @@ void Handler::TakeBufferField(const Value& value) {
       Enter(value, Value::kArray, kStrides);
       if (where_ == kStrides) buffer.strides.emplace();
       return;
+    case kNameKey:
+      return ReadString(value, &buffer.name);
     default:
       break;
   }
@@ -416,6 +447,8 @@ void Handler::TakeOpField(const Value& value) {
       return Enter(value, Value::kArray, kReads);
     case kWritesKey:
       return Enter(value, Value::kArray, kWrites);
+    case kInPlaceKey:
+      return Enter(value, Value::kArray, kInPlace);
     default:
       break;
   }

@@ -126,10 +126,10 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
       // Weights and inputs are written before the first op. Other storages start as zeros if it
       // makes a difference.
       const bool starts = b.kind == TraceKind::kWeight || b.kind == TraceKind::kInput;
-      TENURE_ASSIGN_OR_RETURN(bases[b.id],
-                              Buffer::Create(allocator, DType::kUInt8, Shape::Vector(b.bytes),
-                                             {.name = absl::StrCat("b", b.id),
-                                              .zeroed = !starts && (use.needs_zeros || !touched)}));
+      TENURE_ASSIGN_OR_RETURN(
+          bases[b.id], Buffer::Create(allocator, DType::kUInt8, Shape::Vector(b.bytes),
+                                      {.name = b.name.empty() ? absl::StrCat("b", b.id) : b.name,
+                                       .zeroed = !starts && (use.needs_zeros || !touched)}));
     }
     ++job.storages;
     if (b.kind == TraceKind::kOutput) job.schedule.MarkOutput(bases[b.id], outputs);
@@ -154,6 +154,7 @@ absl::StatusOr<TraceJob> MakeTraceJob(const Trace& trace, Allocator& allocator,
     step.writes.reserve(op.writes.size());
     for (uint32_t id : op.reads) step.reads.push_back(windows[id]);
     for (uint32_t id : op.writes) step.writes.push_back(windows[id]);
+    for (const TraceInPlace& pair : op.in_place) step.in_place.push_back({pair.read, pair.write});
     if (order == OrderKind::kDependencies) {
       const auto number = static_cast<uint32_t>(job.schedule.steps().size());
       for (uint32_t id : op.reads) hazards.Read(number, trace.Base(id), windows[id]);
