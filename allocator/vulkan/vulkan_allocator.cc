@@ -111,6 +111,7 @@ absl::StatusOr<std::unique_ptr<VulkanAllocator>> VulkanAllocator::Create(
 void* VulkanAllocator::FindCapability(std::string_view name) {
   if (name == QueueCapability::kName) return static_cast<QueueCapability*>(this);
   if (name == EngineCapability::kName) return static_cast<EngineCapability*>(this);
+  if (name == BufferViewCapability::kName) return static_cast<BufferViewCapability*>(this);
   // The host copies mapped memory itself, so it needs no batches.
   if (name == BatchCapability::kName && !traits().host_writable) {
     return static_cast<BatchCapability*>(this);
@@ -137,6 +138,11 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
                      " bytes for the host and the device at the same time; ask for 4096 or less"));
   }
   return made;
+}
+
+void VulkanAllocator::Release(const Allocation& allocation) {
+  views_.OnFreed(allocation);
+  PooledAllocator::Release(allocation);
 }
 
 absl::Status VulkanAllocator::FlushHostWrites(const SubRegion& region) {

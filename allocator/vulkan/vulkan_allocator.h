@@ -13,6 +13,8 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -21,8 +23,10 @@
 #include "tenure/allocator/capabilities.h"
 #include "tenure/allocator/pool/pooled_allocator.h"
 #include "tenure/allocator/vulkan/allocators.h"
+#include "tenure/allocator/vulkan/buffer_views.h"
 #include "tenure/allocator/vulkan/copy_engine.h"
 #include "tenure/allocator/vulkan/memory_source.h"
+#include "tenure/allocator/vulkan/texel_view_cache.h"
 
 namespace tenure::vulkan {
 
@@ -31,6 +35,7 @@ class VulkanAllocator final : public PooledAllocator,
                               public BatchCapability,
                               public CoherenceCapability,
                               public ForeignMemoryCapability,
+                              public BufferViewCapability,
                               public EngineCapability {
  public:
   // `kind` is one of spaces.h.
@@ -55,10 +60,20 @@ class VulkanAllocator final : public PooledAllocator,
   absl::Status CopyOutMany(absl::Span<const Out> parts) override { return engine_->OutMany(parts); }
   absl::Status FlushHostWrites(const SubRegion& region) override;
   absl::Status InvalidateForHostReads(const SubRegion& region) override;
+  absl::StatusOr<std::vector<BindingPart>> Parts(const SubRegion& region,
+                                                 uint64_t element_bytes) override {
+    return PartsOf(*engine_->device(), region, element_bytes);
+  }
+  absl::StatusOr<std::shared_ptr<const TexelView>> Typed(const SubRegion& region,
+                                                         TexelFormat format) override {
+    return views_.Get(region, format);
+  }
+  uint64_t TrimViews() override { return views_.Trim(); }
   CopyEngine& engine() override { return *engine_; }
 
  protected:
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
+  void Release(const Allocation& allocation) override;
   absl::Status Zero(const Allocation& allocation) override;
   absl::StatusOr<Allocation> MakeImport(const AllocationRequest& request) override;
   void ReleaseImport(const Allocation& allocation) override;
@@ -75,7 +90,8 @@ class VulkanAllocator final : public PooledAllocator,
                   std::shared_ptr<CopyEngine> engine)
       : PooledAllocator(std::move(space), traits, std::move(source), options),
         engine_(std::move(engine)),
-        memory_(static_cast<MemorySource*>(&this->source())) {}
+        memory_(static_cast<MemorySource*>(&this->source())),
+        views_(engine_->device()) {}
 
   // Whether the host does the transfer: it reaches the bytes, and no queue's order must be kept.
   bool IsForHost(const SubRegion& region, const CopyOptions& options) const {
@@ -86,6 +102,7 @@ class VulkanAllocator final : public PooledAllocator,
 
   const std::shared_ptr<CopyEngine> engine_;
   MemorySource* const memory_;  // of the pool
+  TexelViewCache views_;
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Imported> imports_ ABSL_GUARDED_BY(mutex_);  // by buffer
 };

@@ -1,0 +1,64 @@
+#include "tenure/allocator/vulkan/append_counter.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tenure/base/status_macros.h"
+
+namespace tenure::vulkan {
+
+absl::StatusOr<std::unique_ptr<AppendCounter>> AppendCounter::Create(Allocator& allocator,
+                                                                     std::string_view name) {
+  AllocationRequest request;
+  request.size_bytes = sizeof(uint32_t);
+  request.zeroed = true;
+  request.name = name;
+  TENURE_ASSIGN_OR_RETURN(const Allocation allocation, allocator.Allocate(request));
+  return std::unique_ptr<AppendCounter>(new AppendCounter(allocator, allocation));
+}
+
+AppendCounter::~AppendCounter() { allocator_.Deallocate(allocation_, uses_); }
+
+absl::Status AppendCounter::WaitForUses() {
+  std::vector<Fence> uses;
+  {
+    absl::MutexLock lock(&mutex_);
+    uses = uses_;
+  }
+  for (const Fence& use : uses) TENURE_RETURN_IF_ERROR(use.Wait());
+  return absl::OkStatus();
+}
+
+absl::Status AppendCounter::Reset(uint32_t value, Queue* queue) {
+  if (queue == nullptr) TENURE_RETURN_IF_ERROR(WaitForUses());
+  FillPattern pattern;
+  pattern.size_bytes = sizeof(value);
+  std::memcpy(pattern.bytes, &value, sizeof(value));
+  CopyOptions options;
+  options.queue = queue;
+  options.may_block = queue == nullptr;
+  TENURE_ASSIGN_OR_RETURN(const Fence done, allocator_.Fill(region(), pattern, options));
+  if (queue == nullptr) return done.Wait();
+  RecordUse(done);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> AppendCounter::Read(Queue* queue) {
+  if (queue == nullptr) TENURE_RETURN_IF_ERROR(WaitForUses());
+  CopyOptions options;
+  options.queue = queue;
+  uint32_t value = 0;
+  TENURE_ASSIGN_OR_RETURN(const Fence done, allocator_.CopyOut(&value, region(), options));
+  TENURE_RETURN_IF_ERROR(done.Wait());
+  return value;
+}
+
+void AppendCounter::RecordUse(const Fence& done) {
+  absl::MutexLock lock(&mutex_);
+  uses_.erase(
+      std::remove_if(uses_.begin(), uses_.end(), [](const Fence& use) { return use.IsReached(); }),
+      uses_.end());
+  uses_.push_back(done);
+}
+
+}  // namespace tenure::vulkan
