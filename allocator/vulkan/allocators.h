@@ -42,11 +42,16 @@
 
 namespace tenure::vulkan {
 
+class AdoptedDevice;
+
 struct AllocatorOptions {
   // The most bytes that may be taken from the driver, used or not.
   uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
   // Wholly free slabs beyond this return to the driver when they are freed.
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
+  // A device of the embedding program's (vulkan.h), whose ordinal the space must have. Null: the
+  // library opens the device itself.
+  std::shared_ptr<AdoptedDevice> device = nullptr;
 };
 
 // For the kinds of spaces in spaces.h. Copies use Vulkan's own routes until a registry takes the

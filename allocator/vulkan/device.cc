@@ -127,7 +127,8 @@ absl::Status Device::Create() {
 }
 
 Device::~Device() {
-  if (handle_ != VK_NULL_HANDLE) calls_.DestroyDevice(handle_, nullptr);
+  if (handle_ != VK_NULL_HANDLE && !adopted_) calls_.DestroyDevice(handle_, nullptr);
+  if (on_released_) on_released_();
 }
 
 absl::Status Device::Check(VkResult result, std::string_view call) const {
@@ -203,9 +204,12 @@ void Device::KeepForever(std::shared_ptr<Device> device) {
 
 absl::Status Device::WaitIdle() ABSL_NO_THREAD_SAFETY_ANALYSIS {
   // Vulkan wants nobody to submit meanwhile. Always locked in this order, and nowhere else together.
-  for (const auto& queue : queues_) queue->mutex.Lock();
-  absl::Status status = Check(calls_.DeviceWaitIdle(handle_), "vkDeviceWaitIdle");
-  for (const auto& queue : queues_) queue->mutex.Unlock();
+  for (const auto& queue : queues_) queue->Lock();
+  // An adopted device has queues of the program's, which nothing here may wait for.
+  absl::Status status =
+      adopted_ ? Check(calls_.QueueWaitIdle(queues_.front()->handle), "vkQueueWaitIdle")
+               : Check(calls_.DeviceWaitIdle(handle_), "vkDeviceWaitIdle");
+  for (const auto& queue : queues_) queue->Unlock();
   return status;
 }
 

@@ -16,6 +16,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -30,10 +31,24 @@
 namespace tenure::vulkan {
 
 // A VkQueue. Vulkan wants one thread at a time to submit to it.
-struct SharedQueue {
+class SharedQueue {
+ public:
   VkQueue handle = VK_NULL_HANDLE;
   uint32_t family = 0;
-  absl::Mutex mutex;
+  // Of an embedding program that submits to the queue too (AdoptedHandles). Empty: there is none.
+  std::function<void()> lock, unlock;
+
+  void Lock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    mutex_.Lock();
+    if (lock) lock();
+  }
+  void Unlock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (unlock) unlock();
+    mutex_.Unlock();
+  }
+
+ private:
+  absl::Mutex mutex_;
 };
 
 // What a queue is for. Where the device has no queues that only copy, those that compute do it.
@@ -44,6 +59,8 @@ class Device {
   // Opens the device. Returns the same object for as long as anybody holds it.
   static absl::StatusOr<std::shared_ptr<Device>> Open(std::shared_ptr<Instance> instance,
                                                       uint32_t ordinal);
+  // A device of an embedding program's (vulkan.h), which is never destroyed here.
+  static absl::StatusOr<std::shared_ptr<Device>> Adopt(AdoptedHandles handles);
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
@@ -82,20 +99,22 @@ class Device {
   SharedQueue& NextQueue(QueueUse use);
   // The families that use the device's buffers.
   const std::vector<uint32_t>& families() const { return families_; }
-  // Waits for all work of all queues.
+  // Waits for all work of all queues of queues_.
   absl::Status WaitIdle();
 
  private:
-  Device(std::shared_ptr<Instance> instance, const PhysicalDevice& physical)
-      : instance_(std::move(instance)), physical_(physical) {}
+  Device(std::shared_ptr<Instance> instance, PhysicalDevice physical)
+      : instance_(std::move(instance)), physical_(std::move(physical)) {}
   absl::Status Create();
   absl::StatusOr<VkDeviceMemory> AllocateMemory(const VkMemoryAllocateInfo& info,
                                                 uint64_t taken_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   uint32_t HeapOf(uint32_t type) const { return physical_.memory.memoryTypes[type].heapIndex; }
 
   const std::shared_ptr<Instance> instance_;
-  const PhysicalDevice& physical_;  // of instance_
+  const PhysicalDevice physical_;
   VkDevice handle_ = VK_NULL_HANDLE;
+  bool adopted_ = false;
+  std::function<void()> on_released_;  // of an adopted device
   DeviceCalls calls_;
   std::vector<std::unique_ptr<SharedQueue>> queues_;  // first those that compute
   size_t compute_queues_ = 0;                         // how many of them do

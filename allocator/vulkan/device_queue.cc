@@ -162,7 +162,7 @@ absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(Waits waits, VkCommandBuffer o
   info.signalSemaphoreCount = 1;
   info.pSignalSemaphores = &signalled;
   {
-    absl::MutexLock lock(&queue_.mutex);
+    const Lock lock(*this);
     TENURE_RETURN_IF_ERROR(device_->Check(
         device_->calls().QueueSubmit(queue_.handle, 1, &info, VK_NULL_HANDLE), "vkQueueSubmit"));
   }

@@ -83,8 +83,8 @@ class DeviceQueue final : public CommandQueue {
   static absl::StatusOr<DeviceQueue*> Of(Queue& queue, const Device& device);
 
  protected:
-  void LockQueue() override ABSL_NO_THREAD_SAFETY_ANALYSIS { queue_.mutex.Lock(); }
-  void UnlockQueue() override ABSL_NO_THREAD_SAFETY_ANALYSIS { queue_.mutex.Unlock(); }
+  void LockQueue() override { queue_.Lock(); }
+  void UnlockQueue() override { queue_.Unlock(); }
 
  private:
   struct Commands {

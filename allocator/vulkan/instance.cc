@@ -235,6 +235,16 @@ absl::StatusOr<std::shared_ptr<Instance>> Instance::Create(PFN_vkGetInstanceProc
   return made;
 }
 
+absl::StatusOr<std::shared_ptr<Instance>> Instance::Adopt(PFN_vkGetInstanceProcAddr get,
+                                                          VkInstance handle) {
+  std::shared_ptr<Instance> made(new Instance);
+  made->handle_ = handle;
+  made->adopted_ = true;
+  TENURE_ASSIGN_OR_RETURN(made->calls_, LoadInstanceCalls(get, handle));
+  TENURE_RETURN_IF_ERROR(made->Describe());
+  return made;
+}
+
 void Instance::AddMessenger(PFN_vkGetInstanceProcAddr get) {
   auto create = reinterpret_cast<PFN_vkCreateDebugUtilsMessengerEXT>(
       get(handle_, "vkCreateDebugUtilsMessengerEXT"));
@@ -247,7 +257,7 @@ void Instance::AddMessenger(PFN_vkGetInstanceProcAddr get) {
 
 Instance::~Instance() {
   if (messenger_ != VK_NULL_HANDLE) destroy_messenger_(handle_, messenger_, nullptr);
-  if (handle_ != VK_NULL_HANDLE && calls_.DestroyInstance != nullptr) {
+  if (handle_ != VK_NULL_HANDLE && !adopted_ && calls_.DestroyInstance != nullptr) {
     calls_.DestroyInstance(handle_, nullptr);
   }
 }

@@ -55,6 +55,9 @@ class Instance {
   static absl::StatusOr<std::shared_ptr<Instance>> Default();
   static absl::StatusOr<std::shared_ptr<Instance>> Create(PFN_vkGetInstanceProcAddr get,
                                                           Options options);
+  // An instance of an embedding program's, which is never destroyed here.
+  static absl::StatusOr<std::shared_ptr<Instance>> Adopt(PFN_vkGetInstanceProcAddr get,
+                                                         VkInstance handle);
   ~Instance();
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
@@ -72,6 +75,7 @@ class Instance {
   void AddMessenger(PFN_vkGetInstanceProcAddr get);
 
   VkInstance handle_ = VK_NULL_HANDLE;
+  bool adopted_ = false;
   InstanceCalls calls_;
   Options options_;
   VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;

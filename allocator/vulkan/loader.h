@@ -68,6 +68,7 @@ namespace tenure::vulkan {
   X(EndCommandBuffer)                 \
   X(ResetCommandBuffer)               \
   X(QueueSubmit)                      \
+  X(QueueWaitIdle)                    \
   X(DeviceWaitIdle)                   \
   X(CmdCopyBuffer)                    \
   X(CmdFillBuffer)                    \

@@ -82,6 +82,10 @@ absl::StatusOr<std::shared_ptr<CommandQueue>> CommandQueue::Create(uint32_t ordi
   return DeviceQueue::Create(std::move(device));
 }
 
+absl::StatusOr<std::shared_ptr<CommandQueue>> CommandQueue::Create(const AdoptedDevice& device) {
+  return DeviceQueue::Create(device.device());
+}
+
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& space,
                                                          const AllocatorOptions& options) {
   if (space.kind().driver() != kDriverName) {
@@ -89,9 +93,19 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& spac
                                                    "' is no space of Vulkan's; give 'vulkan:N', "
                                                    "'vulkan-upload:N' or 'vulkan-readback:N'"));
   }
-  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Instance> instance, Instance::Default());
-  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device,
-                          Device::Open(std::move(instance), space.ordinal()));
+  std::shared_ptr<Device> device;
+  if (options.device != nullptr) {
+    device = options.device->device();
+    if (device->ordinal() != space.ordinal()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the device that was given is ", device->ordinal(),
+                       " of its instance, and the space is '", space.ToString(),
+                       "'; give the space the device's ordinal"));
+    }
+  } else {
+    TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Instance> instance, Instance::Default());
+    TENURE_ASSIGN_OR_RETURN(device, Device::Open(std::move(instance), space.ordinal()));
+  }
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<CopyEngine> engine, CopyEngine::Of(std::move(device)));
   return VulkanAllocator::Create(space.kind(), options, std::move(engine));
 }

@@ -12,6 +12,12 @@
 // Vulkan 1.2 with timeline semaphores and buffer device addresses. The environment variable
 // TENURE_VULKAN_VALIDATION=1 turns on the validation layer, whose messages go to stderr.
 //
+// A program that has a VkDevice already gives it to the library (Adopt):
+//
+//   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<vulkan::AdoptedDevice> device, vulkan::Adopt(handles));
+//   MakeAllocator(MemorySpace::Device(kDeviceSpace, device->ordinal()), {.device = device})
+//   CommandQueue::Create(*device)
+//
 // Thread safety: thread-safe. Ownership: a queue shares its device and its instance.
 // Errors: Unavailable (no loader, no driver, no such device, or a device that lacks something, which
 // the message names), and those of the driver.
@@ -20,9 +26,11 @@
 #define TENURE_ALLOCATOR_VULKAN_VULKAN_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -72,11 +80,62 @@ absl::StatusOr<std::vector<DeviceInfo>> Devices();
 // name that only one device has. NotFound lists the devices.
 absl::StatusOr<uint32_t> FindDevice(std::string_view selector);
 
+class Device;
+
+// A device that the embedding program has made itself, for Adopt. Handles are the numbers of Vulkan's
+// handles and pointers. Nothing of this is ever destroyed by the library. Adopt checks what Vulkan
+// tells; the rest is the program's promise:
+//   - the instance was created for Vulkan 1.2 or newer (VkApplicationInfo::apiVersion);
+//   - the device was created with timelineSemaphore and bufferDeviceAddress, with `extensions`, and
+//     with one or more queues of `queue_family`, of which `queue` is one;
+//   - everything stays valid until `on_released` is called.
+struct AdoptedHandles {
+  void* get_instance_proc_addr = nullptr;  // PFN_vkGetInstanceProcAddr
+  uint64_t instance = 0;                   // VkInstance
+  uint64_t physical_device = 0;            // VkPhysicalDevice, of the instance
+  uint64_t device = 0;                     // VkDevice, of the physical device
+  uint64_t queue = 0;                      // VkQueue, of the device
+  uint32_t queue_family = 0;               // it computes
+  // Called around every use of the queue, from any thread; both or none. Between them nobody else may
+  // use the queue. They must not call the library. Empty: the program uses the queue only while it
+  // holds a CommandQueue::Lock, which calls them too.
+  std::function<void()> lock_queue = {};
+  std::function<void()> unlock_queue = {};
+  // With which the device was created. The library uses VK_EXT_external_memory_host,
+  // VK_KHR_external_memory_fd and VK_KHR_external_semaphore_fd if they are here.
+  std::vector<std::string> extensions = {};
+  // It was created with shaderInt64, shaderInt8 and storageBuffer8BitAccess. Without them, copies and
+  // fills on the device take the driver's commands only.
+  bool byte_kernels = false;
+  // Called once, from any thread, when the library uses nothing of this any more: after the last
+  // allocator, queue and fence of the device. Not called if Adopt fails, or if memory that was still
+  // in use when its allocator ended is never given back.
+  std::function<void()> on_released = {};
+};
+
+// What allocators (AllocatorOptions::device) and CommandQueues are made from. Thread-safe.
+class AdoptedDevice {
+ public:
+  explicit AdoptedDevice(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  // N of its spaces "vulkan:N": the position among the instance's devices, discrete ones first.
+  uint32_t ordinal() const { return info().ordinal; }
+  const DeviceInfo& info() const;
+  const std::shared_ptr<Device>& device() const { return device_; }  // for the library
+
+ private:
+  const std::shared_ptr<Device> device_;
+};
+
+// InvalidArgument: a handle is missing or does not fit the others. Unavailable: the device, or the
+// loader, lacks something. The message names it.
+absl::StatusOr<std::shared_ptr<AdoptedDevice>> Adopt(AdoptedHandles handles);
+
 // An order of work on a device. Several CommandQueues may share one VkQueue, if the device has
 // few; each still keeps its own order, and has a timeline semaphore of its own.
 class CommandQueue : public Queue {
  public:
   static absl::StatusOr<std::shared_ptr<CommandQueue>> Create(uint32_t ordinal);
+  static absl::StatusOr<std::shared_ptr<CommandQueue>> Create(const AdoptedDevice& device);
 
   std::string_view driver() const final { return "vulkan"; }
 
