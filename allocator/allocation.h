@@ -32,6 +32,9 @@ struct ForeignMemory {
   void* data = nullptr;
   bool read_only = false;
   std::function<void()> release = {};
+  // The driver's object that has the bytes, where `data` is an address of the device's that the
+  // driver can't tell from one of the host's. Only of memory that an allocator has imported.
+  uint64_t native_handle = 0;
 };
 
 // A window of the file that a disk space maps.

@@ -229,7 +229,9 @@ absl::StatusOr<CopyTable::RouteKind> CopyTable::RouteBetween(const CopyEnd& to,
 
 bool CopyTable::CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence,
                            const Queue* queue) const {
-  if (const CopyRoute* route = Find(to, from)) return route->CanWaitFor(fence);
+  if (const CopyRoute* route = Find(to, from)) {
+    return route->CanWaitFor(RootOf(to), RootOf(from), fence);
+  }
   const absl::StatusOr<RouteKind> kind = DefaultRoute(to, from);
   // The host does direct copies; a device does them only if they must keep a queue's order.
   if (!kind.ok() || (*kind == RouteKind::kDirect && queue == nullptr)) return false;

@@ -80,8 +80,10 @@ class CopyRoute {
   // and lie inside their allocations. Unimplemented leaves this copy to the default route.
   virtual absl::StatusOr<Fence> Copy(const CopyEnd& to, const CopyEnd& from,
                                      const CopyOptions& options) = 0;
-  // Whether CopyOptions::after may contain this fence.
-  virtual bool CanWaitFor(const Fence&) const { return false; }
+  // Whether CopyOptions::after of a copy between these two may contain this fence.
+  virtual bool CanWaitFor(const CopyEnd& /*to*/, const CopyEnd& /*from*/, const Fence&) const {
+    return false;
+  }
 };
 
 class CopyTable {

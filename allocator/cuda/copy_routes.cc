@@ -22,8 +22,10 @@ CopyEngine* EngineOf(const CopyEnd& end) {
 
 class OrderedRoute : public CopyRoute {
  public:
-  bool CanWaitFor(const Fence& fence) const override {
-    return DeviceStream::AnyStreamCanWaitFor(fence);
+  bool CanWaitFor(const CopyEnd& to, const CopyEnd& from, const Fence& fence) const override {
+    const CopyEngine* engine = EngineOf(to);
+    if (engine == nullptr) engine = EngineOf(from);
+    return DeviceStream::StreamsCanWaitFor(*engine->device(), fence);
   }
 };
 

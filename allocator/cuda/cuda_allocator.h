@@ -58,7 +58,7 @@ class CudaAllocator : public PooledAllocator,
   absl::Status Synchronize() override { return engine_->Synchronize(); }
 
   bool CanWaitFor(const Fence& fence) const override {
-    return DeviceStream::AnyStreamCanWaitFor(fence);
+    return DeviceStream::StreamsCanWaitFor(device(), fence);
   }
   CopyEngine& engine() override { return *engine_; }
   absl::Status CopyInMany(absl::Span<const In> parts) override { return engine_->InMany(parts); }

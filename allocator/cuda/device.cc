@@ -148,7 +148,15 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Open(const Driver& driver, uint3
     return absl::Status(status.code(), absl::StrCat("CUDA device ", ordinal, " (", info.name,
                                                     ") can't be used: ", status.message()));
   }
-  std::shared_ptr<Device> device(new Device(driver, ordinal, handle, context, std::move(info)));
+  // Not in DeviceInfo: a driver that does not know the question has no such semaphores.
+  int shares_timelines = 0;
+  if (driver->DeviceGetAttribute(&shares_timelines,
+                                 CU_DEVICE_ATTRIBUTE_TIMELINE_SEMAPHORE_INTEROP_SUPPORTED,
+                                 handle) != CUDA_SUCCESS) {
+    shares_timelines = 0;
+  }
+  std::shared_ptr<Device> device(
+      new Device(driver, ordinal, handle, context, std::move(info), shares_timelines != 0));
   slot = device;
   return device;
 }
@@ -156,6 +164,7 @@ absl::StatusOr<std::shared_ptr<Device>> Device::Open(const Driver& driver, uint3
 Device::~Device() {
   {
     Scope scope(*this);
+    semaphores_.reset();
     absl::MutexLock lock(&mutex_);
     for (CUevent event : events_) (void)driver_->EventDestroy(event);
   }

@@ -21,6 +21,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,8 @@
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/driver.h"
+#include "tenure/allocator/cuda/semaphore_imports.h"
+#include "tenure/allocator/external_memory.h"
 
 namespace tenure::cuda {
 
@@ -70,6 +73,11 @@ class Device {
   enum class MemoryKind { kDevice, kManaged };
   absl::Status TakeMemory(MemoryKind kind, uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(memory_mutex_);
   void ReturnMemory(MemoryKind kind, uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(memory_mutex_);
+  // The card that the device is (CardOfUuid).
+  const std::string& card() const { return card_; }
+  // The card, if other APIs of it can share timelines with the device; empty: none can.
+  const std::string& shared_card() const { return shared_card_; }
+  SemaphoreImports& semaphores() const { return *semaphores_; }
 
   // An event without timing. Release it when nobody will query it any more.
   absl::StatusOr<CUevent> AcquireEvent() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -77,18 +85,24 @@ class Device {
 
  private:
   Device(const Driver& driver, uint32_t ordinal, CUdevice handle, CUcontext context,
-         DeviceInfo info)
+         DeviceInfo info, bool shares_timelines)
       : driver_(driver),
         ordinal_(ordinal),
         handle_(handle),
         context_(context),
-        info_(std::move(info)) {}
+        info_(std::move(info)),
+        card_(CardOfUuid(info_.uuid)),
+        shared_card_(shares_timelines ? card_ : ""),
+        semaphores_(std::make_unique<SemaphoreImports>(driver, ordinal)) {}
 
   const Driver& driver_;
   const uint32_t ordinal_;
   CUdevice handle_;
   CUcontext context_;
   const DeviceInfo info_;
+  const std::string card_;
+  const std::string shared_card_;
+  std::unique_ptr<SemaphoreImports> semaphores_;
   absl::Mutex mutex_;
   std::vector<CUevent> events_ ABSL_GUARDED_BY(mutex_);
   absl::Mutex memory_mutex_;

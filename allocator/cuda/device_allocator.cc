@@ -7,7 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
+#include "tenure/allocator/cuda/external_import.h"
 #include "tenure/allocator/cuda/slab_sources.h"
+#include "tenure/allocator/external_memory.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/status_macros.h"
 
@@ -51,7 +53,9 @@ absl::StatusOr<MappedMemory> Map(const Device& device, CUmemGenericAllocationHan
   return mapped;
 }
 
-class DeviceAllocator final : public CudaAllocator, public ShareCapability {
+class DeviceAllocator final : public CudaAllocator,
+                              public ShareCapability,
+                              public ExternalMemoryCapability {
  public:
   DeviceAllocator(const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
                   const AllocatorOptions& options, const std::shared_ptr<CopyEngine>& engine)
@@ -96,6 +100,22 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
     foreign.data = reinterpret_cast<void*>(mapped->address);
     foreign.release = [owner = engine().device(), m = *mapped] { Unmap(*owner, m).IgnoreError(); };
     return foreign;
+  }
+
+  const std::string& card() const override { return device().card(); }
+
+  absl::StatusOr<ExternalMemory> ExportMemory(const Allocation& allocation) override {
+    ExternalMemory memory;
+    memory.driver = kDriverName;
+    TENURE_ASSIGN_OR_RETURN(memory.fd, ExportFd(allocation));
+    memory.size_bytes = FindDedicated(allocation.device_address)->reserved_bytes;
+    return memory;
+  }
+
+  absl::StatusOr<ForeignMemory> ImportMemory(const ExternalMemory& memory) override {
+    // Its own descriptors are of another kind than those of other APIs.
+    if (memory.driver == kDriverName) return ImportFd(memory.fd, memory.size_bytes);
+    return ImportExternal(engine().device(), memory);
   }
 
   absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) override {
@@ -145,6 +165,9 @@ class DeviceAllocator final : public CudaAllocator, public ShareCapability {
  protected:
   void* FindCapability(std::string_view name) override {
     if (name == ShareCapability::kName) return static_cast<ShareCapability*>(this);
+    if (name == ExternalMemoryCapability::kName) {
+      return static_cast<ExternalMemoryCapability*>(this);
+    }
     return CudaAllocator::FindCapability(name);
   }
 

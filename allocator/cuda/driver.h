@@ -72,6 +72,13 @@ namespace tenure::cuda {
   X(IpcGetMemHandle, 4010)                  \
   X(IpcOpenMemHandle, 11000)                \
   X(IpcCloseMemHandle, 4010)                \
+  X(ImportExternalMemory, 10000)            \
+  X(ExternalMemoryGetMappedBuffer, 10000)   \
+  X(DestroyExternalMemory, 10000)           \
+  X(ImportExternalSemaphore, 10000)         \
+  X(SignalExternalSemaphoresAsync, 10000)   \
+  X(WaitExternalSemaphoresAsync, 10000)     \
+  X(DestroyExternalSemaphore, 10000)        \
   X(MemPrefetchAsync, 12020)                \
   X(MemAdvise, 12020)                       \
   X(MemcpyAsync, 4000)                      \

@@ -134,6 +134,16 @@ absl::Status EventTimeline::Wait(uint64_t value, absl::Time deadline) {
   }
 }
 
+absl::StatusOr<bool> EventTimeline::SignalAt(uint64_t value,
+                                             const std::shared_ptr<ExportableTimeline>& semaphore) {
+  const std::shared_ptr<PooledEvent> event = EventOf(value);
+  if (event == nullptr) return false;
+  Device::Scope scope(*device_);
+  TENURE_RETURN_IF_ERROR(scope.status());
+  TENURE_RETURN_IF_ERROR(device_->semaphores().Signal(event->get(), semaphore, value));
+  return true;
+}
+
 absl::Status EventTimeline::Failure() const {
   absl::MutexLock lock(&mutex_);
   return failure_;
@@ -229,6 +239,15 @@ bool DeviceStream::AnyStreamCanWaitFor(const Fence& fence) {
   return dynamic_cast<const EventTimeline*>(fence.timeline().get()) != nullptr || fence.IsReached();
 }
 
+bool DeviceStream::StreamsCanWaitFor(const Device& device, const Fence& fence) {
+  const auto* shared = dynamic_cast<const ExportableTimeline*>(fence.timeline().get());
+  if (shared != nullptr && !shared->card().empty() && shared->card() == device.shared_card() &&
+      shared->IsOfDeviceAlone(fence.value())) {
+    return true;
+  }
+  return AnyStreamCanWaitFor(fence);
+}
+
 absl::StatusOr<DeviceStream*> DeviceStream::Of(Queue& queue, const Device& device) {
   auto* stream = dynamic_cast<DeviceStream*>(&queue);
   if (stream == nullptr) {
@@ -248,11 +267,21 @@ absl::StatusOr<DeviceStream*> DeviceStream::Of(Queue& queue, const Device& devic
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences) {
   for (const Fence& fence : fences) {
     if (fence.IsReached()) continue;
-    auto* timeline = dynamic_cast<EventTimeline*>(fence.timeline().get());
-    if (timeline == nullptr) {
+    if (!DeviceStream::StreamsCanWaitFor(device, fence)) {
       return absl::FailedPreconditionError(
-          "a CUDA stream can't wait for a host fence; wait for it before queueing");
+          absl::StrCat("a stream of CUDA device ", device.ordinal(),
+                       " can't wait for a fence of the host, or of an API that does not share its "
+                       "timelines; wait for it before queueing"));
     }
+    if (auto shared = std::dynamic_pointer_cast<ExportableTimeline>(fence.timeline())) {
+      TENURE_RETURN_IF_ERROR(shared->Failure());
+      Device::Scope scope(device);
+      TENURE_RETURN_IF_ERROR(scope.status());
+      TENURE_RETURN_IF_ERROR(device.semaphores().Wait(stream, shared, fence.value()));
+      continue;
+    }
+    auto* timeline = dynamic_cast<EventTimeline*>(fence.timeline().get());
+    if (timeline == nullptr) continue;  // reached meanwhile
     TENURE_RETURN_IF_ERROR(timeline->Failure());
     std::shared_ptr<PooledEvent> event = timeline->EventOf(fence.value());
     if (event == nullptr) continue;

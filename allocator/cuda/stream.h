@@ -33,7 +33,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/device.h"
-#include "tenure/allocator/timeline/timeline.h"
+#include "tenure/allocator/timeline/shared_timeline.h"
 
 namespace tenure::cuda {
 
@@ -52,7 +52,7 @@ class PooledEvent {
   CUevent event_;
 };
 
-class EventTimeline final : public Timeline {
+class EventTimeline final : public SignallingTimeline {
  public:
   explicit EventTimeline(std::shared_ptr<Device> device) : device_(std::move(device)) {}
 
@@ -60,6 +60,10 @@ class EventTimeline final : public Timeline {
   absl::StatusOr<uint64_t> Record(CUstream stream) ABSL_LOCKS_EXCLUDED(mutex_);
   // An event that completes at `value` or later; null if the value is reached.
   std::shared_ptr<PooledEvent> EventOf(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::string& card() const override { return device_->shared_card(); }
+  absl::StatusOr<bool> SignalAt(uint64_t value,
+                                const std::shared_ptr<ExportableTimeline>& semaphore) override;
 
   uint64_t Reached() const override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -97,7 +101,7 @@ class DeviceStream final : public Stream {
 
   uint64_t native_handle() const override { return reinterpret_cast<uint64_t>(stream_); }
   absl::StatusOr<Fence> Record() override;
-  bool CanWaitFor(const Fence& fence) const override { return AnyStreamCanWaitFor(fence); }
+  bool CanWaitFor(const Fence& fence) const override { return StreamsCanWaitFor(*device_, fence); }
   bool HasRecorded(const Fence& fence) const override {
     return fence.timeline().get() == timeline_.get();
   }
@@ -111,6 +115,9 @@ class DeviceStream final : public Stream {
   // Whether any stream can wait for the fence: it is reached, or belongs to a CUDA device's
   // timeline.
   static bool AnyStreamCanWaitFor(const Fence& fence);
+  // Whether streams of the device can wait for the fence: it is reached, or of a CUDA device, or of
+  // another API of the same card that shares its timelines.
+  static bool StreamsCanWaitFor(const Device& device, const Fence& fence);
 
   // The stream behind `queue`, for work on `device`. InvalidArgument for a queue of another driver,
   // or a stream of another device.
@@ -129,8 +136,8 @@ class DeviceStream final : public Stream {
   const std::shared_ptr<EventTimeline> timeline_;
 };
 
-// Makes work that is queued on `stream` from now on wait for the fences. All must be fences of
-// devices.
+// Makes work that is queued on `stream` from now on wait for the fences, for which
+// StreamsCanWaitFor must hold.
 absl::Status QueueWaits(const Device& device, CUstream stream, absl::Span<const Fence> fences);
 
 // Waits until the stream is idle. Callers free memory or the stream afterwards, so it waits again

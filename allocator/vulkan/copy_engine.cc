@@ -56,7 +56,9 @@ absl::Status WaitForAll(absl::Span<const Fence> fences) {
 absl::Status WaitForHostParts(absl::Span<const Fence> fences) {
   for (const Fence& fence : fences) {
     auto* timeline = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get());
-    if (timeline != nullptr && timeline->HasHostParts(fence.value())) {
+    // Another API may be the one that brings them.
+    const bool is_foreign = timeline == nullptr && fence.timeline() != nullptr;
+    if (is_foreign || (timeline != nullptr && timeline->HasHostParts(fence.value()))) {
       TENURE_RETURN_IF_ERROR(fence.Wait());
     }
   }

@@ -36,10 +36,8 @@ class WithinDevice final : public CopyRoute {
     }
     return EngineOf(to)->Between(to.region, from.region, options);
   }
-  bool CanWaitFor(const Fence& fence) const override {
-    // Which device it is, the copy itself finds out.
-    return fence.IsReached() ||
-           dynamic_cast<const SemaphoreTimeline*>(fence.timeline().get()) != nullptr;
+  bool CanWaitFor(const CopyEnd& to, const CopyEnd&, const Fence& fence) const override {
+    return DeviceQueue::DeviceCanWaitFor(*EngineOf(to)->device(), fence);
   }
 };
 
@@ -62,9 +60,8 @@ class FromFile final : public CopyRoute {
     };
     return EngineOf(to)->InFrom(to.region, read, options);
   }
-  bool CanWaitFor(const Fence& fence) const override {
-    return fence.IsReached() ||
-           dynamic_cast<const SemaphoreTimeline*>(fence.timeline().get()) != nullptr;
+  bool CanWaitFor(const CopyEnd& to, const CopyEnd&, const Fence& fence) const override {
+    return DeviceQueue::DeviceCanWaitFor(*EngineOf(to)->device(), fence);
   }
 };
 

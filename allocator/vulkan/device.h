@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -69,6 +70,8 @@ class Device {
   const PhysicalDevice& physical() const { return physical_; }
   const DeviceInfo& info() const { return physical_.info; }
   uint32_t ordinal() const { return physical_.info.ordinal; }
+  // The card whose other APIs can share timelines with this device; empty: none can.
+  const std::string& shared_card() const { return physical_.shared_card; }
   VkDevice handle() const { return handle_; }
   const DeviceCalls& calls() const { return calls_; }
 

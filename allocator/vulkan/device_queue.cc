@@ -114,28 +114,46 @@ absl::StatusOr<VkCommandBuffer> DeviceQueue::AcquireCommands() {
   return buffer;
 }
 
+void DeviceQueue::Waits::Add(VkSemaphore semaphore, uint64_t value,
+                             const std::shared_ptr<Timeline>& timeline) {
+  auto known = std::find(semaphores.begin(), semaphores.end(), semaphore);
+  if (known == semaphores.end()) {
+    semaphores.push_back(semaphore);
+    values.push_back(value);
+    timelines.push_back(timeline);
+    return;
+  }
+  uint64_t& most = values[static_cast<size_t>(known - semaphores.begin())];
+  most = std::max(most, value);
+}
+
 absl::StatusOr<DeviceQueue::Waits> DeviceQueue::WaitsFor(absl::Span<const Fence> fences) const {
   Waits waits;
   for (const Fence& fence : fences) {
     if (fence.timeline() == nullptr || HasRecorded(fence)) continue;
-    auto* timeline = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get());
-    if (timeline == nullptr || &timeline->device() != device_.get()) {
-      if (fence.IsReached()) continue;
+    if (!DeviceCanWaitFor(*device_, fence)) {
+      const bool is_vulkan = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get()) != nullptr;
       return absl::FailedPreconditionError(absl::StrCat(
           "a queue of Vulkan device ", device_->ordinal(), " can't wait for a fence of ",
-          timeline == nullptr ? "the host or of another driver" : "another device",
+          is_vulkan ? "another device" : "the host or of another driver",
           "; wait for it on the host before queueing"));
     }
-    TENURE_RETURN_IF_ERROR(timeline->Failure());
-    if (timeline->DeviceReached() >= fence.value()) continue;
-    auto known = std::find(waits.semaphores.begin(), waits.semaphores.end(), timeline->semaphore());
-    if (known == waits.semaphores.end()) {
-      waits.semaphores.push_back(timeline->semaphore());
-      waits.values.push_back(fence.value());
+    Timeline* const timeline = fence.timeline().get();
+    if (auto* own = dynamic_cast<SemaphoreTimeline*>(timeline)) {
+      if (&own->device() != device_.get()) continue;  // reached
+      TENURE_RETURN_IF_ERROR(own->Failure());
+      if (own->DeviceReached() >= fence.value()) continue;
+      waits.Add(own->semaphore(), fence.value(), fence.timeline());
+    } else if (auto* imported = dynamic_cast<SharedSemaphore*>(timeline)) {
+      if (&imported->device() != device_.get() || fence.IsReached()) continue;
+      waits.Add(imported->semaphore(), fence.value(), fence.timeline());
+    } else if (dynamic_cast<SignallingTimeline*>(timeline) != nullptr && !fence.IsReached()) {
+      TENURE_ASSIGN_OR_RETURN(const std::shared_ptr<SharedSemaphore> raised,
+                              timeline_->foreign_waits().SemaphoreFor(device_, fence));
+      if (raised == nullptr) continue;
+      waits.Add(raised->semaphore(), fence.value(), raised);
+      // It tells if its device fails (ForeignWaits::EndFailed).
       waits.timelines.push_back(fence.timeline());
-    } else {
-      uint64_t& value = waits.values[static_cast<size_t>(known - waits.semaphores.begin())];
-      value = std::max(value, fence.value());
     }
   }
   return waits;
@@ -261,8 +279,15 @@ absl::Status DeviceQueue::Synchronize() {
 bool DeviceQueue::DeviceCanWaitFor(const Device& device, const Fence& fence) {
   // The order matters: asking a device's timeline whether the fence is reached would call the
   // driver.
-  if (auto* timeline = dynamic_cast<const SemaphoreTimeline*>(fence.timeline().get())) {
-    return &timeline->device() == &device || fence.IsReached();
+  const Timeline* const timeline = fence.timeline().get();
+  if (auto* own = dynamic_cast<const SemaphoreTimeline*>(timeline)) {
+    return &own->device() == &device || fence.IsReached();
+  }
+  if (auto* imported = dynamic_cast<const SharedSemaphore*>(timeline)) {
+    return &imported->device() == &device || fence.IsReached();
+  }
+  if (auto* foreign = dynamic_cast<const SignallingTimeline*>(timeline)) {
+    return ForeignWaits::CanWaitFor(device, *foreign) || fence.IsReached();
   }
   return fence.IsReached();
 }

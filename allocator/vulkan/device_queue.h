@@ -64,6 +64,7 @@ class DeviceQueue final : public CommandQueue {
   uint64_t instance_handle() const override {
     return reinterpret_cast<uint64_t>(device_->instance().handle());
   }
+  absl::StatusOr<int> ExportTimeline() override { return timeline_->ExportFd(); }
   uint32_t family() const override { return queue_.family; }
 
   absl::StatusOr<Fence> Record() override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -75,7 +76,8 @@ class DeviceQueue final : public CommandQueue {
   absl::Status WaitFor(absl::Span<const Fence> fences) override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Synchronize() override;
 
-  // Whether queues of the device can wait for the fence: it is reached, or of one of its queues.
+  // Whether queues of the device can wait for the fence: it is reached, or of one of its queues, of
+  // a timeline that was imported, or of another API that shares the card.
   static bool DeviceCanWaitFor(const Device& device, const Fence& fence);
 
   // The queue behind `queue`, for work on `device`. InvalidArgument for a queue of another driver,
@@ -96,6 +98,8 @@ class DeviceQueue final : public CommandQueue {
   };
   // The semaphores and values that a submission waits for.
   struct Waits {
+    // The timeline is kept until the work that waits for the semaphore is over.
+    void Add(VkSemaphore semaphore, uint64_t value, const std::shared_ptr<Timeline>& timeline);
     std::vector<VkSemaphore> semaphores;
     std::vector<uint64_t> values;
     std::vector<std::shared_ptr<Timeline>> timelines;

@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/errors.h"
+#include "tenure/allocator/external_memory.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure::vulkan {
@@ -126,6 +127,21 @@ Features FeaturesOf(const InstanceCalls& calls, VkPhysicalDevice device) {
   calls.GetPhysicalDeviceFeatures2(device, &features.core);
   features.core.pNext = nullptr;
   return features;
+}
+
+// Whether timeline semaphores go out and come in as descriptors.
+bool SharesTimelines(const InstanceCalls& calls, VkPhysicalDevice device) {
+  auto type = Struct<VkSemaphoreTypeCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
+  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
+  auto info = Struct<VkPhysicalDeviceExternalSemaphoreInfo>(
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_SEMAPHORE_INFO, &type);
+  info.handleType = VK_EXTERNAL_SEMAPHORE_HANDLE_TYPE_OPAQUE_FD_BIT;
+  auto found =
+      Struct<VkExternalSemaphoreProperties>(VK_STRUCTURE_TYPE_EXTERNAL_SEMAPHORE_PROPERTIES);
+  calls.GetPhysicalDeviceExternalSemaphoreProperties(device, &info, &found);
+  constexpr VkExternalSemaphoreFeatureFlags kBoth =
+      VK_EXTERNAL_SEMAPHORE_FEATURE_EXPORTABLE_BIT | VK_EXTERNAL_SEMAPHORE_FEATURE_IMPORTABLE_BIT;
+  return (found.externalSemaphoreFeatures & kBoth) == kBoth;
 }
 
 // Chooses the families of queues: of each kind the one with the most queues.
@@ -336,6 +352,9 @@ absl::Status Instance::Describe() {
     info.external_memory_host = imports_host;
     info.external_memory_fd = device.HasExtension(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
     info.external_semaphore_fd = device.HasExtension(VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME);
+    if (info.external_semaphore_fd && SharesTimelines(calls_, handle)) {
+      device.shared_card = CardOfUuid(info.uuid);
+    }
     if (imports_host)
       device.host_pointer_alignment_bytes = host_memory.minImportedHostPointerAlignment;
 

@@ -37,6 +37,9 @@ struct PhysicalDevice {
   uint32_t transfer_family = 0;
   uint32_t transfer_queue_count = 0;          // 0: the device has no such family
   uint64_t host_pointer_alignment_bytes = 0;  // of imported host memory; 0: it can't be imported
+  // The card, as others name it (CardOfUuid), if timeline semaphores can be shared by descriptors;
+  // empty: they can't.
+  std::string shared_card;
   bool byte_kernels = false;  // shaders may use 64-bit and 8-bit integers in buffers
 
   bool HasExtension(std::string_view name) const;

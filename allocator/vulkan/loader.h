@@ -61,6 +61,7 @@ namespace tenure::vulkan {
   X(DestroySemaphore)                 \
   X(GetSemaphoreCounterValue)         \
   X(WaitSemaphores)                   \
+  X(SignalSemaphore)                  \
   X(CreateCommandPool)                \
   X(DestroyCommandPool)               \
   X(AllocateCommandBuffers)           \

@@ -86,6 +86,13 @@ absl::StatusOr<std::shared_ptr<CommandQueue>> CommandQueue::Create(const Adopted
   return DeviceQueue::Create(device.device());
 }
 
+absl::StatusOr<std::shared_ptr<Timeline>> ImportTimeline(uint32_t ordinal, int fd) {
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Instance> instance, Instance::Default());
+  TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device,
+                          Device::Open(std::move(instance), ordinal));
+  return SharedSemaphore::Import(std::move(device), fd);
+}
+
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& space,
                                                          const AllocatorOptions& options) {
   if (space.kind().driver() != kDriverName) {

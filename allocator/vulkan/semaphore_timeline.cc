@@ -22,12 +22,14 @@ constexpr absl::Duration kSleepWithoutDriver = absl::Microseconds(100);
 
 absl::StatusOr<std::shared_ptr<SemaphoreTimeline>> SemaphoreTimeline::Create(
     std::shared_ptr<Device> device) {
-  auto type = Struct<VkSemaphoreTypeCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO);
-  type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
-  const auto info = Struct<VkSemaphoreCreateInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type);
-  VkSemaphore semaphore = VK_NULL_HANDLE;
-  TENURE_RETURN_IF_ERROR(TENURE_VKD(*device, CreateSemaphore, &info, nullptr, &semaphore));
+  TENURE_ASSIGN_OR_RETURN(const VkSemaphore semaphore, CreateTimelineSemaphore(*device));
   return std::shared_ptr<SemaphoreTimeline>(new SemaphoreTimeline(std::move(device), semaphore));
+}
+
+absl::StatusOr<int> SemaphoreTimeline::ExportFd() {
+  TENURE_ASSIGN_OR_RETURN(const int fd, ExportSemaphoreFd(*device_, semaphore_));
+  is_exported_.store(true, std::memory_order_release);
+  return fd;
 }
 
 SemaphoreTimeline::~SemaphoreTimeline() {
@@ -100,7 +102,7 @@ uint64_t SemaphoreTimeline::Reached() const {
   return parts_.empty() ? device : std::min(device, parts_.begin()->first - 1);
 }
 
-absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadline) const {
+absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadline) {
   auto info = Struct<VkSemaphoreWaitInfo>(VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO);
   info.semaphoreCount = 1;
   info.pSemaphores = &semaphore_;
@@ -117,6 +119,12 @@ absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadlin
           absl::StrCat("Vulkan device ", device_->ordinal(),
                        " has not finished the work that was waited for; wait longer, or look at "
                        "what is queued"));
+    }
+    foreign_waits_.EndFailed();
+    if (is_exported_.load(std::memory_order_acquire)) {
+      PollUntil([&] { return DeviceReached() >= value; },
+                std::min(deadline, absl::Now() + kLongestDriverWait));
+      continue;
     }
     const auto nanoseconds =
         static_cast<uint64_t>(absl::ToInt64Nanoseconds(std::min(left, kLongestDriverWait)));

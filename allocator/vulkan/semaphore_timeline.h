@@ -13,6 +13,10 @@
 // Host parts are done by a thread of the library (copy/host_worker.h), or by a thread that waits for
 // them, whichever comes first.
 //
+// Other APIs and processes wait for it by a descriptor of the semaphore (ExportFd), where the device
+// can share semaphores. From the first export on, the host's own waits look at the counter instead
+// of calling the driver's wait, which is slow for some drivers then (shared_semaphore.h).
+//
 // Cost: Reached is one load if nothing is under way; otherwise it asks the driver (0.1 us).
 // Thread safety: thread-safe. Ownership: shares the device, and destroys the semaphore at its end,
 // when nothing is under way any more.
@@ -27,6 +31,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -34,12 +39,13 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "tenure/allocator/timeline/timeline.h"
+#include "tenure/allocator/timeline/shared_timeline.h"
 #include "tenure/allocator/vulkan/device.h"
+#include "tenure/allocator/vulkan/foreign_waits.h"
 
 namespace tenure::vulkan {
 
-class SemaphoreTimeline final : public Timeline {
+class SemaphoreTimeline final : public ExportableTimeline {
  public:
   static absl::StatusOr<std::shared_ptr<SemaphoreTimeline>> Create(std::shared_ptr<Device> device);
   ~SemaphoreTimeline() override;
@@ -64,6 +70,13 @@ class SemaphoreTimeline final : public Timeline {
   // The largest value that the device has reached.
   uint64_t DeviceReached() const;
 
+  // The waits of the queue's work for other APIs.
+  ForeignWaits& foreign_waits() { return foreign_waits_; }
+
+  const std::string& card() const override { return device_->shared_card(); }
+  absl::StatusOr<int> ExportFd() override;
+  bool IsOfDeviceAlone(uint64_t value) const override { return !HasHostParts(value); }
+
   uint64_t Reached() const override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
   bool WasTold(uint64_t value) const override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -82,11 +95,13 @@ class SemaphoreTimeline final : public Timeline {
   SemaphoreTimeline(std::shared_ptr<Device> device, VkSemaphore semaphore)
       : device_(std::move(device)), semaphore_(semaphore) {}
   uint64_t SetDeviceReached(uint64_t value) const;  // at least; returns what is reached
-  absl::Status WaitForDevice(uint64_t value, absl::Time deadline) const;
+  absl::Status WaitForDevice(uint64_t value, absl::Time deadline);
   absl::Status ErrorAt(uint64_t value, bool tells) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<Device> device_;
   VkSemaphore semaphore_;
+  ForeignWaits foreign_waits_;
+  std::atomic<bool> is_exported_{false};
   std::atomic<uint64_t> issued_{0};
   mutable std::atomic<uint64_t> device_reached_{0};  // as it was seen last
   std::atomic<uint64_t> host_parts_{0};              // how many there are in parts_

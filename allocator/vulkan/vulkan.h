@@ -151,6 +151,10 @@ class CommandQueue : public Queue {
   virtual uint64_t physical_device_handle() const = 0;  // VkPhysicalDevice
   virtual uint64_t instance_handle() const = 0;         // VkInstance
   virtual uint32_t family() const = 0;                  // of queues
+  // A new descriptor of the timeline of this queue's fences, for another process (ImportTimeline),
+  // which the caller closes. Unimplemented if the device can't share semaphores. CUDA on the same
+  // card needs none: its streams wait for this queue's fences with WaitFor.
+  virtual absl::StatusOr<int> ExportTimeline() = 0;
   // Nobody else submits to the VkQueue meanwhile. Do not call this queue's members then.
   class Lock {
    public:
@@ -168,6 +172,11 @@ class CommandQueue : public Queue {
   virtual void LockQueue() = 0;
   virtual void UnlockQueue() = 0;
 };
+
+// The timeline of a queue of another process's, from its descriptor, which stays the caller's. The
+// fence of value N is Fence(timeline, N); queues of the device wait for it without the host.
+// Unimplemented if the device can't share semaphores.
+absl::StatusOr<std::shared_ptr<Timeline>> ImportTimeline(uint32_t ordinal, int fd);
 
 }  // namespace tenure::vulkan
 

@@ -1,6 +1,8 @@
 #include "tenure/allocator/vulkan/vulkan_allocator.h"
 
 #include <algorithm>
+#include <bit>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -101,9 +103,10 @@ absl::StatusOr<std::unique_ptr<VulkanAllocator>> VulkanAllocator::Create(
   }
   const Options pool = PoolOptions(options, HeapBytes(device->physical(), choice), purpose);
   const SpaceTraits traits = TraitsOf(device->info(), choice);
+  auto shared = std::make_shared<SharedMemory>(device, choice);
   auto source = std::make_unique<MemorySource>(device, std::move(choice));
-  std::unique_ptr<VulkanAllocator> made(
-      new VulkanAllocator(std::move(space), traits, std::move(source), pool, std::move(engine)));
+  std::unique_ptr<VulkanAllocator> made(new VulkanAllocator(
+      std::move(space), traits, std::move(source), pool, std::move(engine), std::move(shared)));
   made->BindCopyTable(&VulkanCopyTable());
   return made;
 }
@@ -119,14 +122,23 @@ void* VulkanAllocator::FindCapability(std::string_view name) {
   if (name == CoherenceCapability::kName && traits().coherence_atom_bytes > 1) {
     return static_cast<CoherenceCapability*>(this);
   }
+  // Memory for upload and read-back is the host's: other processes have means of their own for it.
+  const bool shares = shared_->is_supported() && space().kind() == kDeviceSpace;
   if (name == ForeignMemoryCapability::kName &&
-      engine_->device()->physical().host_pointer_alignment_bytes != 0) {
+      (shares || engine_->device()->physical().host_pointer_alignment_bytes != 0)) {
     return static_cast<ForeignMemoryCapability*>(this);
+  }
+  if (name == ShareCapability::kName && shares) return static_cast<ShareCapability*>(this);
+  if (name == ExternalMemoryCapability::kName && shares) {
+    return static_cast<ExternalMemoryCapability*>(this);
   }
   return nullptr;
 }
 
 absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& request) {
+  if (request.hints.sharing != Sharing::kNone && !request.imports() && request.size_bytes > 0) {
+    return MakeShared(request);
+  }
   TENURE_ASSIGN_OR_RETURN(Allocation made, PooledAllocator::Make(request));
   const uint64_t alignment = AlignmentFor(request);
   if (made.host != nullptr && !made.imported &&
@@ -138,11 +150,6 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
                      " bytes for the host and the device at the same time; ask for 4096 or less"));
   }
   return made;
-}
-
-void VulkanAllocator::Release(const Allocation& allocation) {
-  views_.OnFreed(allocation);
-  PooledAllocator::Release(allocation);
 }
 
 absl::Status VulkanAllocator::FlushHostWrites(const SubRegion& region) {
@@ -267,6 +274,7 @@ absl::Status VulkanAllocator::ImportPages(void* begin, uint64_t size_bytes, VkBu
 
 absl::StatusOr<Allocation> VulkanAllocator::MakeImport(const AllocationRequest& request) {
   if (!request.foreign.has_value()) return PooledAllocator::MakeImport(request);
+  if (request.foreign->native_handle != 0) return WrapPiece(request);
   const uint64_t page = engine_->device()->physical().host_pointer_alignment_bytes;
   if (page == 0) {
     return absl::UnimplementedError(absl::StrCat(
@@ -312,20 +320,158 @@ absl::StatusOr<Allocation> VulkanAllocator::MakeImport(const AllocationRequest& 
 }
 
 void VulkanAllocator::ReleaseImport(const Allocation& allocation) {
-  if (allocation.native_handle != 0) {
-    Imported imported;
-    {
-      absl::MutexLock lock(&mutex_);
-      auto it = imports_.find(allocation.native_handle);
+  // Imported pieces are not among these: their `release` destroys them.
+  Imported imported;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = imports_.find(allocation.native_handle);
+    if (it != imports_.end()) {
       imported = it->second;
       imports_.erase(it);
     }
+  }
+  if (imported.memory != VK_NULL_HANDLE) {
     const Device& device = *engine_->device();
     device.calls().DestroyBuffer(device.handle(),
                                  reinterpret_cast<VkBuffer>(allocation.native_handle), nullptr);
     engine_->device()->FreeMemory(imported.memory, imported.type, 0);
   }
   ReleaseForeign(allocation);
+}
+
+// ------------------------------------------------------------------------------------------------
+// Memory that is shared
+
+void VulkanAllocator::PointInto(const SharedMemory::Piece& piece, Allocation& made) {
+  made.device_address = piece.address;
+  made.host = piece.host;
+  made.native_handle = reinterpret_cast<uint64_t>(piece.buffer);
+  made.native_size = piece.buffer_bytes;
+}
+
+absl::StatusOr<Allocation> VulkanAllocator::MakeShared(const AllocationRequest& request) {
+  if (request.hints.sharing != Sharing::kPosixFd) {
+    return absl::UnimplementedError(absl::StrCat(
+        space().ToString(), " shares memory by file descriptors only; ask for Sharing::kPosixFd"));
+  }
+  TENURE_ASSIGN_OR_RETURN(const uint64_t size, SharedMemory::RoundedBytes(request.size_bytes));
+  uint64_t trimmed = 0;
+  absl::StatusOr<SharedMemory::Piece> piece = absl::ResourceExhaustedError("");
+  for (const bool again : {false, true}) {
+    // The cached bytes may be the ones that are missing.
+    if (again) trimmed = Trim(0);
+    if (!TryReserveDedicated(size)) {
+      piece = absl::ResourceExhaustedError("memory for sharing would pass the limit");
+      continue;
+    }
+    piece = shared_->Make(size);
+    if (piece.ok()) break;
+    UnreserveDedicated(size);
+    if (!absl::IsResourceExhausted(piece.status())) return piece.status();
+  }
+  if (!piece.ok()) {
+    return Exhausted(request, size,
+                     absl::StrCat("memory for sharing, twice, with ", trimmed,
+                                  " cached bytes released in between: ", piece.status().message()));
+  }
+  Allocation made;
+  made.token = kNotABlock;
+  made.reserved_bytes = size;
+  made.size_bytes = request.size_bytes;
+  PointInto(*piece, made);
+  made.alignment_bytes = uint64_t{1} << std::countr_zero(made.device_address);
+  absl::Status status;
+  if (made.alignment_bytes < AlignmentFor(request)) {
+    status = absl::InvalidArgumentError(absl::StrCat("memory for sharing is aligned to ",
+                                                     made.alignment_bytes, " bytes, not to ",
+                                                     AlignmentFor(request), "; ask for less"));
+  } else if (request.zeroed) {
+    status = Zero(made);
+  }
+  if (status.ok()) return made;
+  Release(made);
+  return status;
+}
+
+void VulkanAllocator::Release(const Allocation& allocation) {
+  views_.OnFreed(allocation);
+  if (!allocation.imported && allocation.token == kNotABlock && allocation.native_handle != 0) {
+    if (std::optional<SharedMemory::Piece> piece = shared_->Find(allocation.native_handle)) {
+      shared_->Destroy(*piece);
+      UnreserveDedicated(allocation.reserved_bytes);
+    }
+    return;
+  }
+  PooledAllocator::Release(allocation);
+}
+
+absl::StatusOr<SharedMemory::Piece> VulkanAllocator::PieceOf(const Allocation& allocation) const {
+  std::optional<SharedMemory::Piece> piece = shared_->Find(allocation.native_handle);
+  if (piece.has_value() && !allocation.imported) return *piece;
+  return absl::FailedPreconditionError(
+      absl::StrCat("allocation ", allocation.id.value(), " of ", space().ToString(),
+                   " was not made for sharing: ask for Sharing::kPosixFd when it is made "
+                   "(BufferOptions::hints)"));
+}
+
+absl::StatusOr<int> VulkanAllocator::ExportFd(const Allocation& allocation) {
+  TENURE_ASSIGN_OR_RETURN(const SharedMemory::Piece piece, PieceOf(allocation));
+  return shared_->ExportFd(piece);
+}
+
+absl::StatusOr<ExternalMemory> VulkanAllocator::ExportMemory(const Allocation& allocation) {
+  TENURE_ASSIGN_OR_RETURN(const SharedMemory::Piece piece, PieceOf(allocation));
+  ExternalMemory memory;
+  memory.driver = kDriverName;
+  memory.size_bytes = piece.memory_bytes;
+  memory.dedicated = true;
+  TENURE_ASSIGN_OR_RETURN(memory.fd, shared_->ExportFd(piece));
+  return memory;
+}
+
+ForeignMemory VulkanAllocator::Wrapped(const SharedMemory::Piece& piece) const {
+  ForeignMemory memory;
+  memory.data = reinterpret_cast<void*>(piece.address);
+  memory.native_handle = reinterpret_cast<uint64_t>(piece.buffer);
+  memory.release = [shared = shared_, piece] { shared->Destroy(piece); };
+  return memory;
+}
+
+absl::StatusOr<ForeignMemory> VulkanAllocator::ImportFd(int fd, uint64_t size_bytes) {
+  TENURE_ASSIGN_OR_RETURN(const SharedMemory::Piece piece, shared_->ImportFd(fd, size_bytes));
+  return Wrapped(piece);
+}
+
+absl::StatusOr<ForeignMemory> VulkanAllocator::ImportMemory(const ExternalMemory& memory) {
+  TENURE_ASSIGN_OR_RETURN(const SharedMemory::Piece piece, shared_->Import(memory));
+  return Wrapped(piece);
+}
+
+absl::StatusOr<std::string> VulkanAllocator::ExportIpc(const Allocation&) {
+  return absl::UnimplementedError(
+      absl::StrCat(space().ToString(), " has no IPC handles; use ExportFd"));
+}
+
+absl::StatusOr<ForeignMemory> VulkanAllocator::ImportIpc(std::string_view, uint64_t) {
+  return absl::UnimplementedError(
+      absl::StrCat(space().ToString(), " has no IPC handles; use ImportFd"));
+}
+
+absl::StatusOr<Allocation> VulkanAllocator::WrapPiece(const AllocationRequest& request) {
+  std::optional<SharedMemory::Piece> piece = shared_->Find(request.foreign->native_handle);
+  if (!piece.has_value() || reinterpret_cast<uint64_t>(request.foreign->data) != piece->address) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "foreign memory '", request.name, "' was not imported by ", space().ToString(),
+        "; wrap what ImportFd or ImportMemory of this allocator has returned, as it is"));
+  }
+  if (request.size_bytes > piece->buffer_bytes) {
+    return absl::InvalidArgumentError(absl::StrCat("foreign memory '", request.name, "' has ",
+                                                   piece->buffer_bytes, " bytes, not ",
+                                                   request.size_bytes));
+  }
+  Allocation made = WrapForeign(request);
+  PointInto(*piece, made);
+  return made;
 }
 
 }  // namespace tenure::vulkan

@@ -5,6 +5,10 @@
 // by the engine. Host memory is wrapped where the device has VK_EXT_external_memory_host: the device
 // then uses its pages in place.
 //
+// Memory that was asked for with Sharing::kPosixFd is exported as file descriptors, for other
+// processes (ShareCapability) and for other APIs of the same card (ExternalMemoryCapability).
+// shared_memory.h says how it is made.
+//
 // Thread safety, cost and errors: allocators.h. Ownership: shares the engine.
 
 #ifndef TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_
@@ -12,6 +16,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -21,11 +26,13 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "tenure/allocator/capabilities.h"
+#include "tenure/allocator/external_memory.h"
 #include "tenure/allocator/pool/pooled_allocator.h"
 #include "tenure/allocator/vulkan/allocators.h"
 #include "tenure/allocator/vulkan/buffer_views.h"
 #include "tenure/allocator/vulkan/copy_engine.h"
 #include "tenure/allocator/vulkan/memory_source.h"
+#include "tenure/allocator/vulkan/shared_memory.h"
 #include "tenure/allocator/vulkan/texel_view_cache.h"
 
 namespace tenure::vulkan {
@@ -36,6 +43,8 @@ class VulkanAllocator final : public PooledAllocator,
                               public CoherenceCapability,
                               public ForeignMemoryCapability,
                               public BufferViewCapability,
+                              public ShareCapability,
+                              public ExternalMemoryCapability,
                               public EngineCapability {
  public:
   // `kind` is one of spaces.h.
@@ -71,6 +80,15 @@ class VulkanAllocator final : public PooledAllocator,
   uint64_t TrimViews() override { return views_.Trim(); }
   CopyEngine& engine() override { return *engine_; }
 
+  absl::StatusOr<int> ExportFd(const Allocation& allocation) override;
+  absl::StatusOr<ForeignMemory> ImportFd(int fd, uint64_t size_bytes) override;
+  // Vulkan has no such handles: Unimplemented.
+  absl::StatusOr<std::string> ExportIpc(const Allocation& allocation) override;
+  absl::StatusOr<ForeignMemory> ImportIpc(std::string_view handle, uint64_t size_bytes) override;
+  const std::string& card() const override { return card_; }
+  absl::StatusOr<ExternalMemory> ExportMemory(const Allocation& allocation) override;
+  absl::StatusOr<ForeignMemory> ImportMemory(const ExternalMemory& memory) override;
+
  protected:
   absl::StatusOr<Allocation> Make(const AllocationRequest& request) override;
   void Release(const Allocation& allocation) override;
@@ -87,22 +105,34 @@ class VulkanAllocator final : public PooledAllocator,
 
   VulkanAllocator(MemorySpace space, const SpaceTraits& traits,
                   std::unique_ptr<MemorySource> source, const Options& options,
-                  std::shared_ptr<CopyEngine> engine)
+                  std::shared_ptr<CopyEngine> engine, std::shared_ptr<const SharedMemory> shared)
       : PooledAllocator(std::move(space), traits, std::move(source), options),
         engine_(std::move(engine)),
         memory_(static_cast<MemorySource*>(&this->source())),
-        views_(engine_->device()) {}
+        views_(engine_->device()),
+        shared_(std::move(shared)),
+        card_(CardOfUuid(engine_->device()->info().uuid)) {}
 
   // Whether the host does the transfer: it reaches the bytes, and no queue's order must be kept.
   bool IsForHost(const SubRegion& region, const CopyOptions& options) const {
     return options.queue == nullptr && region.allocation->host != nullptr;
   }
+  absl::StatusOr<Allocation> MakeShared(const AllocationRequest& request);
+  // Of memory that ImportFd or ImportMemory has imported.
+  absl::StatusOr<Allocation> WrapPiece(const AllocationRequest& request);
+  // Puts a piece's addresses into the allocation.
+  static void PointInto(const SharedMemory::Piece& piece, Allocation& made);
+  ForeignMemory Wrapped(const SharedMemory::Piece& piece) const;
+  // The piece of an allocation that was made for sharing.
+  absl::StatusOr<SharedMemory::Piece> PieceOf(const Allocation& allocation) const;
   // Makes the buffer over imported pages.
   absl::Status ImportPages(void* begin, uint64_t size_bytes, VkBuffer& buffer, Imported& imported);
 
   const std::shared_ptr<CopyEngine> engine_;
   MemorySource* const memory_;  // of the pool
   TexelViewCache views_;
+  const std::shared_ptr<const SharedMemory> shared_;
+  const std::string card_;
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Imported> imports_ ABSL_GUARDED_BY(mutex_);  // by buffer
 };

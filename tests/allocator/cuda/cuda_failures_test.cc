@@ -3,6 +3,7 @@
 // error that names the call, or what was asked for all the same, and never a crash, a hang or
 // misused memory. On the fake device.
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -15,8 +16,10 @@
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/stream.h"
+#include "tenure/allocator/external_memory.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/cuda/fake/fake_driver.h"
+#include "tenure/tests/allocator/cuda/fake/file_timeline.h"
 #include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure::cuda {
@@ -123,6 +126,18 @@ class Scenario {
       if (Note(done.status())) Note((*stream)->WaitFor(*done));
       fake_.Release((*late)->get());
     }
+    // And what another API has, and raises.
+    auto other = std::make_shared<FileTimeline>(device->card());
+    Note((*stream)->WaitFor(Fence(other, 1)));
+    other->Raise(1);
+    fake_.Hold((*stream)->get());
+    absl::StatusOr<Fence> end_of_work = (*stream)->Record();
+    if (Note(end_of_work.status())) {
+      auto* signalling = dynamic_cast<SignallingTimeline*>(end_of_work->timeline().get());
+      auto raised = std::make_shared<FileTimeline>(device->card());
+      Note(signalling->SignalAt(end_of_work->value(), raised).status());
+    }
+    fake_.Release((*stream)->get());
     absl::StatusOr<Timestamp> begin = (*stream)->RecordTimestamp();
     absl::StatusOr<Timestamp> end = (*stream)->RecordTimestamp();
     if (Note(begin.status()) && Note(end.status())) Note(end->Since(*begin).status());
@@ -154,6 +169,7 @@ class Scenario {
         }
       }
     }
+    if (auto* external = space.Capability<ExternalMemoryCapability>()) External(space, *external);
     if (auto* unified = space.Capability<UnifiedCapability>()) {
       absl::StatusOr<Buffer> buffer = Make(space, 5000);
       if (buffer->is_allocated()) {
@@ -165,6 +181,18 @@ class Scenario {
     }
     Make(space, 300, {.zeroed = true}).IgnoreError();
     Make(space, 300, {.hints = {.write_combined = true}}).IgnoreError();
+  }
+
+  void External(Allocator& space, ExternalMemoryCapability& external) {
+    const int fd = memfd_create("another API's memory", MFD_CLOEXEC);
+    ASSERT_EQ(ftruncate(fd, 5000), 0);
+    absl::StatusOr<ForeignMemory> memory =
+        external.ImportMemory({.driver = "another", .fd = fd, .size_bytes = 5000});
+    close(fd);
+    if (!Note(memory.status())) return;
+    absl::StatusOr<Buffer> seen =
+        Buffer::Wrap(space, DType::kUInt8, Shape::Vector(5000), *memory, 5000);
+    if (Note(seen.status())) Note(seen->FillWith<uint8_t>(1));
   }
 
   FakeDriver& fake_;
@@ -201,11 +229,23 @@ TEST_P(CudaFailuresOf, AreErrorsThatNameTheCall) {
   const std::string& name = GetParam();
   // Freeing can fail too; then what was to be freed is lost, and nobody is there to be told. What
   // an event that can't be asked guards is kept for good.
-  const std::set<std::string> losing = {
-      "MemFree",          "MemFreeHost",    "MemHostUnregister",       "MemUnmap",
-      "MemAddressFree",   "MemRelease",     "StreamDestroy",           "EventDestroy",
-      "MemFreeAsync",     "CtxPopCurrent",  "DevicePrimaryCtxRelease", "EventQuery",
-      "EventSynchronize", "CtxPushCurrent", "IpcCloseMemHandle"};
+  const std::set<std::string> losing = {"MemFree",
+                                        "MemFreeHost",
+                                        "MemHostUnregister",
+                                        "MemUnmap",
+                                        "MemAddressFree",
+                                        "MemRelease",
+                                        "StreamDestroy",
+                                        "EventDestroy",
+                                        "MemFreeAsync",
+                                        "CtxPopCurrent",
+                                        "DevicePrimaryCtxRelease",
+                                        "EventQuery",
+                                        "DestroyExternalMemory",
+                                        "DestroyExternalSemaphore",
+                                        "EventSynchronize",
+                                        "CtxPushCurrent",
+                                        "IpcCloseMemHandle"};
   // Asked by the way: whoever asks does without the answer.
   const std::set<std::string> optional = {"CtxGetCurrent",
                                           "ThreadExchangeStreamCaptureMode",

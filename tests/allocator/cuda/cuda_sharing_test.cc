@@ -1,8 +1,6 @@
 // Memory that two processes share: buffers, and arenas with what a plan has placed in them. The
 // other process is this program once more.
 
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,8 +19,7 @@
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/planner/planner.h"
 #include "tenure/tests/allocator/cuda/gpu_test.h"
-
-extern char** environ;
+#include "tenure/tests/testing/run_again.h"
 
 namespace tenure::cuda {
 namespace {
@@ -57,27 +54,9 @@ class CudaSharing : public GpuTest {
       ASSERT_OK(exported);
       handle = absl::StrCat("ipc:", absl::BytesToHexString(*exported));
     }
-    EXPECT_EQ(RunChild(absl::StrCat(kVariable, "=", handle, ":", path)), 0);
+    EXPECT_EQ(RunAgain(absl::StrCat(kVariable, "=", handle, ":", path), "CudaSharingChild.*"), 0);
     if (fd >= 0) close(fd);
     unlink(path.c_str());
-  }
-
- private:
-  static int RunChild(std::string setting) {
-    std::vector<char*> environment;
-    for (char** entry = environ; *entry != nullptr; ++entry) environment.push_back(*entry);
-    environment.push_back(setting.data());
-    environment.push_back(nullptr);
-    std::string program = "/proc/self/exe", filter = "--gtest_filter=CudaSharingChild.*";
-    char* arguments[] = {program.data(), filter.data(), nullptr};
-    pid_t child = 0;
-    if (posix_spawn(&child, program.c_str(), nullptr, nullptr, arguments, environment.data()) !=
-        0) {
-      return -1;
-    }
-    int status = 0;
-    waitpid(child, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 };
 TENURE_ON_ALL_GPUS(CudaSharing);

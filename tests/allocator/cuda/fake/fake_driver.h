@@ -68,6 +68,12 @@ struct FakeDevice {
   std::map<CUdevice_attribute, int> attributes = {};  // over those of an H200
 };
 
+// A semaphore of another API: reads its counter, and raises it.
+struct FakeSemaphore {
+  std::function<uint64_t()> value = nullptr;
+  std::function<void(uint64_t)> raise = nullptr;
+};
+
 struct FakeOptions {
   std::vector<FakeDevice> devices = {FakeDevice{}};
   int driver_version = 13000;
@@ -79,6 +85,11 @@ struct FakeOptions {
   bool reuse_stream_handles = false;
   // The real driver opens no IPC handle of its own process; a test may want to.
   bool ipc_within_process = false;
+  // Memory of other APIs is a file: where the bytes begin in it.
+  uint64_t external_memory_offset = 0;
+  // What a descriptor of a semaphore stands for; without a value, it is none. Null: the descriptor
+  // is a file that begins with the counter.
+  std::function<FakeSemaphore(int fd)> external_semaphore = nullptr;
   // Every operation of a stream first waits a random time up to this.
   absl::Duration random_delay = absl::ZeroDuration();
   uint64_t seed = 1;

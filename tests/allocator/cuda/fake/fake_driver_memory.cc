@@ -157,7 +157,10 @@ void Bury(State& s, const std::shared_ptr<Region>& region) ABSL_EXCLUSIVE_LOCKS_
   s.regions.erase(region->base);
   if (region->kind == Region::kRegistered) return;
   s.graves[region->base] = region;
-  if (region->kind == Region::kDevice || region->kind == Region::kImported) {
+  if (region->kind == Region::kExternal) {
+    munmap(region->bytes - region->file_offset, region->mapped_bytes);
+    region->mapped_bytes = 0;
+  } else if (region->kind == Region::kDevice || region->kind == Region::kImported) {
     munmap(region->bytes, region->mapped_bytes);
     if (region->kind == Region::kDevice) {
       Device& device = s.devices[region->device];
@@ -193,7 +196,7 @@ CUresult Free(State& s, const char* call, CUdeviceptr address,
 CUresult MemFree(CUdeviceptr address) {
   TENURE_FAKE_CALL("cuMemFree", kContext);
   if (address == 0) return CUDA_SUCCESS;
-  return Free(s, kCall, address, {Region::kDevice, Region::kManaged});
+  return Free(s, kCall, address, {Region::kDevice, Region::kManaged, Region::kExternal});
 }
 
 // When the stream gets there.

@@ -39,6 +39,14 @@ struct Handle {
   int mappings = 0;
 };
 
+// Memory of another API.
+struct ExternalObject {
+  int fd = -1;
+  uint64_t size_bytes = 0;
+  uint64_t offset = 0;  // of the bytes in the file
+  int device = 0;
+};
+
 struct Mapping {
   uint64_t size_bytes = 0;
   CUmemGenericAllocationHandle handle = 0;
@@ -48,7 +56,7 @@ struct Mapping {
 };
 
 struct Region {
-  enum Kind { kDevice, kManaged, kPinned, kRegistered, kReserved, kImported };
+  enum Kind { kDevice, kManaged, kPinned, kRegistered, kReserved, kImported, kExternal };
   Kind kind = kDevice;
   CUdeviceptr base = 0;
   uint64_t size_bytes = 0;

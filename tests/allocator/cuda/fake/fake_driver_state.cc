@@ -118,6 +118,8 @@ const char* Region::Name() const {
       return "reserved addresses";
     case kImported:
       return "memory opened by IPC";
+    case kExternal:
+      return "memory of another API";
   }
   return "memory";
 }
@@ -204,6 +206,7 @@ FakeDriver::State::State(FakeDriver* f, FakeOptions o)
   fake::FillVirtual(&table);
   fake::FillStreams(&table);
   fake::FillWork(&table);
+  fake::FillExternal(&table);
 }
 
 FakeDriver::State::~State() {
@@ -302,6 +305,7 @@ fake::Place FakeDriver::State::Locate(CUdeviceptr address, uint64_t size_bytes, 
       return place;
     case Region::kDevice:
     case Region::kImported:
+    case Region::kExternal:
       if (device >= 0 && device != region.device) {
         return bad("memory of device ", region.device, ", used by device ", device);
       }
@@ -346,6 +350,10 @@ std::vector<std::string> FakeDriver::State::Leaks() const {
                                    handle.imported ? " (imported)" : ""));
     }
   }
+  for (const auto& [handle, object] : external_memories) {
+    leaks.push_back(absl::StrCat("memory of another API: ", object.size_bytes, " bytes"));
+  }
+  leaks.insert(leaks.end(), external_semaphores.size(), "a semaphore of another API");
   for (const auto& [handle, stream] : streams) {
     if (!stream->destroyed) {
       leaks.push_back(absl::StrCat(StreamName(*stream), " of device ", stream->device));

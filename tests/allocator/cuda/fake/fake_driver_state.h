@@ -74,6 +74,7 @@ void FillMemory(DriverTable* table);
 void FillVirtual(DriverTable* table);
 void FillStreams(DriverTable* table);
 void FillWork(DriverTable* table);
+void FillExternal(DriverTable* table);
 
 }  // namespace tenure::cuda::fake
 
@@ -174,6 +175,9 @@ struct FakeDriver::State {
   CUdeviceptr next_address ABSL_GUARDED_BY(mutex) = fake::kFirstDeviceAddress;
   uint64_t host_bytes ABSL_GUARDED_BY(mutex) = 0;
   std::vector<FakeAdvice> advices ABSL_GUARDED_BY(mutex);
+
+  std::map<CUexternalMemory, fake::ExternalObject> external_memories ABSL_GUARDED_BY(mutex);
+  std::map<CUexternalSemaphore, FakeSemaphore> external_semaphores ABSL_GUARDED_BY(mutex);
 
   std::map<CUstream, std::unique_ptr<Stream>> streams ABSL_GUARDED_BY(mutex);
   // Destroyed ones that are done: their last operation.
