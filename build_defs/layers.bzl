@@ -48,6 +48,11 @@ LAYERS = {
         "places": ["runtime"],
         "uses": ["base", "contracts", "parts"],
     },
+    # What several APIs or processes share. It finds what it needs by capabilities, and names no driver either.
+    "interop": {
+        "places": ["runtime/interop"],
+        "uses": ["base", "contracts", "parts", "runtime"],
+    },
     "packing": {
         "places": ["planner/packing"],
         "uses": ["base"],
@@ -62,11 +67,11 @@ LAYERS = {
     },
     "tools": {
         "places": ["python", "tools"],
-        "uses": ["base", "contracts", "parts", "drivers", "builtin", "runtime", "packing", "planner", "execution"],
+        "uses": ["base", "contracts", "parts", "drivers", "builtin", "runtime", "interop", "packing", "planner", "execution"],
     },
     "tests": {
         "places": ["bench", "examples", "tests"],
-        "uses": ["base", "contracts", "parts", "drivers", "builtin", "runtime", "packing", "planner", "execution", "tools"],
+        "uses": ["base", "contracts", "parts", "drivers", "builtin", "runtime", "interop", "packing", "planner", "execution", "tools"],
     },
 }
 

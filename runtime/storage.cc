@@ -42,15 +42,19 @@ void Storage::Destroy(Storage* storage) { delete storage; }
 
 Storage::~Storage() {
   UseList* uses = uses_.load(std::memory_order_acquire);
+  StorageImports* imports = imports_.load(std::memory_order_acquire);
   if (state_.load(std::memory_order_acquire) == kAllocated) {
     NotifyFreed();
-    if (uses == nullptr) {
+    if (uses == nullptr && imports == nullptr) {
       allocator_->Deallocate(allocation_);
     } else {
-      allocator_->Deallocate(allocation_, uses->Finish());
+      const std::vector<Fence> fences = uses == nullptr ? std::vector<Fence>() : uses->Finish();
+      if (imports != nullptr) imports->Deallocate(fences);
+      allocator_->Deallocate(allocation_, fences);
     }
   }
   delete uses;
+  delete imports;
 }
 
 void Storage::NotifyFreed() const noexcept {
@@ -343,6 +347,19 @@ UseList& Storage::root_uses() {
     }
   }
   return *uses;
+}
+
+absl::StatusOr<const Allocation*> Storage::ImportedBy(
+    Allocator& other, absl::FunctionRef<absl::StatusOr<Allocation>()> import) {
+  std::atomic<StorageImports*>& place = root_storage().imports_;
+  StorageImports* imports = place.load(std::memory_order_acquire);
+  if (imports == nullptr) {
+    auto fresh = std::make_unique<StorageImports>();
+    if (place.compare_exchange_strong(imports, fresh.get(), std::memory_order_acq_rel)) {
+      imports = fresh.release();
+    }
+  }
+  return imports->Of(other, import);
 }
 
 void Storage::RecordUse(uint64_t begin, uint64_t end, Access access, const Fence& fence) {

@@ -11,7 +11,7 @@
 //
 // Compilers use Buffer. This header is for authors of planners, which place storages.
 //
-// Cost: 240 bytes each; the allocated check is one acquire load.
+// Cost: 248 bytes each; the allocated check is one acquire load.
 // Thread safety: thread-safe, except for Unplace: no other thread may use the storage meanwhile.
 // Ownership: counted. There are two kinds of references. Handles (buffers) are counted by planners,
 // to find out whether a storage is held outside the schedule. Internal ones (copies under way,
@@ -31,6 +31,7 @@
 
 #include "absl/base/attributes.h"
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -38,6 +39,7 @@
 #include "tenure/allocator/allocation.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/base/ids.h"
+#include "tenure/runtime/storage_imports.h"
 #include "tenure/runtime/use_list.h"
 
 namespace tenure {
@@ -139,6 +141,12 @@ class Storage {
   // The storage that keeps the uses of these bytes: this one, or the arena that it is placed in.
   Storage& root_storage() { return arena_ ? *arena_ : *this; }
 
+  // The allocation of another allocator that has the bytes of root() too, for an API that shares
+  // the card (interop/in_space.h). `import` makes it, when it is first asked for. It is freed
+  // together with root(), after the same uses. The other allocator must outlive the storage.
+  absl::StatusOr<const Allocation*> ImportedBy(
+      Allocator& other, absl::FunctionRef<absl::StatusOr<Allocation>()> import);
+
   // One-way. FailedPrecondition while a WritableHold lives or a recorded use writes to the bytes,
   // or if a plan has given the bytes to other storages too.
   absl::Status Seal() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -210,6 +218,7 @@ class Storage {
   StorageKeepAlive arena_;
   Allocation allocation_;
   std::atomic<UseList*> uses_{nullptr};
+  std::atomic<StorageImports*> imports_{nullptr};
   absl::Mutex mutex_;
   std::shared_ptr<Attempt> attempt_ ABSL_GUARDED_BY(mutex_);  // while kBusy
   const MemoryHints hints_;
