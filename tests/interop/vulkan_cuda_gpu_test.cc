@@ -115,11 +115,11 @@ class VulkanCudaGpu : public testing::Test {
   absl::Status SetByCuda(uint64_t to, uint8_t value, uint64_t size) {
     return TENURE_CU(device_->driver(), MemsetD8Async, to, value, size, stream_->get());
   }
-  // Keeps the stream busy for some milliseconds.
+  // Keeps the stream busy for a tenth of a second, far longer than what is queued behind it takes.
   void BusyCuda() {
     const Buffer scratch = Make(*cuda_, 1024 * kMiB);
     cuda::Device::Scope scope(*device_);
-    for (int i = 0; i < 20; ++i) ASSERT_OK(SetByCuda(AddressOf(scratch), 1, scratch.size()));
+    for (int i = 0; i < 400; ++i) ASSERT_OK(SetByCuda(AddressOf(scratch), 1, scratch.size()));
     absl::StatusOr<Fence> done = stream_->Record();
     ASSERT_OK(done);
     ASSERT_OK(scratch.RecordUse(Access::kWrite, *done));
@@ -197,7 +197,11 @@ TEST_F(VulkanCudaGpu, WhatOneSideWritesTheOtherReadsWithoutAWaitOfTheHost) {
   const Buffer seen = Make(*vulkan_, kBytes), source = Make(*vulkan_, kBytes);
   const Buffer at_cuda = Make(*cuda_, kBytes);
   ASSERT_OK(source.FillWith<uint8_t>(0x22));
-  ASSERT_OK(InSpace(shared, *cuda_));
+  // What only the first use costs comes before.
+  OnCuda(shared, Access::kWrite, [&](uint64_t address) { return SetByCuda(address, 0, kBytes); });
+  absl::StatusOr<Fence> first = seen.CopyFromAsync(shared, {.queue = queue_.get()});
+  ASSERT_OK(first);
+  ASSERT_OK(first->Wait());
   BusyCuda();
   OnCuda(shared, Access::kWrite,
          [&](uint64_t address) { return SetByCuda(address, 0x11, kBytes); });
