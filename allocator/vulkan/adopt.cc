@@ -69,6 +69,7 @@ absl::StatusOr<PhysicalDevice> AsCreated(PhysicalDevice device, const AdoptedHan
   info.external_memory_host = device.HasExtension(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
   info.external_memory_fd = device.HasExtension(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
   info.external_semaphore_fd = device.HasExtension(VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME);
+  if (!info.external_semaphore_fd) device.shared_card.clear();
   if (!info.external_memory_host) device.host_pointer_alignment_bytes = 0;
   return device;
 }

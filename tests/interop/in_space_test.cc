@@ -332,6 +332,23 @@ TEST_F(InSpaceTest, AFailedDeviceEndsTheWaitsForIt) {
   fake_.Release(stream_->get());
 }
 
+// The driver can share timelines, but the program has not enabled that for its device.
+TEST_F(InSpaceTest, AnAdoptedDeviceSharesOnlyWhatItWasMadeFor) {
+  const auto card = [this](std::vector<std::string> extensions) {
+    vulkan::AdoptedHandles handles;
+    handles.get_instance_proc_addr = reinterpret_cast<void*>(SemaphoreFds::Loader());
+    handles.instance = queue_->instance_handle();
+    handles.physical_device = queue_->physical_device_handle();
+    handles.device = queue_->device_handle();
+    handles.queue = queue_->native_handle();
+    handles.queue_family = queue_->family();
+    handles.extensions = std::move(extensions);
+    return OrDie(vulkan::Device::Adopt(std::move(handles)))->shared_card();
+  };
+  EXPECT_EQ(card({}), "");
+  EXPECT_EQ(card({VK_KHR_EXTERNAL_SEMAPHORE_FD_EXTENSION_NAME}), device_->shared_card());
+}
+
 class TwoCards : public InSpaceTest {
  protected:
   TwoCards()
