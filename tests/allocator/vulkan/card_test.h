@@ -23,8 +23,8 @@
 #include "tenure/allocator/vulkan/device_queue.h"
 #include "tenure/allocator/vulkan/vulkan_allocator.h"
 #include "tenure/tests/allocator/vulkan/fake/fake_card.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
 #include "tenure/tests/testing/status_matchers.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 
 namespace tenure::vulkan {
 

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "tenure/allocator/vulkan/vulkan_allocator.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 
 namespace tenure::vulkan {
 namespace {

@@ -16,7 +16,7 @@
 #include "tenure/allocator/vulkan/vulkan_allocator.h"
 #include "tenure/tests/allocator/vulkan/cpu_device.h"
 #include "tenure/tests/allocator/vulkan/fake/fake_card.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 #include "tenure/tests/tools/trace_run/demo_schedule.h"
 #include "tenure/tools/trace/shaders/reference_kernel_shaders.h"
 #include "tenure/tools/trace_run/executor.h"

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "tenure/tests/allocator/vulkan/fake/triple_shader.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 
 namespace tenure::vulkan {
 

@@ -10,8 +10,8 @@
 #include "tenure/allocator/vulkan/compute_kernels.h"
 #include "tenure/allocator/vulkan/shaders/compute_shaders.h"
 #include "tenure/tests/allocator/vulkan/fake/fake_card.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
 #include "tenure/tests/testing/status_matchers.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 
 namespace tenure {
 namespace {

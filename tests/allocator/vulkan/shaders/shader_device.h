@@ -24,7 +24,7 @@
 #include "absl/types/span.h"
 #include "tenure/allocator/vulkan/device.h"
 #include "tenure/allocator/vulkan/device_queue.h"
-#include "tenure/tests/allocator/vulkan/validation.h"
+#include "tenure/tests/testing/vulkan_validation.h"
 
 namespace tenure {
 

@@ -1,7 +1,7 @@
 // Whether tests use Vulkan's validation layer. ThreadSanitizer reports the layer itself.
 
-#ifndef TENURE_TESTS_ALLOCATOR_VULKAN_VALIDATION_H_
-#define TENURE_TESTS_ALLOCATOR_VULKAN_VALIDATION_H_
+#ifndef TENURE_TESTS_TESTING_VULKAN_VALIDATION_H_
+#define TENURE_TESTS_TESTING_VULKAN_VALIDATION_H_
 
 namespace tenure::vulkan {
 
@@ -19,4 +19,4 @@ inline constexpr bool kWithValidation = true;
 
 }  // namespace tenure::vulkan
 
-#endif  // TENURE_TESTS_ALLOCATOR_VULKAN_VALIDATION_H_
+#endif  // TENURE_TESTS_TESTING_VULKAN_VALIDATION_H_
