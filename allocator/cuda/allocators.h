@@ -46,6 +46,15 @@
 
 namespace tenure::cuda {
 
+// When the memory of `cuda:N` becomes accessible to the other devices of the machine.
+enum class PeerAccess : uint8_t {
+  // Whenever the pool grows. Growing then takes longer, the more devices there are.
+  kAtOnce,
+  // All of it when a copy between two devices first needs it, and from then on whenever the pool
+  // grows. Before that, kernels of other devices can't use the memory.
+  kWhenCopied,
+};
+
 struct AllocatorOptions {
   // The most bytes that may be taken from the driver, used or not, for any purpose.
   uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
@@ -55,6 +64,7 @@ struct AllocatorOptions {
   // The longest that the host waits for work that still uses freed bytes: in a request that finds
   // no other memory, and when the allocator is destroyed. Zero: it does not wait.
   absl::Duration max_wait = absl::Seconds(10);
+  PeerAccess peer_access = PeerAccess::kAtOnce;
 };
 
 // For the kinds of spaces in spaces.h. Copies use CUDA's own routes until a registry takes the

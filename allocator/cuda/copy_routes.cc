@@ -7,6 +7,7 @@
 #include "tenure/allocator/cuda/copy_engine.h"
 #include "tenure/allocator/cuda/cuda_allocator.h"
 #include "tenure/allocator/cuda/spaces.h"
+#include "tenure/base/status_macros.h"
 
 namespace tenure::cuda {
 namespace {
@@ -65,6 +66,11 @@ class UnifiedAddresses final : public OrderedRoute {
                                                 : CopyEngine::Direction::kWithin;
     if (target == kDeviceSpace && source == kDeviceSpace) {
       CopyEngine* other = EngineOf(from);
+      if (engine != other) {
+        for (const CopyEnd& end : {to, from}) {
+          TENURE_RETURN_IF_ERROR(end.allocator->Capability<EngineCapability>()->MapForPeers());
+        }
+      }
       if (!Reaches(*engine, *other->device())) {
         if (!Reaches(*other, *engine->device())) return Staged(*engine, *other, to, from, options);
         engine = other;

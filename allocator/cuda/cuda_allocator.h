@@ -36,6 +36,8 @@ class EngineCapability {
   static constexpr std::string_view kName = "cuda copy engine";
   virtual ~EngineCapability() = default;
   virtual CopyEngine& engine() = 0;
+  // Makes the allocator's memory accessible to all devices that can reach it.
+  virtual absl::Status MapForPeers() { return absl::OkStatus(); }
 };
 
 class CudaAllocator : public PooledAllocator,

@@ -57,11 +57,18 @@ class DeviceAllocator final : public CudaAllocator,
                               public ShareCapability,
                               public ExternalMemoryCapability {
  public:
+  // `mapped` is the source, if its slabs are mapped.
   DeviceAllocator(const SpaceTraits& traits, std::unique_ptr<SlabSource> source,
-                  const AllocatorOptions& options, const std::shared_ptr<CopyEngine>& engine)
+                  VirtualMemorySource* mapped, const AllocatorOptions& options,
+                  const std::shared_ptr<CopyEngine>& engine)
       : CudaAllocator(MemorySpace::Device(kDeviceSpace, engine->device()->ordinal()), traits,
-                      std::move(source), options, engine) {}
+                      std::move(source), options, engine),
+        mapped_(mapped) {}
   ~DeviceAllocator() override { ClosePool(); }
+
+  absl::Status MapForPeers() override {
+    return mapped_ == nullptr ? absl::OkStatus() : mapped_->MapForPeers();
+  }
 
   absl::StatusOr<int> ExportFd(const Allocation& allocation) override {
     const DedicatedMemory* memory = FindDedicated(allocation.device_address);
@@ -293,6 +300,8 @@ class DeviceAllocator final : public CudaAllocator,
     };
     return dedicated;
   }
+
+  VirtualMemorySource* const mapped_;
 };
 
 }  // namespace
@@ -308,12 +317,16 @@ absl::StatusOr<std::unique_ptr<Allocator>> MakeDeviceAllocator(
   traits.device_readable = true;
   traits.device_writable = true;
   std::unique_ptr<SlabSource> source;
+  VirtualMemorySource* mapped = nullptr;
   if (device->info().virtual_memory) {
-    TENURE_ASSIGN_OR_RETURN(source, VirtualMemorySource::Make(device));
+    TENURE_ASSIGN_OR_RETURN(std::unique_ptr<VirtualMemorySource> made,
+                            VirtualMemorySource::Make(device, options.peer_access));
+    mapped = made.get();
+    source = std::move(made);
   } else {
     source = std::make_unique<DeviceSource>(device);
   }
-  return std::make_unique<DeviceAllocator>(traits, std::move(source), options, engine);
+  return std::make_unique<DeviceAllocator>(traits, std::move(source), mapped, options, engine);
 }
 
 }  // namespace tenure::cuda

@@ -43,7 +43,8 @@ CUmemAllocationProp PhysicalMemory(const Device& device, bool exportable) {
   return properties;
 }
 
-absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes) {
+absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes,
+                         bool peers) {
   const Driver& driver = device.driver();
   std::vector<CUmemAccessDesc> access;
   auto add = [&](uint32_t ordinal) {
@@ -56,7 +57,7 @@ absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t siz
   };
   add(device.ordinal());
   int count = 0;
-  (void)driver->DeviceGetCount(&count);
+  if (peers) (void)driver->DeviceGetCount(&count);
   for (uint32_t other = 0; other < static_cast<uint32_t>(std::max(count, 0)); ++other) {
     CUdevice handle = 0;
     int can = 0;
@@ -79,7 +80,7 @@ absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t siz
 // VirtualMemorySource
 
 absl::StatusOr<std::unique_ptr<VirtualMemorySource>> VirtualMemorySource::Make(
-    std::shared_ptr<Device> device) {
+    std::shared_ptr<Device> device, PeerAccess peer_access) {
   Device::Scope scope(*device);
   TENURE_RETURN_IF_ERROR(scope.status());
   const CUmemAllocationProp properties = PhysicalMemory(*device, false);
@@ -91,7 +92,7 @@ absl::StatusOr<std::unique_ptr<VirtualMemorySource>> VirtualMemorySource::Make(
         absl::StrCat("the driver says that memory comes in pieces of ", granularity, " bytes"));
   }
   return std::unique_ptr<VirtualMemorySource>(
-      new VirtualMemorySource(std::move(device), granularity));
+      new VirtualMemorySource(std::move(device), granularity, peer_access == PeerAccess::kAtOnce));
 }
 
 VirtualMemorySource::~VirtualMemorySource() {
@@ -150,7 +151,8 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   }
   status = TENURE_CU(driver, MemMap, tail_, size_bytes, 0, memory, 0);
   const bool mapped = status.ok();
-  if (status.ok()) status = GrantAccess(*device_, tail_, size_bytes);
+  absl::MutexLock lock(&mutex_);
+  if (status.ok()) status = GrantAccess(*device_, tail_, size_bytes, for_peers_);
   // The mapping keeps the memory alive.
   absl::Status released = TENURE_CU(driver, MemRelease, memory);
   if (status.ok()) status = std::move(released);
@@ -166,12 +168,27 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   slab.device_address = tail_;
   slab.joins = true;
   tail_ += size_bytes;
+  slabs_[slab.address] = size_bytes;
   ++std::prev(regions_.upper_bound(slab.address))->second.slabs;
   return slab;
 }
 
+absl::Status VirtualMemorySource::MapForPeers() {
+  absl::MutexLock lock(&mutex_);
+  if (for_peers_) return absl::OkStatus();
+  Device::Scope scope(*device_);
+  TENURE_RETURN_IF_ERROR(scope.status());
+  for (const auto& [address, size_bytes] : slabs_) {
+    TENURE_RETURN_IF_ERROR(GrantAccess(*device_, address, size_bytes));
+  }
+  for_peers_ = true;
+  return absl::OkStatus();
+}
+
 void VirtualMemorySource::Release(const Slab& slab) {
   Device::Scope scope(*device_);
+  absl::MutexLock lock(&mutex_);
+  slabs_.erase(slab.address);
   const absl::Status status = TENURE_CU(device_->driver(), MemUnmap, slab.address, slab.size_bytes);
   lost_bytes_ += ReportLost(status, slab.size_bytes);
   if (!status.ok()) return;  // its addresses stay reserved

@@ -20,7 +20,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "tenure/allocator/cuda/allocators.h"
 #include "tenure/allocator/cuda/device.h"
 #include "tenure/allocator/pool/slab_source.h"
 #include "tenure/base/system_memory.h"
@@ -30,19 +34,23 @@ namespace tenure::cuda {
 // The properties that cuMemCreate needs to make memory of this device, with `exportable` for export
 // as a file descriptor.
 CUmemAllocationProp PhysicalMemory(const Device& device, bool exportable);
-// Makes mapped bytes accessible to this device and, if possible, to the other devices of the
-// machine.
-absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes);
+// Makes mapped bytes accessible to this device and, with `peers` and if possible, to the other
+// devices of the machine.
+absl::Status GrantAccess(const Device& device, CUdeviceptr address, uint64_t size_bytes,
+                         bool peers = true);
 
 class VirtualMemorySource final : public SlabSource {
  public:
-  static absl::StatusOr<std::unique_ptr<VirtualMemorySource>> Make(std::shared_ptr<Device> device);
+  static absl::StatusOr<std::unique_ptr<VirtualMemorySource>> Make(
+      std::shared_ptr<Device> device, PeerAccess peer_access = PeerAccess::kAtOnce);
   ~VirtualMemorySource() override;
   uint64_t granularity_bytes() const override { return granularity_; }
   uint64_t tail() const override { return tail_; }
-  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override;
-  void Release(const Slab& slab) override;
+  absl::StatusOr<Slab> Acquire(uint64_t size_bytes) override ABSL_LOCKS_EXCLUDED(mutex_);
+  void Release(const Slab& slab) override ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t lost_bytes() const override { return lost_bytes_; }
+  // Makes all slabs, also later ones, accessible to the other devices. Thread-safe.
+  absl::Status MapForPeers() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   // A range of reserved addresses, as large as the device's memory, or smaller where addresses are
@@ -51,8 +59,8 @@ class VirtualMemorySource final : public SlabSource {
     uint64_t size = 0;
     uint64_t slabs = 0;
   };
-  VirtualMemorySource(std::shared_ptr<Device> device, uint64_t granularity)
-      : device_(std::move(device)), granularity_(granularity) {}
+  VirtualMemorySource(std::shared_ptr<Device> device, uint64_t granularity, bool for_peers)
+      : device_(std::move(device)), granularity_(granularity), for_peers_(for_peers) {}
   // Reserves the next range, of at least `least_bytes`.
   absl::Status Reserve(uint64_t least_bytes);
   void DropUnused();
@@ -63,6 +71,9 @@ class VirtualMemorySource final : public SlabSource {
   uint64_t tail_ = 0;                   // in the newest region, or 0
   uint64_t end_ = 0;                    // of that region
   uint64_t lost_bytes_ = 0;
+  absl::Mutex mutex_;
+  bool for_peers_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, uint64_t> slabs_ ABSL_GUARDED_BY(mutex_);  // sizes by address
 };
 
 class DeviceSource final : public SlabSource {

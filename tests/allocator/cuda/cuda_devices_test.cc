@@ -15,14 +15,14 @@
 namespace tenure::cuda {
 namespace {
 
-void CopyAround(const Driver& driver) {
+void CopyAround(const Driver& driver, const AllocatorOptions& options = {}) {
   CpuAllocator cpu;
   std::vector<std::unique_ptr<Allocator>> spaces;
   for (const uint32_t ordinal : {0u, 1u}) {
     absl::StatusOr<std::shared_ptr<Device>> device = Device::Open(driver, ordinal);
     ASSERT_OK(device);
     for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace, kPinnedSpace}) {
-      absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, {});
+      absl::StatusOr<std::unique_ptr<Allocator>> made = MakeAllocatorOn(*device, kind, options);
       ASSERT_OK(made);
       spaces.push_back(*std::move(made));
     }
@@ -59,6 +59,7 @@ TEST(CudaDevices, BytesMoveBetweenFakeDevices) {
       absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
       ASSERT_OK(driver);
       CopyAround(*driver);
+      CopyAround(*driver, {.peer_access = PeerAccess::kWhenCopied});
     }
     EXPECT_EQ(fake.Violations(), std::vector<std::string>());
     EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
@@ -103,6 +104,42 @@ TEST(CudaDevices, BytesMoveBetweenRealDevices) {
   if (driver.ok()) (void)(**driver)->DeviceGetCount(&count);
   if (count < 2) GTEST_SKIP() << count << " real devices";
   CopyAround(**driver);
+  CopyAround(**driver, {.peer_access = PeerAccess::kWhenCopied});
+}
+
+// The other device can use memory that is not mapped for it only after a copy has needed it.
+TEST(CudaDevices, MemoryIsMappedForPeersWhenACopyNeedsIt) {
+  FakeDriver fake({.devices = {FakeDevice{}, FakeDevice{}}});
+  absl::StatusOr<Driver> driver = Driver::FromTable(fake.table());
+  ASSERT_OK(driver);
+  std::shared_ptr<Device> devices[2] = {*Device::Open(*driver, 0), *Device::Open(*driver, 1)};
+  std::unique_ptr<Allocator> spaces[2];
+  for (const int i : {0, 1}) {
+    spaces[i] =
+        *MakeAllocatorOn(devices[i], kDeviceSpace, {.peer_access = PeerAccess::kWhenCopied});
+  }
+  constexpr uint64_t kSize = uint64_t{4} << 20;
+  const auto make = [&](int i) {
+    return *Buffer::Create(*spaces[i], DType::kUInt8, Shape::Vector(kSize), {.zeroed = true});
+  };
+  const auto readable = [&](const Buffer& from, const Buffer& to) {
+    Device::Scope scope(*devices[1]);
+    const CUresult result =
+        (*driver)->MemcpyAsync(*to.MutableDeviceAddress(), *from.DeviceAddress(), kSize, nullptr);
+    fake.ClearViolations();
+    return result == CUDA_SUCCESS && (*driver)->StreamSynchronize(nullptr) == CUDA_SUCCESS;
+  };
+  {
+    const Buffer first = make(0), target = make(1);
+    EXPECT_FALSE(readable(first, target));
+    EXPECT_OK(target.CopyFrom(first));
+    EXPECT_TRUE(readable(first, target));
+    const Buffer later = make(0);  // in a slab that is made now
+    EXPECT_TRUE(readable(later, target));
+  }
+  for (const int i : {0, 1}) spaces[i].reset(), devices[i].reset();
+  EXPECT_EQ(fake.Violations(), std::vector<std::string>());
+  EXPECT_EQ(fake.LeakReport(), std::vector<std::string>());
 }
 
 }  // namespace
