@@ -27,6 +27,19 @@ bool IsMapped(const Driver& driver, CUdeviceptr address) {
          legacy == 0 && pool == nullptr;
 }
 
+// How many bytes are mapped from this address of a device on. RANGE_SIZE tells of mapped memory only
+// how many addresses were reserved. No limit where the driver does not say.
+uint64_t MappedBytesFrom(const Driver& driver, CUdeviceptr address) {
+  CUdeviceptr base = 0;
+  size_t size = 0;
+  CUpointer_attribute attributes[] = {CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR,
+                                      CU_POINTER_ATTRIBUTE_MAPPING_SIZE};
+  void* values[] = {&base, &size};
+  const bool told = driver->PointerGetAttributes(2, attributes, values, address) == CUDA_SUCCESS &&
+                    size != 0 && address >= base && address - base < size;
+  return told ? size - (address - base) : SpaceTraits::kUnlimited;
+}
+
 PooledAllocator::Options PoolOptions(const AllocatorOptions& options) {
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
@@ -260,7 +273,10 @@ absl::Status CudaAllocator::CheckForeignRange(uint64_t address, uint64_t size_by
                                                        ordinal, "'"));
     }
     if (!status.ok() && known == 0) return status;
-    if (status.ok()) known += size - (at - begin);
+    if (status.ok()) {
+      const uint64_t mapped = is_device ? MappedBytesFrom(driver, at) : SpaceTraits::kUnlimited;
+      known += std::min<uint64_t>(size - (at - begin), mapped);
+    }
     if (known >= size_bytes) break;
     // Each mapping has a range of its own, so mapped memory may continue behind this one. Other
     // memory ends there, even if a neighbour follows.

@@ -337,10 +337,21 @@ CUresult PointerGetAttributes(unsigned count, CUpointer_attribute* attributes, v
       case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
         Put(data[i], CUmemoryPool{});
         break;
+      // As on an H200: the range of mapped memory is all that was reserved, mapped or not.
       case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
-        Put(data[i], region == nullptr ? CUdeviceptr{0} : base);
+        Put(data[i], region == nullptr                   ? CUdeviceptr{0}
+                     : region->kind == Region::kReserved ? region->base
+                                                         : base);
         break;
       case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+        Put(data[i], region == nullptr                   ? uint64_t{0}
+                     : region->kind == Region::kReserved ? region->size_bytes
+                                                         : size);
+        break;
+      case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+        Put(data[i], region == nullptr ? CUdeviceptr{0} : base);
+        break;
+      case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
         Put(data[i], region == nullptr ? uint64_t{0} : size);
         break;
       case CU_POINTER_ATTRIBUTE_MAPPED:
