@@ -77,19 +77,14 @@ absl::StatusOr<CUevent> SemaphoreImports::AcquireEvent() {
   return event;
 }
 
-absl::Status SemaphoreImports::MarkUsed(Import& import, CUstream stream) {
-  IsIdle(import);
-  absl::StatusOr<CUevent> event = AcquireEvent();
-  absl::Status status = event.status();
+absl::Status SemaphoreImports::MarkUsed(Import& import, CUstream stream, CUevent event) {
+  absl::Status status = TENURE_CU(driver_, EventRecord, event, stream);
   if (status.ok()) {
-    status = TENURE_CU(driver_, EventRecord, *event, stream);
-    if (status.ok()) {
-      import.uses.push_back(*event);
-    } else {
-      idle_events_.push_back(*event);
-    }
+    import.uses.push_back(event);
+  } else {
+    idle_events_.push_back(event);
+    import.kept = true;
   }
-  if (!status.ok()) import.kept = true;
   return status;
 }
 
@@ -98,11 +93,16 @@ absl::Status SemaphoreImports::Wait(CUstream stream,
                                     uint64_t value) {
   absl::MutexLock lock(&mutex_);
   TENURE_ASSIGN_OR_RETURN(Import* const import, ImportOf(timeline));
+  IsIdle(*import);
+  // Before anything is queued, whose end could not be observed without it.
+  TENURE_ASSIGN_OR_RETURN(CUevent event, AcquireEvent());
   CUDA_EXTERNAL_SEMAPHORE_WAIT_PARAMS params = {};
   params.params.fence.value = value;
-  TENURE_RETURN_IF_ERROR(
-      TENURE_CU(driver_, WaitExternalSemaphoresAsync, &import->handle, &params, 1, stream));
-  return MarkUsed(*import, stream);
+  absl::Status status =
+      TENURE_CU(driver_, WaitExternalSemaphoresAsync, &import->handle, &params, 1, stream);
+  if (status.ok()) return MarkUsed(*import, stream, event);
+  idle_events_.push_back(event);
+  return status;
 }
 
 absl::Status SemaphoreImports::Signal(CUevent after,
@@ -115,15 +115,23 @@ absl::Status SemaphoreImports::Signal(CUevent after,
     TENURE_RETURN_IF_ERROR(
         TENURE_CU(driver_, StreamCreate, &import->signals, CU_STREAM_NON_BLOCKING));
   }
-  TENURE_RETURN_IF_ERROR(
-      TENURE_CU(driver_, StreamWaitEvent, import->signals, after, CU_EVENT_WAIT_DEFAULT));
+  IsIdle(*import);
+  TENURE_ASSIGN_OR_RETURN(CUevent event, AcquireEvent());
   CUDA_EXTERNAL_SEMAPHORE_SIGNAL_PARAMS params = {};
   params.params.fence.value = value;
-  TENURE_RETURN_IF_ERROR(TENURE_CU(driver_, SignalExternalSemaphoresAsync, &import->handle, &params,
-                                   1, import->signals));
+  absl::Status status =
+      TENURE_CU(driver_, StreamWaitEvent, import->signals, after, CU_EVENT_WAIT_DEFAULT);
+  if (status.ok()) {
+    status = TENURE_CU(driver_, SignalExternalSemaphoresAsync, &import->handle, &params, 1,
+                       import->signals);
+  }
+  if (!status.ok()) {
+    idle_events_.push_back(event);
+    return status;
+  }
   import->signalled = value;
   // The signal is on its way, whether its end can be observed or not.
-  MarkUsed(*import, import->signals).IgnoreError();
+  MarkUsed(*import, import->signals, event).IgnoreError();
   return absl::OkStatus();
 }
 

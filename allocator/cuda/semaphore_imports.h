@@ -55,7 +55,9 @@ class SemaphoreImports {
 
   absl::StatusOr<Import*> ImportOf(const std::shared_ptr<ExportableTimeline>& timeline)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status MarkUsed(Import& import, CUstream stream) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Records the event behind the use that was queued last.
+  absl::Status MarkUsed(Import& import, CUstream stream, CUevent event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether no stream uses it any more. Gives back the events of uses that are over.
   bool IsIdle(Import& import) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Destroy(const Import& import);

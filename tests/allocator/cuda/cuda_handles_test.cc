@@ -98,10 +98,12 @@ TEST_F(CudaHandles, FreedBytesAreNotReusedBeforeTheWorkOfADestroyedStream) {
   Destroy(handle);
 }
 
+// Of a device with a hundredth of an H200's memory, in a hundredth of a process's addresses: sanitizers
+// have no room for more.
 class CudaAddresses : public FakeCuda {
  protected:
-  explicit CudaAddresses(uint64_t limit = uint64_t{128} << 40)
-      : FakeCuda({.devices = {FakeDevice{.memory_bytes = uint64_t{140} << 30}},
+  explicit CudaAddresses(uint64_t limit = (uint64_t{128} << 40) / 100)
+      : FakeCuda({.devices = {FakeDevice{.memory_bytes = (uint64_t{140} << 30) / 100}},
                   .address_limit_bytes = limit}) {}
 };
 
