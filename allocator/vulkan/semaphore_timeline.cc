@@ -22,7 +22,7 @@ constexpr absl::Duration kSleepWithoutDriver = absl::Microseconds(100);
 
 absl::StatusOr<std::shared_ptr<SemaphoreTimeline>> SemaphoreTimeline::Create(
     std::shared_ptr<Device> device) {
-  TENURE_ASSIGN_OR_RETURN(const VkSemaphore semaphore, CreateTimelineSemaphore(*device));
+  TENURE_ASSIGN_OR_RETURN(VkSemaphore semaphore, CreateTimelineSemaphore(*device));
   return std::shared_ptr<SemaphoreTimeline>(new SemaphoreTimeline(std::move(device), semaphore));
 }
 

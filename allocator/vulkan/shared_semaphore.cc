@@ -68,7 +68,7 @@ bool PollUntil(absl::FunctionRef<bool()> is_reached, absl::Time deadline) {
 absl::StatusOr<std::shared_ptr<SharedSemaphore>> SharedSemaphore::Create(
     std::shared_ptr<Device> device) {
   if (device->shared_card().empty()) return NotSupported(*device);
-  TENURE_ASSIGN_OR_RETURN(const VkSemaphore semaphore, CreateTimelineSemaphore(*device));
+  TENURE_ASSIGN_OR_RETURN(VkSemaphore semaphore, CreateTimelineSemaphore(*device));
   return std::shared_ptr<SharedSemaphore>(new SharedSemaphore(std::move(device), semaphore));
 }
 

@@ -58,7 +58,7 @@ class SharedSemaphore final : public ExportableTimeline {
       : device_(std::move(device)), semaphore_(semaphore) {}
 
   const std::shared_ptr<Device> device_;
-  const VkSemaphore semaphore_;
+  VkSemaphore semaphore_;
   mutable std::atomic<uint64_t> seen_{0};
 };
 

@@ -190,7 +190,7 @@ absl::StatusOr<std::shared_ptr<const TexelView>> TexelViewCache::Get(const SubRe
                        .format = format};
   absl::MutexLock lock(&mutex_);
   if (auto known = views_.find(place); known != views_.end()) return known->second;
-  TENURE_ASSIGN_OR_RETURN(const VkBufferView view, Create(place));
+  TENURE_ASSIGN_OR_RETURN(VkBufferView view, Create(place));
   auto made = std::make_shared<TexelView>(reinterpret_cast<uint64_t>(view), format, count);
   views_[place] = made;
   count_.store(views_.size(), std::memory_order_relaxed);
