@@ -90,7 +90,7 @@ absl::StatusOr<std::shared_ptr<Timeline>> ImportTimeline(uint32_t ordinal, int f
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Instance> instance, Instance::Default());
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<Device> device,
                           Device::Open(std::move(instance), ordinal));
-  return SharedSemaphore::Import(std::move(device), fd);
+  return SharedSemaphore::Import(device, fd);
 }
 
 absl::StatusOr<std::unique_ptr<Allocator>> MakeAllocator(const MemorySpace& space,

@@ -73,7 +73,7 @@ absl::StatusOr<std::shared_ptr<SharedSemaphore>> SharedSemaphore::Create(
 }
 
 absl::StatusOr<std::shared_ptr<SharedSemaphore>> SharedSemaphore::Import(
-    std::shared_ptr<Device> device, int fd) {
+    const std::shared_ptr<Device>& device, int fd) {
   TENURE_ASSIGN_OR_RETURN(std::shared_ptr<SharedSemaphore> made, Create(device));
   // The driver takes the descriptor that it imports.
   const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);

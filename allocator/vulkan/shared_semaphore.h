@@ -37,8 +37,8 @@ class SharedSemaphore final : public ExportableTimeline {
   // A new one, with the value 0.
   static absl::StatusOr<std::shared_ptr<SharedSemaphore>> Create(std::shared_ptr<Device> device);
   // The descriptor stays the caller's.
-  static absl::StatusOr<std::shared_ptr<SharedSemaphore>> Import(std::shared_ptr<Device> device,
-                                                                 int fd);
+  static absl::StatusOr<std::shared_ptr<SharedSemaphore>> Import(
+      const std::shared_ptr<Device>& device, int fd);
   ~SharedSemaphore() override;
 
   const Device& device() const { return *device_; }

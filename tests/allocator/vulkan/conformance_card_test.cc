@@ -16,7 +16,7 @@ namespace {
 // One card for all tests. It is never closed.
 const std::shared_ptr<CopyEngine>& Engine() {
   static auto* const engine = [] {
-    auto* card = new FakeCard;
+    static auto* const card = new FakeCard;
     auto instance = *Instance::Create(card->loader(), WithValidation());
     return new std::shared_ptr<CopyEngine>(*CopyEngine::Of(*Device::Open(instance, 0)));
   }();
