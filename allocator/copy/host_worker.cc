@@ -1,15 +1,14 @@
 #include "tenure/allocator/copy/host_worker.h"
 
 #include <algorithm>
-#include <exception>
 #include <list>
-#include <new>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tenure/base/cpus.h"
+#include "tenure/base/guarded.h"
 #include "tenure/base/thread_pool.h"
 
 namespace tenure {
@@ -29,13 +28,7 @@ constinit thread_local bool in_work = false;
 absl::Status Do(const std::function<absl::Status()>& work) {
   in_work = true;
   const absl::Cleanup leave = [] { in_work = false; };
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return absl::ResourceExhaustedError("no host memory was left for queued work");
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("an exception ended queued work: ", error.what()));
-  }
+  return host::Guarded(work);
 }
 
 }  // namespace
@@ -46,6 +39,7 @@ class HostWorker::JobEnd final : public Timeline {
  public:
   explicit JobEnd(const HostWorker* worker) : worker_(worker) {}
   void Finish(absl::Status status) { end_.Finish(std::move(status)); }
+  std::string Describe() const override { return end_.Describe(); }
   uint64_t Reached() const override { return end_.Reached(); }
   absl::Status Wait(uint64_t value, absl::Time deadline) override {
     if (Reached() < value && IsOfParent()) return Failure();
@@ -92,6 +86,7 @@ absl::StatusOr<Fence> HostWorker::Submit(std::vector<Fence> after, absl::Time de
 }
 
 bool HostWorker::StartAlone(std::list<Job>& job) {
+  absl::Cleanup give_back = [this] { alone_.fetch_sub(1, std::memory_order_relaxed); };
   if (alone_.fetch_add(1, std::memory_order_relaxed) < host::UsableCpus()) {
     auto mine = std::make_shared<std::list<Job>>();
     mine->swap(job);
@@ -99,10 +94,12 @@ bool HostWorker::StartAlone(std::list<Job>& job) {
       TryJob(mine->front());
       alone_.fetch_sub(1, std::memory_order_relaxed);
     });
-    if (started) return true;
+    if (started) {
+      std::move(give_back).Cancel();
+      return true;
+    }
     mine->swap(job);
   }
-  alone_.fetch_sub(1, std::memory_order_relaxed);
   return false;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "tenure/base/cpus.h"
+#include "tenure/base/guarded.h"
 #include "tenure/base/thread_pool.h"
 
 namespace tenure {
@@ -89,7 +90,10 @@ absl::Status StagingRing::Job::WorkOn(StagingLane& lane) {
   for (const Fence& fence : after) {
     if (status.ok()) status = fence.WaitUntil(absl::InfinitePast());
   }
-  if (status.ok()) status = host == nullptr ? SendPieces(lane) : ReceivePieces(lane);
+  if (status.ok()) {
+    status =
+        host::Guarded([&] { return host == nullptr ? SendPieces(lane) : ReceivePieces(lane); });
+  }
   if (!status.ok()) failed.store(true, std::memory_order_relaxed);
   // Whatever happened: nothing is under way when the job ends.
   absl::Status finished = lane.Finish();

@@ -229,6 +229,16 @@ TEST_F(StagingRingTest, AReadersErrorIsTheFences) {
   EXPECT_OK(In(ring, Numbers(kSize, 4)));
 }
 
+TEST_F(StagingRingTest, AReadersExceptionIsTheFencesError) {
+  StagingRing ring(Options());
+  absl::StatusOr<Fence> done = ring.ToDevice(
+      {kObject, 0}, kSize,
+      [](uint64_t, void*, uint64_t) -> absl::Status { throw std::bad_alloc(); }, {}, 3);
+  ASSERT_OK(done);
+  EXPECT_CODE(ResourceExhausted, done->Wait());
+  EXPECT_OK(In(ring, Numbers(kSize, 4)));
+}
+
 TEST_F(StagingRingTest, ThreadsWithoutALaneLeaveTheWorkToOthers) {
   const std::vector<std::byte> bytes = Numbers(kSize, 5);
   StagingRing ring(Options());
