@@ -365,7 +365,8 @@ absl::StatusOr<Fence> CudaAllocator::CopyByScratch(const SubRegion& to, const Su
   if (copied.ok()) {
     Deallocate(*scratch, absl::MakeConstSpan(&*copied, 1));
   } else {
-    Deallocate(*scratch);
+    // Earlier work of the queue may still use its bytes.
+    Deallocate(*scratch, after);
   }
   return copied;
 }

@@ -137,9 +137,16 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
   TENURE_RETURN_IF_ERROR(scope.status());
   const Driver& driver = device_->driver();
   if (tail_ == 0 || size_bytes > end_ - tail_) {
-    tail_ = 0;
+    const uint64_t rest = std::exchange(tail_, 0);
     DropUnused();
-    TENURE_RETURN_IF_ERROR(Reserve(size_bytes));
+    if (absl::Status status = Reserve(size_bytes); !status.ok()) {
+      // A smaller request may fit into what is left of the region, if that is still there.
+      const auto region = regions_.upper_bound(rest);
+      const bool is_there = rest != 0 && region != regions_.begin() &&
+                            std::prev(region)->first + std::prev(region)->second.size == end_;
+      if (is_there && rest < end_) tail_ = rest;
+      return status;
+    }
   }
   TENURE_RETURN_IF_ERROR(device_->TakeMemory(Device::MemoryKind::kDevice, size_bytes));
   const CUmemAllocationProp properties = PhysicalMemory(*device_, false);
@@ -174,14 +181,15 @@ absl::StatusOr<Slab> VirtualMemorySource::Acquire(uint64_t size_bytes) {
 }
 
 absl::Status VirtualMemorySource::MapForPeers() {
+  // Copies ask each time, and must not wait for a slab that comes or goes.
+  if (for_peers_.load(std::memory_order_acquire)) return absl::OkStatus();
   absl::MutexLock lock(&mutex_);
-  if (for_peers_) return absl::OkStatus();
   Device::Scope scope(*device_);
   TENURE_RETURN_IF_ERROR(scope.status());
   for (const auto& [address, size_bytes] : slabs_) {
     TENURE_RETURN_IF_ERROR(GrantAccess(*device_, address, size_bytes));
   }
-  for_peers_ = true;
+  for_peers_.store(true, std::memory_order_release);
   return absl::OkStatus();
 }
 

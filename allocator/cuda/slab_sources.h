@@ -13,6 +13,7 @@
 #ifndef TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
 #define TENURE_ALLOCATOR_CUDA_SLAB_SOURCES_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -72,7 +73,7 @@ class VirtualMemorySource final : public SlabSource {
   uint64_t end_ = 0;                    // of that region
   uint64_t lost_bytes_ = 0;
   absl::Mutex mutex_;
-  bool for_peers_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<bool> for_peers_;                                 // written under mutex_
   std::map<uint64_t, uint64_t> slabs_ ABSL_GUARDED_BY(mutex_);  // sizes by address
 };
 

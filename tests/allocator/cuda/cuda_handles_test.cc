@@ -140,5 +140,16 @@ TEST_F(CudaFewAddresses, AreUsedUpBeforeARequestFails) {
   if (large.ok()) space->Deallocate(*large);
 }
 
+TEST_F(CudaFewAddresses, ARequestThatIsTooLargeLeavesTheRestToOthers) {
+  std::unique_ptr<Allocator> space = *MakeAllocatorOn(device_, kDeviceSpace, {});
+  const absl::StatusOr<Allocation> first = space->Allocate({.size_bytes = 40 * kMiB});
+  ASSERT_OK(first);
+  EXPECT_CODE(ResourceExhausted, space->Allocate({.size_bytes = 80 * kMiB}).status());
+  const absl::StatusOr<Allocation> second = space->Allocate({.size_bytes = 40 * kMiB});
+  ASSERT_OK(second);
+  space->Deallocate(*first);
+  space->Deallocate(*second);
+}
+
 }  // namespace
 }  // namespace tenure::cuda
