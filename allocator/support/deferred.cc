@@ -98,7 +98,8 @@ void DeferredQueue::Quarantine(const Allocation& allocation, absl::Span<const Fe
 void DeferredQueue::WaitAndRelease(const Allocation& allocation, absl::Span<const Fence> users) {
   for (const Fence& fence : users) {
     fence.Wait().IgnoreError();
-    if (fence.IsFailed()) return Quarantine(allocation, users);
+    // The device has failed, or this thread can't wait. The bytes may be in use.
+    if (!fence.IsReached()) return Quarantine(allocation, users);
   }
   release_(allocation);
 }
