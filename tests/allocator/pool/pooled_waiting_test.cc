@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tenure/tests/allocator/pool/host_slabs.h"
+#include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
 namespace {
@@ -127,10 +128,14 @@ TEST_F(PooledWaiting, FailsAfterTheTimeoutAndSaysWhatIsInUse) {
 TEST_F(PooledWaiting, WaitsOnlyWhereItHelps) {
   FreeUntil(1, Make(2 * kUnit));
   const Allocation plain = Make(2 * kUnit);
-  // The limit is a minute: these come back at once.
-  EXPECT_FALSE(pool_->Allocate({.size_bytes = 3 * kUnit}).ok());
-  EXPECT_FALSE(pool_->Allocate({.size_bytes = 5 * kUnit}).ok());
-  EXPECT_FALSE(pool_->Allocate({.size_bytes = kUnit, .may_wait = false}).ok());
+  // The limit is a minute. These come back at once, and do not say that they have waited.
+  for (const AllocationRequest& request :
+       {AllocationRequest{.size_bytes = 3 * kUnit}, AllocationRequest{.size_bytes = 5 * kUnit},
+        AllocationRequest{.size_bytes = kUnit, .may_wait = false}}) {
+    const absl::Status refused = pool_->Allocate(request).status();
+    EXPECT_CODE(ResourceExhausted, refused);
+    EXPECT_EQ(refused.message().find("for freed bytes"), std::string_view::npos) << refused;
+  }
   pool_->Deallocate(plain);
   timeline_->Signal(1);
 }
