@@ -35,6 +35,7 @@
 #include <memory>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "tenure/allocator/allocator.h"
 #include "tenure/allocator/memory_space.h"
 #include "tenure/allocator/space_driver.h"
@@ -49,6 +50,9 @@ struct AllocatorOptions {
   uint64_t max_reserved_bytes = SpaceTraits::kUnlimited;
   // Wholly free slabs beyond this return to the driver when they are freed.
   uint64_t max_cached_bytes = SpaceTraits::kUnlimited;
+  // The longest that the host waits for work that still uses freed bytes: in a request that finds
+  // no other memory, and when the allocator is destroyed. Zero: it does not wait.
+  absl::Duration max_wait = absl::Seconds(10);
   // A device of the embedding program's (vulkan.h), whose ordinal the space must have. Null: the
   // library opens the device itself.
   std::shared_ptr<AdoptedDevice> device = nullptr;

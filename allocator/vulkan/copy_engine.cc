@@ -51,16 +51,23 @@ absl::Status WaitForAll(absl::Span<const Fence> fences) {
   return absl::OkStatus();
 }
 
+// Whether the host still moves bytes for the fence.
+bool HasHostParts(const Fence& fence) {
+  auto* timeline = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get());
+  return timeline != nullptr && timeline->HasHostParts(fence.value());
+}
+
+bool IsForeign(const Fence& fence) {
+  return fence.timeline() != nullptr &&
+         dynamic_cast<SemaphoreTimeline*>(fence.timeline().get()) == nullptr;
+}
+
 // The host reads memory of the caller's when a copy in is queued. What other copies still bring
 // there must have arrived.
 absl::Status WaitForHostParts(absl::Span<const Fence> fences) {
   for (const Fence& fence : fences) {
-    auto* timeline = dynamic_cast<SemaphoreTimeline*>(fence.timeline().get());
     // Another API may be the one that brings them.
-    const bool is_foreign = timeline == nullptr && fence.timeline() != nullptr;
-    if (is_foreign || (timeline != nullptr && timeline->HasHostParts(fence.value()))) {
-      TENURE_RETURN_IF_ERROR(fence.Wait());
-    }
+    if (HasHostParts(fence) || IsForeign(fence)) TENURE_RETURN_IF_ERROR(fence.Wait());
   }
   return absl::OkStatus();
 }
@@ -150,11 +157,12 @@ absl::Status CopyEngine::Synchronize() {
     for (const auto& queue : direction_queues_) queues.push_back(queue);
     for (const auto& queue : side_queues_) queues.push_back(queue);
   }
+  absl::Status status;
   for (const auto& queue : queues) {
-    if (queue != nullptr) TENURE_RETURN_IF_ERROR(queue->Synchronize());
+    if (queue != nullptr) status.Update(queue->Synchronize());
   }
   ring_.Drain();
-  return absl::OkStatus();
+  return status;
 }
 
 absl::StatusOr<std::shared_ptr<DeviceQueue>> CopyEngine::QueueFor(Direction direction,
@@ -215,7 +223,7 @@ absl::StatusOr<Fence> CopyEngine::In(const SubRegion& to, const void* from,
   TENURE_RETURN_IF_ERROR(options.may_block && options.queue == nullptr
                              ? WaitForAll(options.after)
                              : WaitForHostParts(options.after));
-  TENURE_ASSIGN_OR_RETURN(StagingBlock block, upload_->Acquire(to.size_bytes));
+  TENURE_ASSIGN_OR_RETURN(StagingBlock block, upload_->Acquire(to.size_bytes, options.may_block));
   host::MoveBytes(block.host(), from, to.size_bytes, options.max_threads);
   TENURE_RETURN_IF_ERROR(block.Flush());
   const VkBufferCopy region = {block.offset(), OffsetOf(to), to.size_bytes};
@@ -235,9 +243,16 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, const SubRegion& from, const Cop
     return ring_.ToHost(to, PlaceOf(from), from.size_bytes,
                         {options.after.begin(), options.after.end()}, options.max_threads);
   }
-  TENURE_ASSIGN_OR_RETURN(StagingBlock acquired, readback_->Acquire(from.size_bytes));
+  TENURE_ASSIGN_OR_RETURN(StagingBlock acquired,
+                          readback_->Acquire(from.size_bytes, options.may_block));
   auto block = std::make_shared<StagingBlock>(std::move(acquired));
   const VkBufferCopy region = {OffsetOf(from), block->offset(), from.size_bytes};
+  // The device waits for the device's parts of earlier copies. What the host does for them comes
+  // first too: it may write to the same bytes of the host's.
+  std::vector<Fence> earlier;
+  for (const Fence& fence : options.after) {
+    if (HasHostParts(fence)) earlier.push_back(fence);
+  }
   // The block belongs to the host's part, so it is given back when that is done.
   TENURE_ASSIGN_OR_RETURN(const Fence fence,
                           Run(
@@ -247,8 +262,10 @@ absl::StatusOr<Fence> CopyEngine::Out(void* to, const SubRegion& from, const Cop
                                                                block->buffer(), 1, &region);
                                 return absl::OkStatus();
                               },
-                              [block, to, size = from.size_bytes, threads = options.max_threads] {
-                                absl::Status status = block->Invalidate();
+                              [block, to, size = from.size_bytes, threads = options.max_threads,
+                               earlier = std::move(earlier)] {
+                                absl::Status status = WaitForAll(earlier);
+                                if (status.ok()) status = block->Invalidate();
                                 if (status.ok()) host::MoveBytes(to, block->host(), size, threads);
                                 return status;
                               }));
@@ -359,7 +376,8 @@ absl::Status CopyEngine::Measure() {
 absl::StatusOr<Fence> CopyEngine::CopyOverlapping(const SubRegion& to, const SubRegion& from,
                                                   const CopyOptions& options) {
   const uint64_t size = to.size_bytes;
-  TENURE_ASSIGN_OR_RETURN(StagingBlock scratch, scratch_->Acquire(std::min(size, kScratchBytes)));
+  TENURE_ASSIGN_OR_RETURN(StagingBlock scratch,
+                          scratch_->Acquire(std::min(size, kScratchBytes), options.may_block));
   const bool backwards = OffsetOf(to) > OffsetOf(from);
   TENURE_ASSIGN_OR_RETURN(
       Fence fence, Run(kWithin, options, [&](VkCommandBuffer commands) {
@@ -428,7 +446,7 @@ absl::StatusOr<Fence> CopyEngine::Fill(const SubRegion& to, const FillPattern& p
   StagingBlock repeated;
   const bool by_copies = !by_words && !by_kernel;
   if (by_copies) {
-    TENURE_ASSIGN_OR_RETURN(repeated, upload_->Acquire(kRepeatedBytes));
+    TENURE_ASSIGN_OR_RETURN(repeated, upload_->Acquire(kRepeatedBytes, options.may_block));
     host::FillBytes(repeated.host(), kRepeatedBytes, pattern, 1);
     TENURE_RETURN_IF_ERROR(repeated.Flush());
   }

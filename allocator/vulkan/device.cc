@@ -214,12 +214,12 @@ absl::Status Device::WaitIdle() ABSL_NO_THREAD_SAFETY_ANALYSIS {
 }
 
 SharedQueue& Device::NextQueue(QueueUse use) {
-  const size_t turn = next_queue_.fetch_add(1, std::memory_order_relaxed);
   const size_t transfer_queues = queues_.size() - compute_queues_;
   if (use == QueueUse::kTransfer && transfer_queues != 0) {
+    const size_t turn = next_transfer_queue_.fetch_add(1, std::memory_order_relaxed);
     return *queues_[compute_queues_ + turn % transfer_queues];
   }
-  return *queues_[turn % compute_queues_];
+  return *queues_[next_compute_queue_.fetch_add(1, std::memory_order_relaxed) % compute_queues_];
 }
 
 }  // namespace tenure::vulkan

@@ -122,7 +122,8 @@ class Device {
   std::vector<std::unique_ptr<SharedQueue>> queues_;  // first those that compute
   size_t compute_queues_ = 0;                         // how many of them do
   std::vector<uint32_t> families_;
-  std::atomic<uint32_t> next_queue_{0};
+  std::atomic<uint32_t> next_compute_queue_{0};
+  std::atomic<uint32_t> next_transfer_queue_{0};
   mutable std::atomic<bool> is_lost_{false};
   mutable absl::Mutex mutex_;
   mutable absl::Status lost_ ABSL_GUARDED_BY(mutex_);

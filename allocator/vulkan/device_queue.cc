@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "tenure/allocator/copy/host_worker.h"
+#include "tenure/base/guarded.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure::vulkan {
@@ -15,10 +17,8 @@ class DevicePart final : public Timeline {
  public:
   explicit DevicePart(std::shared_ptr<SemaphoreTimeline> whole) : whole_(std::move(whole)) {}
   uint64_t Reached() const override { return whole_->DeviceReached(); }
-  absl::Status Wait(uint64_t value, absl::Time) override {
-    if (Reached() >= value) return absl::OkStatus();
-    absl::Status failure = whole_->Failure();
-    return failure.ok() ? absl::DeadlineExceededError("the device has not come to it") : failure;
+  absl::Status Wait(uint64_t value, absl::Time deadline) override {
+    return whole_->WaitForDevice(value, deadline);
   }
   absl::Status Failure() const override { return whole_->Failure(); }
 
@@ -179,22 +179,28 @@ absl::StatusOr<uint64_t> DeviceQueue::SubmitBatch(Waits waits, VkCommandBuffer o
   info.pCommandBuffers = buffers.data();
   info.signalSemaphoreCount = 1;
   info.pSignalSemaphores = &signalled;
+  if (own == VK_NULL_HANDLE) Reap();
+  // Before the submission, behind which nothing may fail.
+  const bool keeps = own != VK_NULL_HANDLE || !waits.timelines.empty();
+  if (keeps) used_.push_back({own, value, std::move(waits.timelines)});
+  VkResult result = VK_SUCCESS;
   {
     const Lock lock(*this);
-    TENURE_RETURN_IF_ERROR(device_->Check(
-        device_->calls().QueueSubmit(queue_.handle, 1, &info, VK_NULL_HANDLE), "vkQueueSubmit"));
+    result = device_->calls().QueueSubmit(queue_.handle, 1, &info, VK_NULL_HANDLE);
+  }
+  if (absl::Status status = device_->Check(result, "vkQueueSubmit"); !status.ok()) {
+    if (keeps) used_.pop_back();
+    return status;
   }
   timeline_->SetIssued(value);
-  if (own == VK_NULL_HANDLE) Reap();
-  if (own != VK_NULL_HANDLE || !waits.timelines.empty()) {
-    used_.push_back({own, value, std::move(waits.timelines)});
-  }
   return value;
 }
 
 absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after, Recorder record,
                                                   std::function<absl::Status()> host_part) {
   const bool has_host_part = host_part != nullptr;
+  std::shared_ptr<Timeline> device_part;
+  if (has_host_part) device_part = std::make_shared<DevicePart>(timeline_);
   Fence fence;
   {
     absl::MutexLock lock(&mutex_);
@@ -217,10 +223,12 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
     if (status.ok()) {
       // Before the submission: nobody may see the value as reached without its host part.
       if (has_host_part) timeline_->AddHostPart(next, std::move(host_part));
+      absl::Cleanup drop = [&] {
+        if (has_host_part) timeline_->DropHostPart(next);
+      };
       VkCommandBuffer buffers[] = {commands};
-      absl::StatusOr<uint64_t> value = SubmitBatch(std::move(waits), commands, buffers);
-      status = value.status();
-      if (!status.ok() && has_host_part) timeline_->DropHostPart(next);
+      status = SubmitBatch(std::move(waits), commands, buffers).status();
+      if (status.ok()) std::move(drop).Cancel();
     }
     if (!status.ok()) {
       // It may still be recording, if vkEndCommandBuffer failed.
@@ -232,16 +240,16 @@ absl::StatusOr<Fence> DeviceQueue::SubmitRecorded(absl::Span<const Fence> after,
     fence = Fence(timeline_, next);
   }
   if (has_host_part) {
-    // Without a thread for it, the host's part is done by those that wait for the fence.
-    HostWorker::Default()
-        .Submit({Fence(std::make_shared<DevicePart>(timeline_), fence.value())},
-                absl::InfiniteFuture(),
-                [timeline = timeline_] {
-                  timeline->DoHostParts();
-                  return absl::OkStatus();
-                })
-        .status()
-        .IgnoreError();
+    // Without a thread or memory for it, the host's part is done by those that wait for the fence.
+    host::Guarded([&] {
+      return HostWorker::Default()
+          .Submit({Fence(std::move(device_part), fence.value())}, absl::InfiniteFuture(),
+                  [timeline = timeline_] {
+                    timeline->DoHostParts();
+                    return absl::OkStatus();
+                  })
+          .status();
+    }).IgnoreError();
   }
   return fence;
 }

@@ -1,10 +1,10 @@
 #include "tenure/allocator/vulkan/semaphore_timeline.h"
 
 #include <algorithm>
-#include <exception>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/base/guarded.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure::vulkan {
@@ -17,6 +17,11 @@ constexpr absl::Duration kLongestDriverWait = absl::Milliseconds(100);
 constexpr absl::Duration kSpin = absl::Microseconds(50);
 // Between two looks at the counter, where the driver has failed to wait.
 constexpr absl::Duration kSleepWithoutDriver = absl::Microseconds(100);
+
+absl::Status StillCopying() {
+  return absl::DeadlineExceededError(
+      "the bytes that the device gave back are still being copied; wait longer");
+}
 
 }  // namespace
 
@@ -41,6 +46,7 @@ SemaphoreTimeline::~SemaphoreTimeline() {
 uint64_t SemaphoreTimeline::DeviceReached() const {
   const uint64_t seen = device_reached_.load(std::memory_order_acquire);
   if (seen >= issued_.load(std::memory_order_acquire)) return seen;
+  ForeignWaits::EndFailed();
   uint64_t value = 0;
   if (!TENURE_VKD(*device_, GetSemaphoreCounterValue, semaphore_, &value).ok()) return seen;
   // Drivers may report nonsense after they have lost the device.
@@ -79,20 +85,43 @@ void SemaphoreTimeline::DoHostParts() {
     std::function<absl::Status()> work;
     {
       absl::MutexLock lock(&mutex_);
-      auto it = std::find_if(parts_.begin(), parts_.end(),
-                             [](const auto& part) { return !part.second.taken; });
-      if (it == parts_.end() || it->first > reached) return;
+      // In order, because two of them may write to the same bytes. Whoever is doing one goes on with
+      // those behind it.
+      auto it = parts_.begin();
+      if (it == parts_.end() || it->second.taken || it->first > reached) return;
       value = it->first;
+      errors_[value];  // its place, before the work is begun
       it->second.taken = true;
       work = std::move(it->second.work);
     }
-    absl::Status status = work();
+    absl::Status status = host::Guarded(work);
     work = nullptr;  // what it holds is released before the value is reached
     absl::MutexLock lock(&mutex_);
-    if (!status.ok()) errors_[value] = {std::move(status), false};
+    if (status.ok()) {
+      errors_.erase(value);
+    } else {
+      errors_[value].status = std::move(status);
+    }
     parts_.erase(value);
     host_parts_.fetch_sub(1, std::memory_order_release);
   }
+}
+
+bool SemaphoreTimeline::AbandonHostParts(const absl::Status& why, absl::Time deadline) {
+  std::map<uint64_t, HostPart> abandoned;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  for (auto it = parts_.begin(); it != parts_.end();) {
+    if (it->second.taken) {
+      ++it;
+      continue;
+    }
+    errors_[it->first] = {why, false};
+    abandoned.insert(parts_.extract(it++));
+    host_parts_.fetch_sub(1, std::memory_order_release);
+  }
+  // A thread that has begun one will end it.
+  auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return parts_.empty(); };
+  return mutex_.AwaitWithDeadline(absl::Condition(&done), deadline);
 }
 
 uint64_t SemaphoreTimeline::Reached() const {
@@ -120,7 +149,6 @@ absl::Status SemaphoreTimeline::WaitForDevice(uint64_t value, absl::Time deadlin
                        " has not finished the work that was waited for; wait longer, or look at "
                        "what is queued"));
     }
-    foreign_waits_.EndFailed();
     if (is_exported_.load(std::memory_order_acquire)) {
       PollUntil([&] { return DeviceReached() >= value; },
                 std::min(deadline, absl::Now() + kLongestDriverWait));
@@ -149,7 +177,14 @@ absl::Status SemaphoreTimeline::Wait(uint64_t value, absl::Time deadline) {
                      issued(), "; wait for a fence that the queue has given"));
   }
   const bool looks = deadline == absl::InfinitePast();
-  TENURE_RETURN_IF_ERROR(WaitForDevice(value, deadline));
+  absl::Status come = WaitForDevice(value, deadline);
+  if (!come.ok()) {
+    // The caller of a failed copy may free its memory at once.
+    if (absl::Status lost = device_->lost(); !lost.ok() && !AbandonHostParts(lost, deadline)) {
+      return StillCopying();
+    }
+    return come;
+  }
   if (!looks) DoHostParts();
   if (HasHostParts(value)) {
     // Another thread is doing it.
@@ -158,8 +193,7 @@ absl::Status SemaphoreTimeline::Wait(uint64_t value, absl::Time deadline) {
     };
     absl::MutexLock lock(&mutex_);
     if (!mutex_.AwaitWithDeadline(absl::Condition(&done), deadline)) {
-      return absl::DeadlineExceededError(
-          "the bytes that the device gave back are still being copied; wait longer");
+      return StillCopying();
     }
   }
   return ErrorAt(value, !looks);
@@ -180,5 +214,9 @@ bool SemaphoreTimeline::WasTold(uint64_t value) const {
 }
 
 absl::Status SemaphoreTimeline::Failure() const { return device_->lost(); }
+
+std::string SemaphoreTimeline::Describe() const {
+  return absl::StrCat("a queue of Vulkan device ", device_->ordinal());
+}
 
 }  // namespace tenure::vulkan

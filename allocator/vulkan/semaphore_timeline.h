@@ -64,9 +64,15 @@ class SemaphoreTimeline final : public ExportableTimeline {
   void DropHostPart(uint64_t value) ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether the host still has something to do for `value` or an earlier one.
   bool HasHostParts(uint64_t value) const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Does the host's parts of the values that the device has reached.
+  // Does the host's parts of the values that the device has reached, in order.
   void DoHostParts() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // The device is lost: forgets the host's parts that nobody has begun, and waits for the others.
+  // Whoever waits for their values gets `why`. False if some are still being done at the deadline.
+  bool AbandonHostParts(const absl::Status& why, absl::Time deadline) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // As Wait, for the device's part.
+  absl::Status WaitForDevice(uint64_t value, absl::Time deadline);
   // The largest value that the device has reached.
   uint64_t DeviceReached() const;
 
@@ -81,6 +87,7 @@ class SemaphoreTimeline final : public ExportableTimeline {
   absl::Status Wait(uint64_t value, absl::Time deadline) override ABSL_LOCKS_EXCLUDED(mutex_);
   bool WasTold(uint64_t value) const override ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Failure() const override;
+  std::string Describe() const override;
 
  private:
   struct HostPart {
@@ -95,7 +102,6 @@ class SemaphoreTimeline final : public ExportableTimeline {
   SemaphoreTimeline(std::shared_ptr<Device> device, VkSemaphore semaphore)
       : device_(std::move(device)), semaphore_(semaphore) {}
   uint64_t SetDeviceReached(uint64_t value) const;  // at least; returns what is reached
-  absl::Status WaitForDevice(uint64_t value, absl::Time deadline);
   absl::Status ErrorAt(uint64_t value, bool tells) ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::shared_ptr<Device> device_;

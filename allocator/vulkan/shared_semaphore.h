@@ -8,7 +8,7 @@
 // it. So Wait looks at the counter itself: without a pause at first, which sees the value in 3 us,
 // and then with pauses that grow to 0.2 ms.
 //
-// Cost: Reached asks the driver until the value that was asked for last is reached (0.1 us).
+// Cost: Reached asks the driver (0.1 us).
 // Thread safety: thread-safe. Ownership: shares the device. Whoever makes a queue wait for it keeps
 // it until the wait is over.
 // Errors: Unimplemented (the device can't share semaphores), InvalidArgument (no descriptor of a

@@ -33,9 +33,12 @@ absl::StatusOr<std::shared_ptr<StagingPool>> StagingPool::Create(std::shared_ptr
       options));
 }
 
-absl::StatusOr<StagingBlock> StagingPool::Acquire(uint64_t size_bytes) {
-  TENURE_ASSIGN_OR_RETURN(const Allocation made,
-                          Allocate({.size_bytes = size_bytes, .name = "staging memory"}));
+absl::StatusOr<StagingBlock> StagingPool::Acquire(uint64_t size_bytes, bool may_wait) {
+  AllocationRequest request;
+  request.size_bytes = size_bytes;
+  request.name = "staging memory";
+  request.may_wait = may_wait;
+  TENURE_ASSIGN_OR_RETURN(const Allocation made, Allocate(request));
   return StagingBlock(shared_from_this(), made);
 }
 

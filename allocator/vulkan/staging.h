@@ -40,7 +40,8 @@ class StagingPool final : public PooledAllocator, public std::enable_shared_from
                                                              Purpose purpose);
   ~StagingPool() override { ClosePool(); }
 
-  absl::StatusOr<StagingBlock> Acquire(uint64_t size_bytes);
+  // Without `may_wait`, the host does not wait for blocks that are still in use.
+  absl::StatusOr<StagingBlock> Acquire(uint64_t size_bytes, bool may_wait = true);
   const MemorySource& memory() const { return *memory_; }
 
   absl::StatusOr<Fence> CopyIn(const SubRegion&, const void*, const CopyOptions&) override {

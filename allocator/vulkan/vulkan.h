@@ -101,7 +101,7 @@ struct AdoptedHandles {
   // holds a CommandQueue::Lock, which calls them too.
   std::function<void()> lock_queue = {};
   std::function<void()> unlock_queue = {};
-  // With which the device was created. The library uses VK_EXT_external_memory_host,
+  // The device was created with these. The library uses VK_EXT_external_memory_host,
   // VK_KHR_external_memory_fd and VK_KHR_external_semaphore_fd if they are here.
   std::vector<std::string> extensions = {};
   // It was created with shaderInt64, shaderInt8 and storageBuffer8BitAccess. Without them, copies and
@@ -139,10 +139,10 @@ class CommandQueue : public Queue {
 
   std::string_view driver() const final { return "vulkan"; }
 
+  using Queue::WaitFor;
   // Submits command buffers (VkCommandBuffer) of the program's, which run one after the other,
   // after all earlier work of this queue. They see its writes, and the host sees theirs once the
   // fence is reached. They must stay unchanged until then, and be of family().
-  using Queue::WaitFor;
   virtual absl::StatusOr<Fence> Submit(absl::Span<const uint64_t> command_buffers) = 0;
 
   // Handles for recording and for work of the program's own. native_handle() is the VkQueue: the
@@ -155,7 +155,9 @@ class CommandQueue : public Queue {
   // which the caller closes. Unimplemented if the device can't share semaphores. CUDA on the same
   // card needs none: its streams wait for this queue's fences with WaitFor.
   virtual absl::StatusOr<int> ExportTimeline() = 0;
-  // Nobody else submits to the VkQueue meanwhile. Do not call this queue's members then.
+  // Nobody else submits to the VkQueue meanwhile. Call nothing of the library that uses this device
+  // while you hold it, and hold one at a time: queues may share their VkQueue with others and with
+  // the allocators, so such a call may wait for this lock forever.
   class Lock {
    public:
     explicit Lock(CommandQueue& queue) : queue_(queue) { queue_.LockQueue(); }

@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
-#include "tenure/allocator/copy/host_worker.h"
 #include "tenure/allocator/errors.h"
 #include "tenure/allocator/support/coherent_access.h"
 #include "tenure/allocator/vulkan/spaces.h"
@@ -18,9 +17,6 @@
 
 namespace tenure::vulkan {
 namespace {
-
-// Up to this size, the host copies at once even for a caller that does not wait.
-constexpr uint64_t kAtOnceBytes = uint64_t{64} << 10;
 
 SpaceTraits TraitsOf(const DeviceInfo& info, const MemoryChoice& choice) {
   SpaceTraits traits;
@@ -48,6 +44,7 @@ PooledAllocator::Options PoolOptions(const AllocatorOptions& options, uint64_t h
   PooledAllocator::Options pool;
   pool.max_reserved_bytes = options.max_reserved_bytes;
   pool.max_cached_bytes = options.max_cached_bytes;
+  pool.max_wait = options.max_wait;
   // Slabs are large, because no block leaves its slab, and because the device permits only so many
   // pieces of memory. On a small heap they are small parts of it.
   const uint64_t wanted = purpose == Purpose::kDevice ? uint64_t{64} << 20 : uint64_t{16} << 20;
@@ -55,20 +52,6 @@ PooledAllocator::Options PoolOptions(const AllocatorOptions& options, uint64_t h
   pool.max_slab_bytes = 4 * pool.min_slab_bytes;
   pool.exact_slab_bytes = pool.min_slab_bytes;
   return pool;
-}
-
-// Runs work of the host's now, or behind the fences; at once if the caller waits.
-template <typename Work>
-absl::StatusOr<Fence> ByHost(const CopyOptions& options, uint64_t size_bytes, Work work) {
-  const bool is_due = std::all_of(options.after.begin(), options.after.end(),
-                                  [](const Fence& fence) { return fence.IsReached(); });
-  if (options.may_block || (is_due && size_bytes <= kAtOnceBytes)) {
-    for (const Fence& fence : options.after) TENURE_RETURN_IF_ERROR(fence.Wait());
-    TENURE_RETURN_IF_ERROR(work());
-    return Fence();
-  }
-  return HostWorker::Default().Submit({options.after.begin(), options.after.end()},
-                                      absl::InfiniteFuture(), std::move(work));
 }
 
 // A region whose allocation may be gone when it is used.
@@ -168,7 +151,7 @@ absl::StatusOr<Fence> VulkanAllocator::CopyIn(const SubRegion& to, const void* f
   if (to.size_bytes == 0) return Fence();
   if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   if (!IsForHost(to, options)) return engine_->In(to, from, options);
-  return ByHost(
+  return host_jobs_->Run(
       options, to.size_bytes,
       [this, kept = KeptRegion(to), from, threads = options.max_threads]() -> absl::Status {
         const SubRegion region = kept.get();
@@ -183,7 +166,7 @@ absl::StatusOr<Fence> VulkanAllocator::CopyOut(void* to, const SubRegion& from,
                                                const CopyOptions& options) {
   if (from.size_bytes == 0) return Fence();
   if (!IsForHost(from, options)) return engine_->Out(to, from, options);
-  return ByHost(
+  return host_jobs_->Run(
       options, from.size_bytes,
       [this, to, kept = KeptRegion(from), threads = options.max_threads]() -> absl::Status {
         const SubRegion region = kept.get();
@@ -201,7 +184,7 @@ absl::StatusOr<Fence> VulkanAllocator::CopyWithin(const SubRegion& to, const Sub
   if (!IsForHost(to, options) || !IsForHost(from, options)) {
     return engine_->Between(to, from, options);
   }
-  return ByHost(
+  return host_jobs_->Run(
       options, to.size_bytes,
       [this, kept_to = KeptRegion(to), kept_from = KeptRegion(from),
        threads = options.max_threads]() -> absl::Status {
@@ -221,7 +204,7 @@ absl::StatusOr<Fence> VulkanAllocator::Fill(const SubRegion& to, const FillPatte
   if (to.allocation->read_only) return ReadOnlyError(*to.allocation);
   if (!IsForHost(to, options)) return engine_->Fill(to, pattern, options);
   TENURE_RETURN_IF_ERROR(host::CheckPattern(pattern));
-  return ByHost(
+  return host_jobs_->Run(
       options, to.size_bytes,
       [this, kept = KeptRegion(to), pattern, threads = options.max_threads]() -> absl::Status {
         const SubRegion region = kept.get();
@@ -255,9 +238,20 @@ absl::Status VulkanAllocator::ImportPages(void* begin, uint64_t size_bytes, VkBu
   VkMemoryRequirements needs = {};
   device.calls().GetBufferMemoryRequirements(device.handle(), buffer, &needs);
   const uint32_t types = needs.memoryTypeBits & pages.memoryTypeBits;
-  if (types == 0) return absl::UnimplementedError("the device has no type of memory for its pages");
-  imported.type = 0;
-  while ((types >> imported.type & 1) == 0) ++imported.type;
+  // The host goes on using the pages without a flush, so the memory has to be coherent.
+  const VkPhysicalDeviceMemoryProperties& memory_types = device.physical().memory;
+  for (imported.type = 0; imported.type < memory_types.memoryTypeCount; ++imported.type) {
+    const VkMemoryPropertyFlags flags = memory_types.memoryTypes[imported.type].propertyFlags;
+    const bool coherent = (flags & VK_MEMORY_PROPERTY_HOST_COHERENT_BIT) != 0;
+    if (coherent && (types >> imported.type & 1) != 0) break;
+  }
+  if (imported.type == memory_types.memoryTypeCount) {
+    return absl::UnimplementedError("the device has no coherent type of memory for its pages");
+  }
+  if (needs.size > size_bytes) {
+    return absl::UnimplementedError(absl::StrCat("the device needs ", needs.size,
+                                                 " bytes for a buffer over these ", size_bytes));
+  }
   auto pointer = Struct<VkImportMemoryHostPointerInfoEXT>(
       VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT);
   pointer.handleType = kHost;

@@ -31,6 +31,7 @@
 #include "tenure/allocator/vulkan/allocators.h"
 #include "tenure/allocator/vulkan/buffer_views.h"
 #include "tenure/allocator/vulkan/copy_engine.h"
+#include "tenure/allocator/vulkan/host_jobs.h"
 #include "tenure/allocator/vulkan/memory_source.h"
 #include "tenure/allocator/vulkan/shared_memory.h"
 #include "tenure/allocator/vulkan/texel_view_cache.h"
@@ -50,7 +51,10 @@ class VulkanAllocator final : public PooledAllocator,
   // `kind` is one of spaces.h.
   static absl::StatusOr<std::unique_ptr<VulkanAllocator>> Create(
       SpaceKind kind, const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine);
-  ~VulkanAllocator() override { ClosePool(); }
+  ~VulkanAllocator() override {
+    ClosePool();
+    host_jobs_->Close();
+  }
 
   absl::StatusOr<Fence> CopyIn(const SubRegion& to, const void* from,
                                const CopyOptions& options) override;
@@ -60,7 +64,11 @@ class VulkanAllocator final : public PooledAllocator,
                                    const CopyOptions& options) override;
   absl::StatusOr<Fence> Fill(const SubRegion& to, const FillPattern& pattern,
                              const CopyOptions& options) override;
-  absl::Status Synchronize() override { return engine_->Synchronize(); }
+  absl::Status Synchronize() override {
+    absl::Status status = engine_->Synchronize();
+    status.Update(host_jobs_->Synchronize());
+    return status;
+  }
 
   bool CanWaitFor(const Fence& fence) const override {
     return DeviceQueue::DeviceCanWaitFor(*engine_->device(), fence);
@@ -133,6 +141,7 @@ class VulkanAllocator final : public PooledAllocator,
   TexelViewCache views_;
   const std::shared_ptr<const SharedMemory> shared_;
   const std::string card_;
+  const std::shared_ptr<HostJobs> host_jobs_ = std::make_shared<HostJobs>();
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Imported> imports_ ABSL_GUARDED_BY(mutex_);  // by buffer
 };

@@ -5,8 +5,8 @@
 //   auto instance = vulkan::Instance::Create(SemaphoreFds::Loader(), {});
 //   FakeDriver fake({.external_semaphore = SemaphoreFds::SemaphoreOf});
 //
-// Descriptors can't be imported by Vulkan. Without the validation layer, which knows what the driver
-// lacks.
+// Descriptors can't be imported by Vulkan. Use it without the validation layer, which knows what the
+// driver lacks.
 //
 // Thread safety: thread-safe. Ownership: a descriptor does not keep its semaphore.
 

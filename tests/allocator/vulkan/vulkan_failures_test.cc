@@ -1,11 +1,13 @@
 // Every call of the driver's fails, once or from then on, with every error that Vulkan documents for
 // it; devices that lack something; a device that is lost with work in flight.
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
+#include <new>
 #include <set>
 #include <string>
 #include <string_view>
@@ -13,7 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tenure/allocator/copy/host_worker.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
+#include "tenure/allocator/timeline/timeline.h"
 #include "tenure/base/status_macros.h"
 #include "tenure/runtime/buffer.h"
 #include "tenure/tests/allocator/vulkan/card_test.h"
@@ -320,6 +327,144 @@ TEST_F(VulkanInFlight, AQueueMayEndBeforeWorkThatWaitedForIt) {
     card_.ReleaseHeld();
     ASSERT_OK(after->Wait());
   }
+}
+
+// The caller of a copy that failed may free its memory at once, so nothing may come to it later.
+TEST_F(VulkanInFlight, WhatTheHostHadToDoIsForgottenWithALostDevice) {
+  const std::shared_ptr<DeviceQueue> queue = MakeQueue();
+  auto bytes = std::make_shared<int>(0);
+  const std::weak_ptr<int> watched = bytes;
+  card_.Hold();
+  const absl::StatusOr<Fence> done = queue->SubmitRecorded(
+      {}, [](VkCommandBuffer) { return absl::OkStatus(); },
+      [kept = std::move(bytes)] {
+        ++*kept;
+        return absl::OkStatus();
+      });
+  ASSERT_OK(done);
+  card_.LoseDevice();
+  const absl::Status status = done->Wait();
+  // The device may have come to it just before it was lost.
+  EXPECT_TRUE(status.ok() || absl::IsInternal(status)) << status;
+  EXPECT_TRUE(watched.expired());
+}
+
+absl::StatusOr<Fence> SubmitHostPart(DeviceQueue& queue, std::function<absl::Status()> work) {
+  return queue.SubmitRecorded(
+      {}, [](VkCommandBuffer) { return absl::OkStatus(); }, std::move(work));
+}
+
+TEST_F(VulkanInFlight, TheHostsPartsOfAQueueComeInOrder) {
+  const std::shared_ptr<DeviceQueue> queue = MakeQueue();
+  absl::Notification begun, go_on;
+  std::atomic<bool> first_is_over{false}, second_came_first{false};
+  const absl::StatusOr<Fence> first = SubmitHostPart(*queue, [&] {
+    begun.Notify();
+    go_on.WaitForNotification();
+    first_is_over = true;
+    return absl::OkStatus();
+  });
+  ASSERT_OK(first);
+  begun.WaitForNotification();
+  const absl::StatusOr<Fence> second = SubmitHostPart(*queue, [&] {
+    second_came_first = !first_is_over;
+    return absl::OkStatus();
+  });
+  ASSERT_OK(second);
+  EXPECT_CODE(DeadlineExceeded, second->WaitUntil(absl::Now() + absl::Milliseconds(50)));
+  go_on.Notify();
+  EXPECT_OK(second->Wait());
+  EXPECT_FALSE(second_came_first);
+}
+
+TEST_F(VulkanInFlight, AnExceptionInTheHostsPartIsTheFencesError) {
+  const std::shared_ptr<DeviceQueue> queue = MakeQueue();
+  const absl::StatusOr<Fence> fails =
+      SubmitHostPart(*queue, []() -> absl::Status { throw std::bad_alloc(); });
+  ASSERT_OK(fails);
+  EXPECT_CODE(ResourceExhausted, fails->Wait());
+  const absl::StatusOr<Fence> next = SubmitHostPart(*queue, [] { return absl::OkStatus(); });
+  ASSERT_OK(next);
+  EXPECT_OK(next->Wait());
+}
+
+// The second copy may only reach the host's bytes when the first has.
+TEST_F(VulkanInFlight, CopiesOutOfTwoQueuesReachTheHostInOrder) {
+  std::unique_ptr<Allocator> device = MakeSpace(kDeviceSpace);
+  const std::shared_ptr<DeviceQueue> queues[] = {MakeQueue(), MakeQueue()};
+  // The library's thread is busy, so the host's parts are left to those that wait.
+  absl::Notification begun, go_on;
+  const auto timeline = std::make_shared<HostTimeline>();
+  const absl::StatusOr<Fence> busy =
+      HostWorker::Default().Submit({Fence(timeline, 1)}, absl::InfiniteFuture(), [&] {
+        begun.Notify();
+        go_on.WaitForNotification();
+        return absl::OkStatus();
+      });
+  ASSERT_OK(busy);
+  timeline->Signal(1);
+  begun.WaitForNotification();
+  uint32_t host = 0;
+  std::vector<Allocation> made;
+  std::vector<Fence> fences;
+  for (uint32_t i : {0u, 1u}) {
+    const uint32_t value = i + 1;
+    made.push_back(*device->Allocate({.size_bytes = sizeof(value)}));
+    const SubRegion region = {&made[i], 0, sizeof(value)};
+    EXPECT_OK(device->CopyIn(region, &value, {}));
+    CopyOptions options;
+    options.may_block = false;
+    options.queue = queues[i].get();
+    options.after = fences;
+    absl::StatusOr<Fence> fence = device->CopyOut(&host, region, options);
+    EXPECT_OK(fence);
+    fences.push_back(*fence);
+  }
+  EXPECT_OK(fences[1].Wait());
+  EXPECT_EQ(host, 2u);
+  EXPECT_OK(fences[0].Wait());
+  EXPECT_EQ(host, 2u);
+  go_on.Notify();
+  EXPECT_OK(busy->Wait());
+  for (const Allocation& one : made) device->Deallocate(one);
+}
+
+TEST_F(VulkanInFlight, ACopyThatOutlivesItsAllocatorIsRefused) {
+  std::unique_ptr<Allocator> space = MakeSpace(kUploadSpace);
+  const Allocation made = *space->Allocate({.size_bytes = 64});
+  const auto timeline = std::make_shared<HostTimeline>();
+  const Fence late(timeline, 1);
+  uint64_t from = 7;
+  CopyOptions options;
+  options.may_block = false;
+  options.after = absl::MakeConstSpan(&late, 1);
+  const absl::StatusOr<Fence> copied = space->CopyIn({&made, 0, sizeof(from)}, &from, options);
+  ASSERT_OK(copied);
+  space->Deallocate(made);
+  space.reset();
+  timeline->Signal(1);
+  EXPECT_CODE(FailedPrecondition, copied->Wait());
+}
+
+TEST_F(VulkanInFlight, SynchronizeWaitsForWhatTheHostCopies) {
+  std::unique_ptr<Allocator> space = MakeSpace(kUploadSpace);
+  const Allocation made = *space->Allocate({.size_bytes = 64});
+  const auto timeline = std::make_shared<HostTimeline>();
+  const Fence late(timeline, 1);
+  uint64_t from = 7;
+  CopyOptions options;
+  options.may_block = false;
+  options.after = absl::MakeConstSpan(&late, 1);
+  const absl::StatusOr<Fence> copied = space->CopyIn({&made, 0, sizeof(from)}, &from, options);
+  ASSERT_OK(copied);
+  std::thread device([&] {
+    absl::SleepFor(absl::Milliseconds(20));
+    timeline->Signal(1);
+  });
+  EXPECT_OK(space->Synchronize());
+  EXPECT_TRUE(copied->IsReached());
+  device.join();
+  space->Deallocate(made);
 }
 
 TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {

@@ -174,6 +174,24 @@ TEST_F(VulkanMemory, NeighboursInOneAtomKeepWhatEachWrites) {
   EXPECT_EQ(seen, expected);
 }
 
+class VulkanStalePages : public CardTest {
+ protected:
+  static FakeCardOptions Options() {
+    FakeCardOptions options;
+    options.cards[0].host_pointer_types = 1u << FakeProfile::kCached;
+    return options;
+  }
+  VulkanStalePages() : CardTest(Options()) {}
+};
+
+// The host would go on using the pages without a flush.
+TEST_F(VulkanStalePages, PagesThatWouldNotBeCoherentAreNotImported) {
+  std::unique_ptr<Allocator> device = MakeSpace(kDeviceSpace);
+  std::vector<uint8_t> bytes(10000);
+  EXPECT_CODE(Unimplemented, Buffer::Wrap(*device, DType::kUInt8, Shape::Vector(bytes.size()),
+                                          {.data = bytes.data()}, bytes.size()));
+}
+
 TEST_F(VulkanMemory, SpansOfMemoryThatIsNotCoherentAreRefused) {
   std::unique_ptr<Allocator> readback = MakeSpace(kReadbackSpace);
   const Buffer buffer = Make(*readback, 64);

@@ -92,7 +92,6 @@ TEST_F(VulkanViews, AViewOutlivesTheReuseOfItsBytesByTheSameQueue) {
   const std::shared_ptr<DeviceQueue> queue = MakeQueue();
   BufferOptions options{.immediate = true};
   options.hints.queue = queue;
-  std::vector<Buffer> full;
   const uint64_t slab = uint64_t{16} << 20;
   Buffer buffer = Make(*space_, slab, options);
   ASSERT_OK(TypedOf(buffer));
