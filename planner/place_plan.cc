@@ -1,6 +1,7 @@
 #include "tenure/planner/place_plan.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -94,6 +95,61 @@ absl::Status TakeGivenArena(const Plan& plan, absl::Span<Storage* const> storage
   return absl::OkStatus();
 }
 
+// Bytes of an allocation. Something may be placed in those that are a window; all others have to be
+// kept as they are.
+struct KnownBytes {
+  const Allocation* root = nullptr;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  bool window = false;
+  const Storage* storage = nullptr;
+};
+
+KnownBytes BytesOf(const Storage& storage, uint64_t offset, uint64_t size, bool window) {
+  const uint64_t begin = storage.root_offset() + offset;
+  return {&storage.root(), begin, begin + size, window, &storage};
+}
+
+// Refuses if an arena that was there before overlaps another one, or a storage that the schedule
+// uses and that the plan places nowhere.
+absl::Status CheckNothingIsOverwritten(const Plan& plan, absl::Span<Storage* const> storages,
+                                       const PlacedPlan& placed) {
+  if (placed.holds.empty()) return absl::OkStatus();  // all arenas are new
+  std::vector<bool> elsewhere(storages.size(), true);
+  for (const Placement& p : plan.placements) {
+    if (p.storage < elsewhere.size()) elsewhere[p.storage] = false;
+  }
+  std::vector<KnownBytes> known;
+  for (const Buffer& arena : placed.arenas) {
+    if (arena.is_null()) continue;
+    known.push_back(BytesOf(*arena.storage(), arena.offset(), arena.size(), true));
+  }
+  for (size_t s = 0; s < storages.size(); ++s) {
+    const Storage& storage = *storages[s];
+    if (elsewhere[s] && storage.is_allocated())
+      known.push_back(BytesOf(storage, 0, storage.size_bytes(), false));
+  }
+  std::sort(known.begin(), known.end(), [](const KnownBytes& a, const KnownBytes& b) {
+    return a.root != b.root ? std::less<>()(a.root, b.root) : a.begin < b.begin;
+  });
+  const KnownBytes* highest[2] = {nullptr, nullptr};  // of those so far: kept, windows
+  for (const KnownBytes& bytes : known) {
+    if (bytes.begin == bytes.end) continue;
+    for (const KnownBytes* below : highest) {
+      if (below == nullptr || below->root != bytes.root || below->end <= bytes.begin) continue;
+      if (!below->window && !bytes.window) continue;
+      const KnownBytes& kept = below->window ? bytes : *below;
+      const KnownBytes& window = below->window ? *below : bytes;
+      return absl::FailedPreconditionError(absl::StrCat(
+          "can't place into the memory of '", window.storage->name(), "': '", kept.storage->name(),
+          "', which the schedule uses and which must be kept, lies in these bytes too"));
+    }
+    const KnownBytes*& top = highest[bytes.window ? 1 : 0];
+    if (top == nullptr || top->root != bytes.root || top->end < bytes.end) top = &bytes;
+  }
+  return absl::OkStatus();
+}
+
 // Placing is the last thing that it does, since other threads can use a placed storage at once.
 // `storages` are those of the schedule, by number.
 absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const> storages,
@@ -107,6 +163,7 @@ absl::StatusOr<PlacedPlan> PlaceAll(const Plan& plan, absl::Span<Storage* const>
   TENURE_RETURN_IF_ERROR(TakeOwnMemories(plan, storages, placed));
   if (!options.arena.is_null())
     TENURE_RETURN_IF_ERROR(TakeGivenArena(plan, storages, options.arena, placed));
+  TENURE_RETURN_IF_ERROR(CheckNothingIsOverwritten(plan, storages, placed));
   placed.storages.reserve(plan.placements.size());
   placed.reuse_edges = plan.reuse_edges;
   for (const Placement& p : plan.placements) {

@@ -14,7 +14,8 @@
 // no placement of a PlacePlan that fails: a storage that they need meanwhile is placed when all
 // are, or gets bytes of its own. Ownership: an arena lives as long as the PlacedPlan or anything
 // placed in it. Errors: FailedPrecondition when the plan is of another schedule or its storages
-// have changed since (allocated, sealed, held); Internal when it is wrong; ResourceExhausted when
+// have changed since (allocated, sealed, held), or when memory to place into has bytes of a storage
+// that the schedule uses and the plan places nowhere; Internal when it is wrong; ResourceExhausted when
 // an arena can't be allocated; Unimplemented when it can't be shared. Nothing is placed then.
 
 #ifndef TENURE_PLANNER_PLACE_PLAN_H_

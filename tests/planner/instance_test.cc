@@ -171,5 +171,53 @@ TEST_F(InstanceTest, WhatDoesNotFitIsNotRebound) {
   EXPECT_OK(sketch_.schedule.Instance({{in_, out_}, {out_, in_}}));
 }
 
+// An output of another plan in the arena is an input here. Nothing may be placed in its bytes.
+TEST_F(InstanceTest, WhatIsKeptInTheArenaIsNotOverwritten) {
+  Sketch other;
+  other.Add("kept", 64, {}, &cpu_);
+  other.Step("s0", {}, {"kept"});
+  other.schedule.MarkOutput(other["kept"], OutputPlacement::kInArena);
+  other.Release({"kept"});
+  const Plan plan = MakePlan(other.schedule).value();
+  const Buffer arena = New(512);
+  const auto first = PlacePlan(plan, other.schedule, {.arena = arena});
+  ASSERT_OK(first);
+  const auto next = sketch_.schedule.Instance({{in_, other["kept"]}});
+  ASSERT_OK(next);
+  const absl::Status status = PlacePlan(plan_, *next, {.arena = arena}).status();
+  EXPECT_CODE(FailedPrecondition, status);
+  EXPECT_TRUE(absl::StrContains(status.message(), "'kept'")) << status;
+  EXPECT_FALSE(next->steps()[0].writes[0].is_allocated());
+  // Beside it there is room.
+  EXPECT_OK(PlacePlan(plan_, *next, {.arena = arena.View(64, 256).value()}));
+}
+
+TEST_F(InstanceTest, WhatIsKeptInOwnMemoryIsNotOverwritten) {
+  const Buffer memory = New(256);
+  ASSERT_OK(memory.EnsureAllocated());
+  for (const uint64_t offset : {uint64_t{64}, uint64_t{128}}) {
+    Sketch sketch;
+    sketch.Add("donated", 128, {}, &cpu_);
+    sketch.Add("kept", 64, {}, &cpu_);
+    for (const char* name : {"x", "y"}) sketch.Add(name, 128, {}, &cpu_);
+    ASSERT_OK(sketch["donated"].storage()->Place(*memory.storage(), 0, false));
+    ASSERT_OK(sketch["kept"].storage()->Place(*memory.storage(), offset, false));
+    sketch.Step("s0", {"donated"}, {"x"});
+    sketch.Step("s1", {"x", "kept"}, {"y"});
+    sketch.schedule.MarkInput(sketch["donated"], InputUse::kDonated);
+    sketch.schedule.MarkInput(sketch["kept"]);
+    sketch.Release();
+    const auto plan = MakePlan(sketch.schedule);
+    ASSERT_OK(plan);
+    ASSERT_TRUE(ShareBytes(sketch.At(*plan, "y"), sketch.At(*plan, "donated")));
+    const auto placed = PlacePlan(*plan, sketch.schedule);
+    if (offset == 64) {
+      EXPECT_CODE(FailedPrecondition, placed);
+    } else {
+      EXPECT_OK(placed);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace tenure
