@@ -51,6 +51,11 @@ absl::Status CheckInPlace(const Schedule& schedule, const StepOrder& order,
   if (out.needs_fill) return refuse("the output is filled with zeros first");
   if (out.from_start) return refuse("the output has contents before the first step");
   if (in.to_end) return refuse("the input is read after the last step");
+  if (in.own_memory && out.own_memory) return refuse("each of them has memory of its own");
+  if (in.own_memory && out.to_end)
+    return refuse(
+        "the output would lie in the memory of a donated input, and the input of the next "
+        "run would erase it");
   // The list is a legal order, so what comes later in it may run later.
   if (in.last_step != write.step) return refuse("the input is used later");
   if (out.first_step != write.step) return refuse("the output is used before");
@@ -116,6 +121,9 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
   Grouping result;
   std::vector<uint32_t> next(n, ~0u);  // the storage written in place of this one
   std::vector<bool> is_output(n, false);
+  std::vector<bool> in_donated(n, false);  // whether its chain begins with a donated input
+  for (uint32_t s = 0; s < n; ++s)
+    in_donated[s] = liveness.storages[s].own_memory && liveness.storages[s].from_start;
   if (use_in_place) {
     for (uint32_t number = 0; number < schedule.steps().size(); ++number) {
       const Step& step = schedule.steps()[number];
@@ -124,6 +132,9 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
                                  liveness.index_of.at(step.writes[pair.write].storage_id())};
         if (next[write.input] != ~0u || is_output[write.output]) continue;
         if (!CheckInPlace(schedule, order, liveness, write).ok()) continue;
+        // Nor is an output written there through others.
+        if (in_donated[write.input] && liveness.storages[write.output].to_end) continue;
+        in_donated[write.output] = in_donated[write.input];
         next[write.input] = write.output;
         is_output[write.output] = true;
         result.in_place.push_back(write);

@@ -32,7 +32,7 @@ struct StorageGroup {
   uint64_t size_bytes = 0;  // rounded up to the alignment of the plan
   uint64_t alignment_bytes = 1;
   StepEnds ends;
-  // The storage in whose own memory the group lies: the first with StorageLife::own_memory. The
+  // The storage in whose own memory the group lies: the only one with StorageLife::own_memory. The
   // group is an arena of its own then.
   std::optional<uint32_t> memory_of;
 };

@@ -8,7 +8,8 @@
 //
 // These bytes are there anyway, so what lies in them makes the plan's arena smaller. The arena is as
 // large as the bytes that live in it at its peak. So groups that live at the peak are moved into own
-// memories, the largest first, until none of those at the peak fits anywhere.
+// memories, the largest first, until none of those at the peak fits anywhere. Outputs are not moved
+// into the memory of donated inputs, since the inputs of the next run would erase them.
 //
 // Cost: linear in steps and groups for each group that is moved; few are moved if that is a lot.
 // Thread safety: pure functions. Errors: none.

@@ -110,6 +110,10 @@ class Validator {
                     liveness_.storages[owner].storage->size_bytes())) {
       return Wrong(Named(p.storage), " sticks out of the memory of ", Named(owner));
     }
+    if (liveness_.storages[owner].from_start && liveness_.storages[p.storage].to_end) {
+      return Wrong(Named(p.storage), " is an output in the memory of ", Named(owner),
+                   ", and the input of the next run would erase it");
+    }
     return absl::OkStatus();
   }
 
@@ -193,11 +197,7 @@ class Validator {
       allocator[p.arena] = own;
       size[p.arena] = std::max(size[p.arena], p.offset_bytes + p.size_bytes);
       alignment[p.arena] = std::max(alignment[p.arena], AlignmentOf(life));
-      if (!life.own_memory) continue;
-      uint32_t owner = p.storage;  // or one that it is written in place of
-      while (arenas[p.arena].memory_of != owner && in_place_of_[owner] != kNone)
-        owner = in_place_of_[owner];
-      if (arenas[p.arena].memory_of != owner)
+      if (life.own_memory && arenas[p.arena].memory_of != p.storage)
         return Wrong(Named(p.storage), " lies in the memory of another storage");
     }
     uint64_t bytes = 0;

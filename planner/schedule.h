@@ -65,7 +65,8 @@ enum class OutputPlacement : uint8_t {
 
 // Permission to work in place: write number `write` may get the bytes of read number `read`. The
 // planner makes use of it if this is the last use of the input, both are whole storages of equal
-// size and space that the plan may place, and the step touches each of the two once.
+// size and space that the plan may place, and the step touches each of the two once. An output is
+// not written into the memory of a donated input, since the input of the next run would erase it.
 struct InPlace {
   uint32_t read = 0;
   uint32_t write = 0;
