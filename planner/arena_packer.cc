@@ -39,16 +39,33 @@ uint64_t ArenaPacker::LowerBound(const std::vector<uint32_t>& members, uint64_t 
 }
 
 // It is enough to add the ends of each group: they are ordered with other steps as the group is.
+//
+// Outputs are read after all steps. That is one more step here, which comes after all others. The
+// last step of the list would not do, since other steps may run beside it: the output could not
+// have the bytes that they have left.
 void ArenaPacker::AddOrder(const std::vector<uint32_t>& members, packing::Problem& problem) const {
-  problem.order.steps = static_cast<uint32_t>(schedule_.steps().size());
-  for (uint32_t step = 0; step < schedule_.steps().size(); ++step) {
-    for (uint32_t before : schedule_.steps()[step].after)
+  const auto steps = static_cast<uint32_t>(schedule_.steps().size());
+  const bool outputs =
+      std::any_of(members.begin(), members.end(), [this](uint32_t g) { return groups_[g].to_end; });
+  problem.order.steps = outputs ? steps + 1 : steps;
+  std::vector<bool> followed(steps, false);
+  for (uint32_t step = 0; step < steps; ++step) {
+    for (uint32_t before : schedule_.steps()[step].after) {
       problem.order.edges.push_back({before, step});
+      followed[before] = true;
+    }
+  }
+  for (uint32_t step = 0; outputs && step < steps; ++step) {
+    if (!followed[step]) problem.order.edges.push_back({step, steps});
   }
   for (uint32_t i = 0; i < members.size(); ++i) {
-    const StepEnds& ends = groups_[members[i]].ends;
-    for (uint32_t step : ends.earliest) problem.order.uses.push_back({i, step});
-    for (uint32_t step : ends.latest) problem.order.uses.push_back({i, step});
+    const StorageGroup& group = groups_[members[i]];
+    for (uint32_t step : group.ends.earliest) problem.order.uses.push_back({i, step});
+    if (group.to_end) {
+      problem.order.uses.push_back({i, steps});
+    } else {
+      for (uint32_t step : group.ends.latest) problem.order.uses.push_back({i, step});
+    }
   }
 }
 

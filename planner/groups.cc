@@ -152,6 +152,7 @@ Grouping GroupStorages(const Schedule& schedule, const StepOrder& order, const L
     for (uint32_t s = first; s != ~0u; s = next[s]) {
       group.storages.push_back(s);
       if (liveness.storages[s].own_memory && !group.memory_of) group.memory_of = s;
+      group.to_end = group.to_end || liveness.storages[s].to_end;
       group.last_step = std::max(group.last_step, liveness.storages[s].last_step);
       group.alignment_bytes =
           std::max(group.alignment_bytes, liveness.storages[s].storage->alignment_bytes());

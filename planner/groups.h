@@ -32,6 +32,7 @@ struct StorageGroup {
   uint64_t size_bytes = 0;  // rounded up to the alignment of the plan
   uint64_t alignment_bytes = 1;
   StepEnds ends;
+  bool to_end = false;  // an output, which is read after the last step
   // The storage in whose own memory the group lies: the only one with StorageLife::own_memory. The
   // group is an arena of its own then.
   std::optional<uint32_t> memory_of;

@@ -45,9 +45,6 @@ class OwnMemoryPacker {
   uint64_t ExactBytes(uint32_t group) const {
     return liveness_.storages[groups_[group].storages[0]].storage->size_bytes();
   }
-  bool IsOutput(uint32_t group) const {  // only the last of a chain can be one
-    return liveness_.storages[groups_[group].storages.back()].to_end;
-  }
   bool IsDonated(uint32_t owner) const {
     return liveness_.storages[*groups_[owner].memory_of].from_start;
   }
@@ -96,7 +93,7 @@ class OwnMemoryPacker {
     candidate.tried = true;
     if (groups_[candidate.group].size_bytes == 0) return false;
     for (uint32_t m : by_size) {
-      if (IsOutput(candidate.group) && IsDonated(result_.memories[m].members[0])) continue;
+      if (groups_[candidate.group].to_end && IsDonated(result_.memories[m].members[0])) continue;
       if (!Put(candidate.group, result_.memories[m])) continue;
       candidate.moved = true;
       return true;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <optional>
+#include <random>
 #include <set>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/planner/plan_json.h"
@@ -374,6 +376,46 @@ TEST_F(OutputsTest, TheCapacityCountsOwnMemory) {
   sketch_.Release();
   EXPECT_OK(MakePlan(sketch_.schedule, {.capacity_bytes = 192}));
   EXPECT_CODE(ResourceExhausted, MakePlan(sketch_.schedule, {.capacity_bytes = 191}));
+}
+
+// It comes after no other step, and touches nothing. So nothing depends on it.
+TEST_F(OutputsTest, AnEmptyLastStepChangesNothing) {
+  std::mt19937 random(1);
+  const auto below = [&random](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  struct Made {
+    uint64_t bytes;
+    std::vector<uint32_t> after;
+    bool output;
+  };
+  for (int round = 0; round < 400; ++round) {
+    std::vector<Made> made;
+    for (uint32_t s = 0; s < 8; ++s) {
+      Made& m = made.emplace_back(Made{64 * (1 + uint64_t{below(4)}), {}, below(3) == 0});
+      for (uint32_t before = s > 3 ? s - 3 : 0; before < s; ++before) {
+        if (below(2) == 0) m.after.push_back(before);
+      }
+    }
+    std::vector<Plan> plans;
+    for (const bool longer : {false, true}) {
+      Sketch sketch(OrderKind::kDependencies);
+      for (uint32_t s = 0; s < made.size(); ++s) {
+        const std::string name = absl::StrCat("b", s);
+        sketch.Add(name, made[s].bytes);
+        std::vector<std::string> reads;
+        for (uint32_t before : made[s].after) reads.push_back(absl::StrCat("b", before));
+        sketch.Step("s", reads, {name}, {.after = made[s].after});
+        if (made[s].output) sketch.schedule.MarkOutput(sketch[name], OutputPlacement::kInArena);
+      }
+      if (longer) sketch.Step("empty", {}, {});
+      sketch.Release();
+      const auto plan = MakePlan(sketch.schedule, {.effort = packing::Effort::kOptimal});
+      ASSERT_OK(plan);
+      plans.push_back(*plan);
+    }
+    EXPECT_EQ(plans[0].arena_bytes, plans[1].arena_bytes) << round;
+    EXPECT_EQ(plans[0].lower_bound_bytes, plans[1].lower_bound_bytes) << round;
+    EXPECT_EQ(plans[0].optimal, plans[1].optimal) << round;
+  }
 }
 
 }  // namespace
