@@ -478,12 +478,15 @@ TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {
   ASSERT_OK(copied);
   card_.LoseDevice();
   const absl::Status status = copied->Wait();
-  EXPECT_CODE(Internal, status);
-  EXPECT_NE(status.message().find("is lost"), std::string::npos) << status;
+  // The device may have ended the copy just before it was lost, while a thread waited for it.
+  if (!status.ok()) {
+    EXPECT_CODE(Internal, status);
+    EXPECT_NE(status.message().find("is lost"), std::string::npos) << status;
+  }
   EXPECT_CODE(Internal, queue->Record());
   EXPECT_CODE(Internal, buffer.CopyIn(out.data(), out.size()));
-  // The device may have ended the copy just before it was lost.
   const bool is_reached = copied->IsReached();
+  EXPECT_TRUE(is_reached || !status.ok());
   EXPECT_NE(is_reached, copied->IsFailed());
   buffer = Buffer();
   device->Poll();
