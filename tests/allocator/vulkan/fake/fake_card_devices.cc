@@ -339,6 +339,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL CreateDevice(VkPhysicalDevice device,
   const VkResult result = state.real.CreateDevice(real, &passed, callbacks, out);
   if (result != VK_SUCCESS) return result;
   absl::MutexLock lock(&state.mutex);
+  state.lost = false;
   state.devices[*out] = {card, state.physicals.at(device).instance, real, 0};
   return result;
 }

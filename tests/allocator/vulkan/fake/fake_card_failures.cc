@@ -48,11 +48,7 @@ void FakeCard::LoseDevice() {
       FailCall(fallible.entry, VK_ERROR_DEVICE_LOST, 1, true);
     }
   }
-  {
-    absl::MutexLock lock(&state_->mutex);
-    state_->lost = true;
-  }
-  state_->Drain();
+  state_->Lose();
 }
 
 std::vector<std::string> FakeCard::Violations() const {

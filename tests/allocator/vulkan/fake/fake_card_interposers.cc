@@ -94,7 +94,7 @@ struct Interposer<kEntry, kMember, R(VKAPI_PTR*)(A...)> {
     const VkResult injected = state.Enter(kEntry, CommandsOf(std::get<0>(all)));
     if constexpr (std::is_same_v<R, VkResult>) {
       if (injected != VK_SUCCESS) {
-        if (injected == VK_ERROR_DEVICE_LOST) state.Drain();
+        if (injected == VK_ERROR_DEVICE_LOST) state.Lose();
         ClearOutputs(args...);
         return injected;
       }

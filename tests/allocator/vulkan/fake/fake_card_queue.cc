@@ -137,6 +137,7 @@ VkResult SubmitOrHold(const char* call, VkQueue queue, uint32_t count, const Inf
     if (HasMore(count, infos)) {
       state.Violate(absl::StrCat(call, ": a structure in pNext that FakeCard does not copy"));
     }
+    if (state.lost) return VK_ERROR_DEVICE_LOST;
     if (state.holding) {
       state.held.push_back(std::move(work));
       return VK_SUCCESS;
@@ -208,6 +209,7 @@ VkResult FakeCard::State::SubmitNow(const fake::Submission& work) {
   absl::MutexLock one(&submit_mutex);
   {
     absl::MutexLock lock(&mutex);
+    if (lost) return VK_ERROR_DEVICE_LOST;
     for (VkCommandBuffer commands : work.Commands()) {
       for (const auto& [entry, times] : command_buffers[commands].commands) {
         executed[entry] += times;

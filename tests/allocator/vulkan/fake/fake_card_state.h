@@ -245,8 +245,9 @@ class FakeCard::State {
 
   // ---- fake_card_waits.cc ----------------------------------------------------------------------
   // Gives held work to the driver, and waits until all work is done; a violation after hang_after.
-  // The code under test may destroy everything when a device is lost, and the real one is not.
-  void Drain() ABSL_LOCKS_EXCLUDED(mutex, submit_mutex);
+  // The code under test may destroy everything when a device is lost, and the real one is not. So
+  // work that is in flight ends first, and no more is taken until a device is created.
+  void Lose() ABSL_LOCKS_EXCLUDED(mutex, submit_mutex);
   // Waits until no held submission has one of these fences, or until nothing is held if none is
   // given. False: not within the time.
   bool AwaitRelease(const std::vector<VkFence>& fences, absl::Duration time)

@@ -22,11 +22,14 @@ bool FakeCard::State::AwaitRelease(const std::vector<VkFence>& fences, absl::Dur
   return mutex.AwaitWithTimeout(absl::Condition(&released), time);
 }
 
-void FakeCard::State::Drain() {
+void FakeCard::State::Lose() {
   ReleaseHeld(UINT64_MAX);
   std::map<VkQueue, VkDevice> all;
   {
+    // Whoever submits now has the driver's answer before this goes on, or sees that it is lost.
+    absl::MutexLock one(&submit_mutex);
     absl::MutexLock lock(&mutex);
+    lost = true;
     all = queues;
   }
   const uint64_t timeout = static_cast<uint64_t>(absl::ToInt64Nanoseconds(options.hang_after));
