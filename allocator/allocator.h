@@ -75,6 +75,7 @@ struct AllocatorStats {
   uint64_t limit_bytes = SpaceTraits::kUnlimited;
   uint64_t allocation_count = 0;  // successful requests
   uint64_t failure_count = 0;     // failed requests
+  uint64_t unmet_hint_count = 0;  // successful requests without the memory that their hints ask for
 };
 
 struct CopyOptions {

@@ -87,22 +87,14 @@ class BatchCapability {
   virtual absl::Status CopyOutMany(absl::Span<const Out> parts) = 0;
 };
 
-// Where memory that host and device both reach should be, and how it will be
-// used.
-enum class AccessHint {
-  kNone,             // the driver's own judgement, as in the beginning
-  kDevicePreferred,  // stays on the device; the host reads it over the bus
-  kHostPreferred,    // stays on the host; kernels read it over the bus
-  kReadMostly,       // each side keeps a copy of its own until somebody writes
-  kStreaming,        // used once, from one end to the other: the first 32 MiB move at once
-};
-
 // Moves pages between host and device, of memory that both reach by one address
 // (CUDA's managed memory).
 class ResidencyCapability {
  public:
   static constexpr std::string_view kName = "residency";
   virtual ~ResidencyCapability() = default;
+  // kReadMostly: each side keeps a copy of its own until somebody writes. kStreaming: the first 32 MiB
+  // move at once. kCoherent: nothing, because such memory is coherent.
   // Holds until another hint or until the allocation is freed. It goes by whole
   // pages (CUDA: 64 KiB or more), so it is for allocations with pages of their
   // own.

@@ -27,6 +27,24 @@ enum class Sharing : uint8_t {
   kIpc,      // through a handle of the driver's, which is bytes
 };
 
+// What the host does with the bytes. (The device may always do both.)
+enum class AccessMode : uint8_t {
+  kBySpace,    // what the kind of memory is made for
+  kReadOnly,   // reads what the device wrote
+  kWriteOnly,  // writes, in order, and never reads
+  kReadWrite,
+};
+
+// Where memory that host and device both reach should be, and how it will be used.
+enum class AccessHint : uint8_t {
+  kNone,             // the driver's own judgement, as in the beginning
+  kDevicePreferred,  // stays on the device; the host reads it over the bus
+  kHostPreferred,    // stays on the host; kernels read it over the bus
+  kReadMostly,       // read often by both, written rarely
+  kStreaming,        // used once, from one end to the other
+  kCoherent,         // host and device see each other's writes without a flush
+};
+
 struct MemoryHints {
   // If not kNone, the memory is dedicated and can be exported to other processes.
   Sharing sharing = Sharing::kNone;
@@ -35,6 +53,16 @@ struct MemoryHints {
   // reads it slowly. The memory is dedicated. Other spaces ignore this.
   bool write_combined = false;
 
+  // How the bytes will be used. Spaces with a choice of memory take what suits, and give the
+  // allocation memory of its own if that is not what their pool has. What the hardware lacks is
+  // replaced by the pool's memory, and counted (AllocatorStats::unmet_hint_count). Other spaces
+  // ignore this.
+  //   vulkan*      both choose the type of memory (vulkan/memory_source.h)
+  //   cuda-pinned  kWriteOnly is write_combined
+  // Hints for parts of managed memory are given later (ResidencyCapability::Hint).
+  AccessMode mode = AccessMode::kBySpace;
+  AccessHint access = AccessHint::kNone;
+
   // The queue that will use the memory first, if known. The allocation may then reuse freed bytes
   // that other work still uses: either the queue already comes after that work, or it is made to
   // wait for it on the device. Null: no such reuse.
@@ -42,7 +70,10 @@ struct MemoryHints {
 
   // Whether the memory must be dedicated: it is outside of all slabs, and never reused for a
   // request of another kind.
-  bool needs_dedicated() const { return sharing != Sharing::kNone || write_combined; }
+  bool needs_dedicated() const {
+    return sharing != Sharing::kNone || write_combined || mode != AccessMode::kBySpace ||
+           access != AccessHint::kNone;
+  }
 };
 
 }  // namespace tenure

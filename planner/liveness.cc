@@ -232,8 +232,9 @@ void Judge(const Schedule& schedule, const StepOrder& order, const LivenessOptio
     life.reason = PlanReason::kSealed;
   } else if (storage.hints().needs_dedicated()) {
     life.reason = PlanReason::kHeld;
-    life.detail = storage.hints().write_combined ? "write-combined memory of its own"
-                                                 : "to be shared with other processes";
+    life.detail = storage.hints().sharing != Sharing::kNone ? "to be shared with other processes"
+                  : storage.hints().write_combined          ? "write-combined memory of its own"
+                                                   : "memory of its own, as its hints ask for";
   } else if (const std::string* why = schedule.HeldBecause(storage.id())) {
     life.reason = PlanReason::kHeld;
     life.detail = *why;

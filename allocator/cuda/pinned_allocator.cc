@@ -72,7 +72,7 @@ class PinnedAllocator final : public CudaAllocator {
   }
 
   absl::StatusOr<uint64_t> DedicatedBytes(const AllocationRequest& request) const override {
-    if (!request.hints.write_combined) return 0;
+    if (!request.hints.write_combined && request.hints.mode != AccessMode::kWriteOnly) return 0;
     uint64_t rounded;
     if (!CheckedRoundUp(request.size_bytes, kPage, &rounded)) {
       return Exhausted(request, request.size_bytes, "nothing: no memory is that large");

@@ -64,6 +64,8 @@ class UnifiedAllocator final : public CudaAllocator, public ResidencyCapability 
     switch (hint) {
       case AccessHint::kNone:
         break;
+      case AccessHint::kCoherent:
+        return absl::OkStatus();
       case AccessHint::kDevicePreferred:
         return advise(CU_MEM_ADVISE_SET_PREFERRED_LOCATION, On(device()));
       case AccessHint::kHostPreferred:

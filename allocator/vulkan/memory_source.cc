@@ -61,6 +61,67 @@ MemoryChoice ChooseMemory(const PhysicalDevice& device, Purpose purpose) {
   return choice;
 }
 
+HintedChoice ChooseHinted(const PhysicalDevice& device, Purpose purpose, const MemoryChoice& pool,
+                          const MemoryHints& hints) {
+  // Flags that a type must have, and must not have.
+  struct Wants {
+    VkMemoryPropertyFlags with = 0, without = 0;
+  };
+  Wants hint, mode;
+  const bool has_sides = !device.info.unified;  // host and device have memory of their own
+  const auto prefer = [](Wants& wants, VkMemoryPropertyFlags flag, bool is_set) {
+    (is_set ? wants.with : wants.without) |= flag;
+  };
+  switch (hints.access) {
+    case AccessHint::kNone:
+      break;
+    case AccessHint::kDevicePreferred:
+    case AccessHint::kHostPreferred:
+      if (has_sides) prefer(hint, kLocal, hints.access == AccessHint::kDevicePreferred);
+      break;
+    case AccessHint::kReadMostly:
+    case AccessHint::kStreaming:
+      if (pool.mapped) prefer(hint, kCached, hints.access == AccessHint::kReadMostly);
+      break;
+    case AccessHint::kCoherent:
+      if (pool.mapped) prefer(hint, kCoherent, true);
+      break;
+  }
+  if (pool.mapped && hints.mode != AccessMode::kBySpace) {
+    prefer(mode, kCached, hints.mode != AccessMode::kWriteOnly);
+  }
+  // All types that the purpose can live with; mapped ones keep the promise of the space's traits.
+  std::vector<uint32_t> types = pool.types;
+  if (!pool.mapped) {
+    types = ChooseMemory(device, purpose).types;
+    for (uint32_t i = 0; i < device.memory.memoryTypeCount; ++i) {
+      const VkMemoryPropertyFlags flags = device.memory.memoryTypes[i].propertyFlags;
+      if ((flags & ~(kVisible | kCached | kCoherent)) == 0) types.push_back(i);
+    }
+  }
+  const auto suits = [&](uint32_t type, const Wants& wants) {
+    const VkMemoryPropertyFlags flags = device.memory.memoryTypes[type].propertyFlags;
+    return (flags & wants.with) == wants.with && (flags & wants.without) == 0;
+  };
+  HintedChoice choice;
+  choice.memory.mapped = pool.mapped;
+  for (const bool with_mode : {true, false}) {
+    choice.is_met = with_mode;
+    for (uint32_t type : types) {
+      if (!suits(type, hint) || (with_mode && !suits(type, mode))) continue;
+      choice.memory.types.push_back(type);
+    }
+    if (choice.memory.types.empty()) continue;
+    // The pool may have to take its next types; only coherence must not depend on that.
+    if (choice.memory.types.front() == pool.types.front() &&
+        (pool.coherent || hints.access != AccessHint::kCoherent)) {
+      choice.memory.types.clear();
+    }
+    return choice;
+  }
+  return choice;
+}
+
 VkBufferCreateInfo BufferInfo(const Device& device, uint64_t size_bytes, void* next) {
   auto info = Struct<VkBufferCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, next);
   info.size = size_bytes;
@@ -77,7 +138,7 @@ VkBufferCreateInfo BufferInfo(const Device& device, uint64_t size_bytes, void* n
   return info;
 }
 
-absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes) {
+absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes, const MemoryChoice& choice) {
   TENURE_RETURN_IF_ERROR(device_->lost());
   if (size_bytes > device_->info().max_allocation_bytes) {
     return absl::ResourceExhaustedError(
@@ -87,13 +148,13 @@ absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes) {
   const VkBufferCreateInfo info = BufferInfo(*device_, size_bytes);
   VkBuffer buffer = VK_NULL_HANDLE;
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device_, CreateBuffer, &info, nullptr, &buffer));
-  absl::StatusOr<Memory> memory = AllocateFor(buffer);
+  absl::StatusOr<Memory> memory = AllocateFor(buffer, choice);
   Slab slab;
   slab.size_bytes = size_bytes;
   slab.native_handle = reinterpret_cast<uint64_t>(buffer);
   slab.native_size = size_bytes;
   absl::Status status = memory.status();
-  if (status.ok()) status = Complete(buffer, *memory, slab);
+  if (status.ok()) status = Complete(buffer, *memory, choice.mapped, slab);
   if (!status.ok()) {
     device_->calls().DestroyBuffer(device_->handle(), buffer, nullptr);
     if (memory.ok()) device_->FreeMemory(memory->handle, memory->type, memory->size_bytes);
@@ -104,7 +165,8 @@ absl::StatusOr<Slab> MemorySource::Acquire(uint64_t size_bytes) {
   return slab;
 }
 
-absl::StatusOr<MemorySource::Memory> MemorySource::AllocateFor(VkBuffer buffer) const {
+absl::StatusOr<MemorySource::Memory> MemorySource::AllocateFor(VkBuffer buffer,
+                                                               const MemoryChoice& choice) const {
   VkMemoryRequirements needs = {};
   device_->calls().GetBufferMemoryRequirements(device_->handle(), buffer, &needs);
   auto flags = Struct<VkMemoryAllocateFlagsInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
@@ -114,7 +176,7 @@ absl::StatusOr<MemorySource::Memory> MemorySource::AllocateFor(VkBuffer buffer) 
   const uint64_t atom = std::max<uint64_t>(1, device_->info().coherence_atom_bytes);
   info.allocationSize = (needs.size + atom - 1) / atom * atom;
   absl::Status status = absl::ResourceExhaustedError("no type of memory serves this purpose");
-  for (uint32_t type : choice_.types) {
+  for (uint32_t type : choice.types) {
     if ((needs.memoryTypeBits >> type & 1) == 0) continue;
     info.memoryTypeIndex = type;
     absl::StatusOr<VkDeviceMemory> memory = device_->AllocateMemory(info);
@@ -128,9 +190,10 @@ absl::StatusOr<MemorySource::Memory> MemorySource::AllocateFor(VkBuffer buffer) 
   return status;
 }
 
-absl::Status MemorySource::Complete(VkBuffer buffer, const Memory& memory, Slab& slab) const {
+absl::Status MemorySource::Complete(VkBuffer buffer, const Memory& memory, bool mapped,
+                                    Slab& slab) const {
   TENURE_RETURN_IF_ERROR(TENURE_VKD(*device_, BindBufferMemory, buffer, memory.handle, 0));
-  if (choice_.mapped) {
+  if (mapped) {
     TENURE_RETURN_IF_ERROR(
         TENURE_VKD(*device_, MapMemory, memory.handle, 0, VK_WHOLE_SIZE, 0, &slab.host));
   }

@@ -18,6 +18,12 @@
 namespace tenure::vulkan {
 namespace {
 
+Purpose PurposeOf(SpaceKind kind) {
+  return kind == kUploadSpace     ? Purpose::kUpload
+         : kind == kReadbackSpace ? Purpose::kReadback
+                                  : Purpose::kDevice;
+}
+
 SpaceTraits TraitsOf(const DeviceInfo& info, const MemoryChoice& choice) {
   SpaceTraits traits;
   traits.max_allocation_bytes = info.max_allocation_bytes;
@@ -74,9 +80,7 @@ class KeptRegion {
 absl::StatusOr<std::unique_ptr<VulkanAllocator>> VulkanAllocator::Create(
     SpaceKind kind, const AllocatorOptions& options, std::shared_ptr<CopyEngine> engine) {
   const std::shared_ptr<Device>& device = engine->device();
-  const Purpose purpose = kind == kUploadSpace     ? Purpose::kUpload
-                          : kind == kReadbackSpace ? Purpose::kReadback
-                                                   : Purpose::kDevice;
+  const Purpose purpose = PurposeOf(kind);
   MemoryChoice choice = ChooseMemory(device->physical(), purpose);
   MemorySpace space = MemorySpace::Device(kind, device->ordinal());
   if (choice.types.empty()) {
@@ -122,7 +126,13 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
   if (request.hints.sharing != Sharing::kNone && !request.imports() && request.size_bytes > 0) {
     return MakeShared(request);
   }
-  TENURE_ASSIGN_OR_RETURN(Allocation made, PooledAllocator::Make(request));
+  Allocation made;
+  bool is_hinted = false;
+  if (request.hints.mode != AccessMode::kBySpace || request.hints.access != AccessHint::kNone) {
+    TENURE_ASSIGN_OR_RETURN(is_hinted, MakeHinted(request, made));
+  }
+  if (is_hinted) return made;
+  TENURE_ASSIGN_OR_RETURN(made, PooledAllocator::Make(request));
   const uint64_t alignment = AlignmentFor(request);
   if (made.host != nullptr && !made.imported &&
       reinterpret_cast<uint64_t>(made.host) % alignment != 0) {
@@ -133,6 +143,74 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
                      " bytes for the host and the device at the same time; ask for 4096 or less"));
   }
   return made;
+}
+
+absl::StatusOr<bool> VulkanAllocator::MakeHinted(const AllocationRequest& request,
+                                                 Allocation& made) {
+  if (request.imports() || request.size_bytes == 0) return false;
+  const HintedChoice choice = ChooseHinted(engine_->device()->physical(), PurposeOf(space().kind()),
+                                           memory_->choice(), request.hints);
+  const auto unmet = [this] {
+    unmet_hints_.fetch_add(1, std::memory_order_relaxed);
+    return false;
+  };
+  if (!choice.is_met) unmet();
+  if (choice.memory.types.empty()) return false;
+  const auto fall_back = [&] { return choice.is_met ? unmet() : false; };
+  uint64_t size = 0;
+  if (!CheckedRoundUp(request.size_bytes, memory_->granularity_bytes(), &size) ||
+      !TryReserveDedicated(size)) {
+    return fall_back();
+  }
+  absl::StatusOr<Slab> slab = memory_->Acquire(size, choice.memory);
+  const uint64_t alignment = AlignmentFor(request);
+  if (!slab.ok() || slab->address % alignment != 0 ||
+      reinterpret_cast<uint64_t>(slab->host) % alignment != 0) {
+    if (slab.ok()) memory_->Release(*slab);
+    UnreserveDedicated(size);
+    if (!slab.ok() && !absl::IsResourceExhausted(slab.status())) return slab.status();
+    return fall_back();
+  }
+  made.token = kNotABlock;
+  made.size_bytes = request.size_bytes;
+  made.reserved_bytes = size;
+  made.alignment_bytes = alignment;
+  made.host = slab->host;
+  made.device_address = slab->device_address;
+  made.native_handle = slab->native_handle;
+  made.native_offset = slab->native_offset;
+  made.native_size = slab->native_size;
+  {
+    absl::MutexLock lock(&mutex_);
+    hinted_[made.native_handle] = *slab;
+  }
+  if (request.zeroed) {
+    if (absl::Status status = Zero(made); !status.ok()) {
+      ReleaseHinted(made);
+      return status;
+    }
+  }
+  return true;
+}
+
+bool VulkanAllocator::ReleaseHinted(const Allocation& allocation) {
+  Slab slab;
+  {
+    absl::MutexLock lock(&mutex_);
+    auto it = hinted_.find(allocation.native_handle);
+    if (it == hinted_.end()) return false;
+    slab = it->second;
+    hinted_.erase(it);
+  }
+  memory_->Release(slab);
+  UnreserveDedicated(allocation.reserved_bytes);
+  return true;
+}
+
+AllocatorStats VulkanAllocator::Stats() const {
+  AllocatorStats stats = PooledAllocator::Stats();
+  stats.unmet_hint_count = unmet_hints_.load(std::memory_order_relaxed);
+  return stats;
 }
 
 absl::Status VulkanAllocator::FlushHostWrites(const SubRegion& region) {
@@ -390,6 +468,7 @@ absl::StatusOr<Allocation> VulkanAllocator::MakeShared(const AllocationRequest& 
 void VulkanAllocator::Release(const Allocation& allocation) {
   views_.OnFreed(allocation);
   if (!allocation.imported && allocation.token == kNotABlock && allocation.native_handle != 0) {
+    if (ReleaseHinted(allocation)) return;
     if (std::optional<SharedMemory::Piece> piece = shared_->Find(allocation.native_handle)) {
       shared_->Destroy(*piece);
       UnreserveDedicated(allocation.reserved_bytes);

@@ -14,6 +14,7 @@
 #ifndef TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_
 #define TENURE_ALLOCATOR_VULKAN_VULKAN_ALLOCATOR_H_
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -69,6 +70,8 @@ class VulkanAllocator final : public PooledAllocator,
     status.Update(host_jobs_->Synchronize());
     return status;
   }
+  // With the number of hints that are not met.
+  AllocatorStats Stats() const override;
 
   bool CanWaitFor(const Fence& fence) const override {
     return DeviceQueue::DeviceCanWaitFor(*engine_->device(), fence);
@@ -121,6 +124,12 @@ class VulkanAllocator final : public PooledAllocator,
         shared_(std::move(shared)),
         card_(CardOfUuid(engine_->device()->info().uuid)) {}
 
+  // Memory of its own for a request whose hints ask for other memory than the pool's. False: there is
+  // none, and the pool's is to be used.
+  absl::StatusOr<bool> MakeHinted(const AllocationRequest& request, Allocation& made)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  bool ReleaseHinted(const Allocation& allocation) ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Whether the host does the transfer: it reaches the bytes, and no queue's order must be kept.
   bool IsForHost(const SubRegion& region, const CopyOptions& options) const {
     return options.queue == nullptr && region.allocation->host != nullptr;
@@ -144,6 +153,8 @@ class VulkanAllocator final : public PooledAllocator,
   const std::shared_ptr<HostJobs> host_jobs_ = std::make_shared<HostJobs>();
   absl::Mutex mutex_;
   absl::flat_hash_map<uint64_t, Imported> imports_ ABSL_GUARDED_BY(mutex_);  // by buffer
+  absl::flat_hash_map<uint64_t, Slab> hinted_ ABSL_GUARDED_BY(mutex_);       // by buffer
+  std::atomic<uint64_t> unmet_hints_{0};
 };
 
 // Registers the routes between Vulkan's spaces and others (SpaceDriver::routes).

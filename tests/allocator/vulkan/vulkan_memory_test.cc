@@ -123,6 +123,66 @@ TEST_F(VulkanFewAllocations, TheLimitOnTheNumberOfAllocationsIsKept) {
   Make(*device, 20 << 20);
 }
 
+TEST_F(VulkanMemory, HintsChooseTheTypeOfMemory) {
+  const auto type_of = [&](SpaceKind kind, AccessMode mode, AccessHint access, uint64_t unmet = 0) {
+    const std::unique_ptr<Allocator> space = MakeSpace(kind);
+    const Buffer pooled = Make(*space, 100);  // the pool is not used for what it does not have
+    const uint32_t pool = LatestType();
+    BufferOptions options{.zeroed = kind != kDeviceSpace, .immediate = true};
+    options.hints.mode = mode;
+    options.hints.access = access;
+    const size_t before = card_.Memories().size();
+    const Buffer buffer = Make(*space, 5000, options);
+    // Now, because copies may allocate staging memory.
+    const std::vector<FakeMemory> all = card_.Memories();
+    EXPECT_EQ(space->Stats().unmet_hint_count, unmet);
+    EXPECT_TRUE(!options.zeroed || AllAre(buffer, 0));
+    const std::vector<uint8_t> bytes = Pattern(5000);
+    EXPECT_OK(buffer.CopyIn(bytes.data(), bytes.size()));
+    EXPECT_EQ(BytesOf(buffer), bytes);
+    return all.size() == before ? pool : all.back().type;
+  };
+  using enum AccessHint;
+  constexpr auto kBySpace = AccessMode::kBySpace;
+  constexpr uint32_t kWc = FakeProfile::kWriteCombined, kMapped = FakeProfile::kMappedDevice;
+  EXPECT_EQ(type_of(kUploadSpace, kBySpace, kNone), kWc);
+  EXPECT_EQ(type_of(kUploadSpace, kBySpace, kDevicePreferred), kMapped);
+  EXPECT_EQ(type_of(kUploadSpace, kBySpace, kHostPreferred), kWc);
+  EXPECT_EQ(type_of(kUploadSpace, kBySpace, kStreaming), kWc);
+  EXPECT_EQ(type_of(kUploadSpace, kBySpace, kReadMostly), FakeProfile::kCached);
+  EXPECT_EQ(type_of(kUploadSpace, AccessMode::kReadWrite, kNone), FakeProfile::kCached);
+  EXPECT_EQ(type_of(kUploadSpace, AccessMode::kWriteOnly, kDevicePreferred), kMapped);
+  EXPECT_EQ(type_of(kReadbackSpace, AccessMode::kReadOnly, kNone), FakeProfile::kCached);
+  EXPECT_EQ(type_of(kReadbackSpace, AccessMode::kWriteOnly, kNone), kWc);
+  // Only cached memory is not coherent here, and no cached memory is the device's.
+  EXPECT_NE(type_of(kReadbackSpace, kBySpace, kCoherent), FakeProfile::kCached);
+  EXPECT_EQ(type_of(kReadbackSpace, AccessMode::kReadOnly, kDevicePreferred, 1), kMapped);
+  EXPECT_EQ(type_of(kDeviceSpace, kBySpace, kDevicePreferred), FakeProfile::kDeviceLocal);
+  EXPECT_NE(type_of(kDeviceSpace, kBySpace, kHostPreferred), FakeProfile::kDeviceLocal);
+}
+
+TEST_F(VulkanMemory, HintsThatCantBeMetTakeThePoolsMemory) {
+  const std::unique_ptr<Allocator> upload = MakeSpace(kUploadSpace);
+  const Buffer pooled = Make(*upload, 100);
+  BufferOptions options{.immediate = true};
+  options.hints.access = AccessHint::kDevicePreferred;
+  card_.FailCall("vkAllocateMemory", VK_ERROR_OUT_OF_DEVICE_MEMORY, 1, true);
+  Make(*upload, 5000, options);
+  EXPECT_EQ(upload->Stats().unmet_hint_count, 1u);
+  card_.ClearFailures();
+  Buffer hinted = Make(*upload, 5000, options);
+  EXPECT_EQ(upload->Stats().unmet_hint_count, 1u);
+  EXPECT_EQ(LatestType(), FakeProfile::kMappedDevice);
+  const size_t memories = card_.Memories().size();
+  hinted = Buffer();
+  EXPECT_EQ(card_.Memories().size(), memories - 1);
+  // The limit of the allocator holds for it too.
+  const std::unique_ptr<Allocator> small =
+      MakeSpace(kUploadSpace, {.max_reserved_bytes = uint64_t{1} << 20});
+  EXPECT_CODE(ResourceExhausted,
+              Buffer::Create(*small, DType::kUInt8, Shape::Vector(2 << 20), options));
+}
+
 TEST_F(VulkanMemory, MappedMemoryIsFlushedAndInvalidatedInWholeAtoms) {
   std::unique_ptr<Allocator> readback = MakeSpace(kReadbackSpace);
   const std::vector<uint8_t> bytes = Pattern(1000);
