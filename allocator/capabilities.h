@@ -93,11 +93,11 @@ class ResidencyCapability {
  public:
   static constexpr std::string_view kName = "residency";
   virtual ~ResidencyCapability() = default;
-  // kReadMostly: each side keeps a copy of its own until somebody writes. kStreaming: the first 32 MiB
-  // move at once. kCoherent: nothing, because such memory is coherent.
   // Holds until another hint or until the allocation is freed. It goes by whole
   // pages (CUDA: 64 KiB or more), so it is for allocations with pages of their
-  // own.
+  // own. With kReadMostly, each side keeps a copy of its own until somebody writes.
+  // With kStreaming, the first 32 MiB move at once. kCoherent does nothing, because
+  // such memory is coherent.
   virtual absl::Status Hint(const SubRegion& region, AccessHint hint) = 0;
   // Moves the bytes to the device or to the host, ahead of their use, on `queue`
   // (null: one of the allocator's own).

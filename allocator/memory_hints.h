@@ -56,7 +56,7 @@ struct MemoryHints {
   // How the bytes will be used. Spaces with a choice of memory take what suits, and give the
   // allocation memory of its own if that is not what their pool has. What the hardware lacks is
   // replaced by the pool's memory, and counted (AllocatorStats::unmet_hint_count). Other spaces
-  // ignore this.
+  // ignore this. In every space, plans leave out storages with such hints.
   //   vulkan*      both choose the type of memory (vulkan/memory_source.h)
   //   cuda-pinned  kWriteOnly is write_combined
   // Hints for parts of managed memory are given later (ResidencyCapability::Hint).

@@ -7,16 +7,16 @@
 // Every handle and view stays valid, also those outside the schedule: placing only says where the
 // bytes of a storage are, and nothing in the schedule is rewritten.
 //
-// Cost: an allocation for each arena that PlaceOptions::arena does not hold, two locks of each storage, and a look at each placement. The
-// plan is also checked from scratch (validate_plan.h), unless it comes from MakePlan or LoadPlan
+// Cost: an allocation for each arena that PlaceOptions::arena does not hold, two locks of each
+// storage, and a look at each placement. The plan is also checked from scratch (validate_plan.h), unless it comes from MakePlan or LoadPlan
 // and neither it nor the schedule has been changed since. Thread safety: thread-safe. If another
 // thread has given a storage bytes of its own meanwhile, all of PlacePlan fails. Other threads see
 // no placement of a PlacePlan that fails: a storage that they need meanwhile is placed when all
 // are, or gets bytes of its own. Ownership: an arena lives as long as the PlacedPlan or anything
 // placed in it. Errors: FailedPrecondition when the plan is of another schedule or its storages
 // have changed since (allocated, sealed, held), or when memory to place into has bytes of a storage
-// that the schedule uses and the plan places nowhere; Internal when it is wrong; ResourceExhausted when
-// an arena can't be allocated; Unimplemented when it can't be shared. Nothing is placed then.
+// that the schedule uses and the plan places nowhere; Internal when it is wrong; ResourceExhausted
+// when an arena can't be allocated; Unimplemented when it can't be shared. Nothing is placed then.
 
 #ifndef TENURE_PLANNER_PLACE_PLAN_H_
 #define TENURE_PLANNER_PLACE_PLAN_H_

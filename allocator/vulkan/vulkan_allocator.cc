@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "tenure/allocator/errors.h"
@@ -126,13 +127,21 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
   if (request.hints.sharing != Sharing::kNone && !request.imports() && request.size_bytes > 0) {
     return MakeShared(request);
   }
-  Allocation made;
-  bool is_hinted = false;
-  if (request.hints.mode != AccessMode::kBySpace || request.hints.access != AccessHint::kNone) {
-    TENURE_ASSIGN_OR_RETURN(is_hinted, MakeHinted(request, made));
+  if (request.hints.mode == AccessMode::kBySpace && request.hints.access == AccessHint::kNone) {
+    return MakeInPool(request);
   }
-  if (is_hinted) return made;
-  TENURE_ASSIGN_OR_RETURN(made, PooledAllocator::Make(request));
+  bool is_met = true;
+  Allocation made;
+  TENURE_ASSIGN_OR_RETURN(const bool is_hinted, MakeHinted(request, made, is_met));
+  if (!is_hinted) {
+    TENURE_ASSIGN_OR_RETURN(made, MakeInPool(request));
+  }
+  if (!is_met) unmet_hints_.fetch_add(1, std::memory_order_relaxed);
+  return made;
+}
+
+absl::StatusOr<Allocation> VulkanAllocator::MakeInPool(const AllocationRequest& request) {
+  TENURE_ASSIGN_OR_RETURN(Allocation made, PooledAllocator::Make(request));
   const uint64_t alignment = AlignmentFor(request);
   if (made.host != nullptr && !made.imported &&
       reinterpret_cast<uint64_t>(made.host) % alignment != 0) {
@@ -145,31 +154,31 @@ absl::StatusOr<Allocation> VulkanAllocator::Make(const AllocationRequest& reques
   return made;
 }
 
-absl::StatusOr<bool> VulkanAllocator::MakeHinted(const AllocationRequest& request,
-                                                 Allocation& made) {
+absl::StatusOr<bool> VulkanAllocator::MakeHinted(const AllocationRequest& request, Allocation& made,
+                                                 bool& is_met) {
   if (request.imports() || request.size_bytes == 0) return false;
   const HintedChoice choice = ChooseHinted(engine_->device()->physical(), PurposeOf(space().kind()),
                                            memory_->choice(), request.hints);
-  const auto unmet = [this] {
-    unmet_hints_.fetch_add(1, std::memory_order_relaxed);
-    return false;
-  };
-  if (!choice.is_met) unmet();
+  is_met = choice.is_met;
   if (choice.memory.types.empty()) return false;
-  const auto fall_back = [&] { return choice.is_met ? unmet() : false; };
   uint64_t size = 0;
   if (!CheckedRoundUp(request.size_bytes, memory_->granularity_bytes(), &size) ||
       !TryReserveDedicated(size)) {
-    return fall_back();
+    is_met = false;
+    return false;
   }
+  absl::Cleanup unreserve = [&] { UnreserveDedicated(size); };
   absl::StatusOr<Slab> slab = memory_->Acquire(size, choice.memory);
+  if (!slab.ok()) {
+    if (!absl::IsResourceExhausted(slab.status())) return slab.status();
+    is_met = false;
+    return false;
+  }
+  absl::Cleanup release = [&] { memory_->Release(*slab); };
   const uint64_t alignment = AlignmentFor(request);
-  if (!slab.ok() || slab->address % alignment != 0 ||
-      reinterpret_cast<uint64_t>(slab->host) % alignment != 0) {
-    if (slab.ok()) memory_->Release(*slab);
-    UnreserveDedicated(size);
-    if (!slab.ok() && !absl::IsResourceExhausted(slab.status())) return slab.status();
-    return fall_back();
+  if (slab->address % alignment != 0 || reinterpret_cast<uint64_t>(slab->host) % alignment != 0) {
+    is_met = false;
+    return false;
   }
   made.token = kNotABlock;
   made.size_bytes = request.size_bytes;
@@ -184,6 +193,8 @@ absl::StatusOr<bool> VulkanAllocator::MakeHinted(const AllocationRequest& reques
     absl::MutexLock lock(&mutex_);
     hinted_[made.native_handle] = *slab;
   }
+  std::move(release).Cancel();
+  std::move(unreserve).Cancel();
   if (request.zeroed) {
     if (absl::Status status = Zero(made); !status.ok()) {
       ReleaseHinted(made);

@@ -124,9 +124,10 @@ class VulkanAllocator final : public PooledAllocator,
         shared_(std::move(shared)),
         card_(CardOfUuid(engine_->device()->info().uuid)) {}
 
+  absl::StatusOr<Allocation> MakeInPool(const AllocationRequest& request);
   // Memory of its own for a request whose hints ask for other memory than the pool's. False: there is
-  // none, and the pool's is to be used.
-  absl::StatusOr<bool> MakeHinted(const AllocationRequest& request, Allocation& made)
+  // none, and the pool's is to be used. `is_met`: whether the hints have what they ask for so.
+  absl::StatusOr<bool> MakeHinted(const AllocationRequest& request, Allocation& made, bool& is_met)
       ABSL_LOCKS_EXCLUDED(mutex_);
   bool ReleaseHinted(const Allocation& allocation) ABSL_LOCKS_EXCLUDED(mutex_);
 

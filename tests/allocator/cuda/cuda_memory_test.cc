@@ -98,6 +98,32 @@ TEST_F(CudaMemoryTest, WhatIsForThePoolNeedsNoRoomBesideIt) {
   space_->Deallocate(again);
 }
 
+TEST_F(CudaMemoryTest, WhatIsOnlyWrittenIsWriteCombinedInPageLockedMemory) {
+  const auto request = [](AccessMode mode) {
+    AllocationRequest made;
+    made.size_bytes = kMiB;
+    made.hints.mode = mode;
+    return made;
+  };
+  Open(kPinnedSpace, {});
+  for (const AccessMode mode : {AccessMode::kWriteOnly, AccessMode::kReadWrite}) {
+    const Allocation made = Make(request(mode));
+    const bool combined = (*fake_.HostFlags(made.host) & CU_MEMHOSTALLOC_WRITECOMBINED) != 0;
+    EXPECT_EQ(combined, mode == AccessMode::kWriteOnly);
+    space_->Deallocate(made);
+  }
+  // The other spaces have one kind of memory.
+  for (const SpaceKind kind : {kDeviceSpace, kUnifiedSpace}) {
+    Open(kind, {});
+    const Allocation plain = Make({.size_bytes = kMiB});
+    const uint64_t reserved = Stats().reserved_bytes;
+    const Allocation hinted = Make(request(AccessMode::kWriteOnly));
+    EXPECT_EQ(Stats().reserved_bytes, reserved);
+    space_->Deallocate(hinted);
+    space_->Deallocate(plain);
+  }
+}
+
 TEST_F(CudaMemoryTest, OverlappingCopiesTakeTheirScratchMemoryFromThePool) {
   Open(kDeviceSpace, {.max_reserved_bytes = 16 * kMiB});
   const Allocation made = Make({.size_bytes = 8 * kMiB});

@@ -429,42 +429,41 @@ TEST_F(VulkanInFlight, CopiesOutOfTwoQueuesReachTheHostInOrder) {
   for (const Allocation& one : made) device->Deallocate(one);
 }
 
-TEST_F(VulkanInFlight, ACopyThatOutlivesItsAllocatorIsRefused) {
-  std::unique_ptr<Allocator> space = MakeSpace(kUploadSpace);
-  const Allocation made = *space->Allocate({.size_bytes = 64});
-  const auto timeline = std::make_shared<HostTimeline>();
-  const Fence late(timeline, 1);
-  uint64_t from = 7;
-  CopyOptions options;
-  options.may_block = false;
-  options.after = absl::MakeConstSpan(&late, 1);
-  const absl::StatusOr<Fence> copied = space->CopyIn({&made, 0, sizeof(from)}, &from, options);
-  ASSERT_OK(copied);
-  space->Deallocate(made);
-  space.reset();
-  timeline->Signal(1);
-  EXPECT_CODE(FailedPrecondition, copied->Wait());
+// A copy by the host that waits for the value 1 of `timeline`.
+class VulkanLateCopy : public CardTest {
+ protected:
+  VulkanLateCopy() {
+    const Fence late(timeline_, 1);
+    CopyOptions options;
+    options.may_block = false;
+    options.after = absl::MakeConstSpan(&late, 1);
+    copied_ = space_->CopyIn({&made_, 0, sizeof(from_)}, &from_, options);
+    EXPECT_OK(copied_);
+  }
+
+  const uint64_t from_ = 7;
+  const std::shared_ptr<HostTimeline> timeline_ = std::make_shared<HostTimeline>();
+  std::unique_ptr<Allocator> space_ = MakeSpace(kUploadSpace);
+  const Allocation made_ = *space_->Allocate({.size_bytes = 64});
+  absl::StatusOr<Fence> copied_;
+};
+
+TEST_F(VulkanLateCopy, IsRefusedIfItOutlivesItsAllocator) {
+  space_->Deallocate(made_);
+  space_.reset();
+  timeline_->Signal(1);
+  EXPECT_CODE(FailedPrecondition, copied_->Wait());
 }
 
-TEST_F(VulkanInFlight, SynchronizeWaitsForWhatTheHostCopies) {
-  std::unique_ptr<Allocator> space = MakeSpace(kUploadSpace);
-  const Allocation made = *space->Allocate({.size_bytes = 64});
-  const auto timeline = std::make_shared<HostTimeline>();
-  const Fence late(timeline, 1);
-  uint64_t from = 7;
-  CopyOptions options;
-  options.may_block = false;
-  options.after = absl::MakeConstSpan(&late, 1);
-  const absl::StatusOr<Fence> copied = space->CopyIn({&made, 0, sizeof(from)}, &from, options);
-  ASSERT_OK(copied);
+TEST_F(VulkanLateCopy, IsWaitedForBySynchronize) {
   std::thread device([&] {
     absl::SleepFor(absl::Milliseconds(20));
-    timeline->Signal(1);
+    timeline_->Signal(1);
   });
-  EXPECT_OK(space->Synchronize());
-  EXPECT_TRUE(copied->IsReached());
+  EXPECT_OK(space_->Synchronize());
+  EXPECT_TRUE(copied_->IsReached());
   device.join();
-  space->Deallocate(made);
+  space_->Deallocate(made_);
 }
 
 TEST_F(VulkanInFlight, ALostDeviceSaysSoAndQuarantinesWhatItMayStillTouch) {

@@ -181,6 +181,30 @@ TEST_F(VulkanMemory, HintsThatCantBeMetTakeThePoolsMemory) {
       MakeSpace(kUploadSpace, {.max_reserved_bytes = uint64_t{1} << 20});
   EXPECT_CODE(ResourceExhausted,
               Buffer::Create(*small, DType::kUInt8, Shape::Vector(2 << 20), options));
+  EXPECT_EQ(small->Stats().unmet_hint_count, 0u);  // of the requests that succeeded
+}
+
+TEST_F(VulkanMemory, HintedMemoryStaysWhileWorkUsesIt) {
+  const std::unique_ptr<Allocator> upload = MakeSpace(kUploadSpace);
+  const std::shared_ptr<DeviceQueue> queue = MakeQueue();
+  BufferOptions options{.immediate = true};
+  options.hints.access = AccessHint::kDevicePreferred;
+  Buffer hinted = Make(*upload, 5000, options);
+  const std::byte value{5};
+  ASSERT_OK(hinted.Fill(absl::MakeConstSpan(&value, 1)));
+  const std::unique_ptr<Allocator> device = MakeSpace(kDeviceSpace);
+  const Buffer other = Make(*device, 5000, {.immediate = true});
+  const size_t memories = card_.Memories().size();
+  card_.Hold();
+  const absl::StatusOr<Fence> copied = other.CopyFromAsync(hinted, {.queue = queue.get()});
+  ASSERT_OK(copied);
+  hinted = Buffer();
+  upload->Poll();
+  EXPECT_EQ(card_.Memories().size(), memories);
+  card_.ReleaseHeld();
+  EXPECT_OK(copied->Wait());
+  upload->Poll();
+  EXPECT_EQ(card_.Memories().size(), memories - 1);
 }
 
 TEST_F(VulkanMemory, MappedMemoryIsFlushedAndInvalidatedInWholeAtoms) {

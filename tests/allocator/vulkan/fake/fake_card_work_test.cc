@@ -254,6 +254,19 @@ TEST_F(FakeCardWorkTest, ALostDeviceSaysSoAndCanBeDestroyed) {
   // Nothing runs any more, or the layer would complain at the end.
 }
 
+// What one call says holds for the device: no other thread's work runs from then on.
+TEST_F(FakeCardWorkTest, ADeviceThatOneCallLostTakesNoMoreWork) {
+  RawVulkan& vk = Start();
+  const RawVulkan::Piece a = vk.NewPiece(kWriteCombined, 256);
+  VkCommandBuffer copy = vk.NewCopy(a, vk.NewPiece(kWriteCombined, 256), 256);
+  card_->FailCall("vkWaitSemaphores", VK_ERROR_DEVICE_LOST);
+  EXPECT_EQ(vk.Wait(1, 1000), VK_ERROR_DEVICE_LOST);
+  EXPECT_EQ(vk.Submit(copy, 1), VK_ERROR_DEVICE_LOST);
+  card_->Hold();
+  EXPECT_EQ(vk.Submit(copy, 1), VK_ERROR_DEVICE_LOST);
+  EXPECT_EQ(card_->HeldCount(), 0);
+}
+
 TEST_F(FakeCardWorkTest, ThreadsShareIt) {
   RawVulkan& vk = Start();
   std::vector<std::thread> threads;
