@@ -24,7 +24,9 @@ bool IsName(std::string_view text) {
 // Copies the texts of a declaration, which may belong to a library that is unloaded later.
 struct Kept {
   explicit Kept(const SpaceKind::Declaration& from)
-      : name(from.name), driver(from.driver), declaration{name, from.form, driver} {}
+      : name(from.name),
+        driver(from.driver),
+        declaration{name, from.form, driver, from.dlpack_device_type} {}
   Kept(const Kept&) = delete;
   Kept& operator=(const Kept&) = delete;
 

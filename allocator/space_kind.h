@@ -53,6 +53,9 @@ class SpaceKind {
     std::string_view name;
     Form form = Form::kPlain;
     std::string_view driver;
+    // The device type that DLPack has for memory of this kind (runtime/interop/dlpack.h), such as 1
+    // for host memory and 2 for CUDA's. 0: tensors of this kind are not exchanged.
+    int32_t dlpack_device_type = 0;
 
     friend bool operator==(const Declaration&, const Declaration&) = default;
   };
@@ -71,6 +74,7 @@ class SpaceKind {
   constexpr Form form() const { return declaration_->form; }
   // The driver that the space belongs to: "host", "cuda". Copy routes are registered by driver.
   constexpr std::string_view driver() const { return declaration_->driver; }
+  constexpr int32_t dlpack_device_type() const { return declaration_->dlpack_device_type; }
   constexpr const Declaration& declaration() const { return *declaration_; }
   // The text form of spaces of this kind, for messages: "cpu", "cuda:N", "disk:/path".
   std::string Pattern() const;
@@ -95,12 +99,12 @@ class SpaceKind {
 // The space names that README.md promises. They parse in every program, even if their driver is not
 // linked or not written yet. These are only names; the drivers define what the spaces can do.
 inline constexpr SpaceKind::Declaration kReservedSpaces[] = {
-    {"cpu", SpaceKind::Form::kPlain, "host"},
-    {"disk", SpaceKind::Form::kPath, "file"},
+    {"cpu", SpaceKind::Form::kPlain, "host", 1},
+    {"disk", SpaceKind::Form::kPath, "file", 1},
     {"null", SpaceKind::Form::kPlain, "null"},
-    {"cuda", SpaceKind::Form::kOrdinal, "cuda"},
-    {"cuda-unified", SpaceKind::Form::kOrdinal, "cuda"},
-    {"cuda-pinned", SpaceKind::Form::kOrdinal, "cuda"},
+    {"cuda", SpaceKind::Form::kOrdinal, "cuda", 2},
+    {"cuda-unified", SpaceKind::Form::kOrdinal, "cuda", 13},
+    {"cuda-pinned", SpaceKind::Form::kOrdinal, "cuda", 3},
     {"vulkan", SpaceKind::Form::kOrdinal, "vulkan"},
     {"vulkan-upload", SpaceKind::Form::kOrdinal, "vulkan"},
     {"vulkan-readback", SpaceKind::Form::kOrdinal, "vulkan"},

@@ -15,9 +15,9 @@ namespace tenure::cuda {
 inline constexpr std::string_view kDriverName = "cuda";
 
 inline constexpr SpaceKind::Declaration kSpaceDeclarations[] = {
-    {"cuda", SpaceKind::Form::kOrdinal, kDriverName},
-    {"cuda-unified", SpaceKind::Form::kOrdinal, kDriverName},
-    {"cuda-pinned", SpaceKind::Form::kOrdinal, kDriverName},
+    {"cuda", SpaceKind::Form::kOrdinal, kDriverName, 2},
+    {"cuda-unified", SpaceKind::Form::kOrdinal, kDriverName, 13},
+    {"cuda-pinned", SpaceKind::Form::kOrdinal, kDriverName, 3},
 };
 inline constexpr SpaceKind kDeviceSpace(kSpaceDeclarations[0]);
 inline constexpr SpaceKind kUnifiedSpace(kSpaceDeclarations[1]);
