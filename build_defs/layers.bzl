@@ -66,7 +66,7 @@ LAYERS = {
         "uses": ["base", "contracts", "parts", "runtime", "packing", "planner"],
     },
     "tools": {
-        "places": ["python", "tools"],
+        "places": ["c", "python", "tools"],
         "uses": ["base", "contracts", "parts", "drivers", "builtin", "runtime", "interop", "packing", "planner", "execution"],
     },
     "tests": {

@@ -40,9 +40,9 @@
 extern "C" {
 #endif
 
-#define TENURE_UNLIMITED UINT64_MAX  /* as a capacity or a count */
-#define TENURE_NO_OFFSET UINT64_MAX  /* as an offset: none */
-#define TENURE_FOREVER (-1.0)        /* as a time-out */
+#define TENURE_UNLIMITED UINT64_MAX /* as a capacity or a count */
+#define TENURE_NO_OFFSET UINT64_MAX /* as an offset: none */
+#define TENURE_FOREVER (-1.0)       /* as a time-out */
 #define TENURE_MAX_RANK 8
 
 /* --- Errors and version ------------------------------------------------------------------------ */
@@ -77,37 +77,41 @@ TENURE_API void tenure_free(char* text);
 /* --- Packing ----------------------------------------------------------------------------------- */
 
 typedef enum tenure_effort {
-  TENURE_EFFORT_FAST = 0,      /* near-linear time */
-  TENURE_EFFORT_BALANCED = 1,  /* and a fixed amount of improvement */
-  TENURE_EFFORT_OPTIMAL = 2    /* until the answer is proven, or the time or the nodes are used up */
+  TENURE_EFFORT_FAST = 0,     /* near-linear time */
+  TENURE_EFFORT_BALANCED = 1, /* and a fixed amount of improvement */
+  TENURE_EFFORT_OPTIMAL = 2   /* until the answer is proven, or the time or the nodes are used up */
 } tenure_effort;
 
 typedef enum tenure_outcome {
-  TENURE_OUTCOME_NONE = 0,       /* nothing found, nothing proven */
-  TENURE_OUTCOME_FEASIBLE = 1,   /* a packing */
-  TENURE_OUTCOME_OPTIMAL = 2,    /* a packing, and no lower one exists */
-  TENURE_OUTCOME_INFEASIBLE = 3  /* proven: nothing fits into the capacity */
+  TENURE_OUTCOME_NONE = 0,      /* nothing found, nothing proven */
+  TENURE_OUTCOME_FEASIBLE = 1,  /* a packing */
+  TENURE_OUTCOME_OPTIMAL = 2,   /* a packing, and no lower one exists */
+  TENURE_OUTCOME_INFEASIBLE = 3 /* proven: nothing fits into the capacity */
 } tenure_outcome;
 
 typedef struct tenure_pack_options {
   size_t struct_size;
   tenure_effort effort;
   int32_t max_threads;
-  uint64_t capacity;   /* TENURE_UNLIMITED: as low as possible; else anything that fits */
-  uint64_t max_nodes;  /* of exact search; keeps the answer the same in every run */
+  uint64_t capacity;  /* TENURE_UNLIMITED: as low as possible; else anything that fits */
+  uint64_t max_nodes; /* of exact search; keeps the answer the same in every run */
   double timeout_seconds;
 } tenure_pack_options;
-#define TENURE_PACK_OPTIONS_INIT \
-  { sizeof(tenure_pack_options), TENURE_EFFORT_BALANCED, 1, TENURE_UNLIMITED, TENURE_UNLIMITED, TENURE_FOREVER }
+#define TENURE_PACK_OPTIONS_INIT                                                                \
+  {                                                                                             \
+    sizeof(tenure_pack_options), TENURE_EFFORT_BALANCED, 1, TENURE_UNLIMITED, TENURE_UNLIMITED, \
+        TENURE_FOREVER                                                                          \
+  }
 
 typedef struct tenure_pack_result {
   size_t struct_size;
   tenure_outcome outcome;
   int32_t timed_out;
-  uint64_t height;       /* the largest offset + size */
-  uint64_t lower_bound;  /* proven: no packing is lower */
+  uint64_t height;      /* the largest offset + size */
+  uint64_t lower_bound; /* proven: no packing is lower */
 } tenure_pack_result;
-#define TENURE_PACK_RESULT_INIT { sizeof(tenure_pack_result), TENURE_OUTCOME_NONE, 0, 0, 0 }
+#define TENURE_PACK_RESULT_INIT \
+  { sizeof(tenure_pack_result), TENURE_OUTCOME_NONE, 0, 0, 0 }
 
 /* Finds an offset for each of `count` items, so that no two that live at the same time share a byte.
  * An item lives during [first, last) and takes `size` bytes at a multiple of `alignment` (null: 1 for
@@ -161,12 +165,13 @@ typedef struct tenure_buffer tenure_buffer;
 
 typedef struct tenure_buffer_options {
   size_t struct_size;
-  const char* name;    /* for errors and pictures; may be null */
-  uint64_t alignment;  /* a power of two; 0: the space's own */
-  int32_t zeroed;      /* reads as zeros until it is written */
-  int32_t immediate;   /* allocate now */
+  const char* name;   /* for errors and pictures; may be null */
+  uint64_t alignment; /* a power of two; 0: the space's own */
+  int32_t zeroed;     /* reads as zeros until it is written */
+  int32_t immediate;  /* allocate now */
 } tenure_buffer_options;
-#define TENURE_BUFFER_OPTIONS_INIT { sizeof(tenure_buffer_options), NULL, 0, 0, 0 }
+#define TENURE_BUFFER_OPTIONS_INIT \
+  { sizeof(tenure_buffer_options), NULL, 0, 0, 0 }
 
 /* `space` is "cpu", "null", "cuda:0", "cuda-unified:0", "cuda-pinned:0", "vulkan:0",
  * "vulkan-upload:0" or "vulkan-readback:0". `shape` has `rank` dimensions (0: a scalar, and it may be
@@ -199,28 +204,32 @@ TENURE_API tenure_status tenure_buffer_view(const tenure_buffer* buffer, uint64_
                                             tenure_dtype dtype, int32_t rank, const int64_t* shape,
                                             tenure_buffer** view);
 /* Elements [begin, end) of the first dimension. */
-TENURE_API tenure_status tenure_buffer_slice(const tenure_buffer* buffer, int64_t begin, int64_t end,
-                                             tenure_buffer** view);
+TENURE_API tenure_status tenure_buffer_slice(const tenure_buffer* buffer, int64_t begin,
+                                             int64_t end, tenure_buffer** view);
 
 typedef struct tenure_buffer_info {
   size_t struct_size;
-  uint64_t id;          /* of the handle */
-  uint64_t storage_id;  /* buffers that share bytes have the same one */
-  uint64_t offset;      /* of the window in its storage */
-  uint64_t size;        /* of the window */
-  uint64_t total_size;  /* of the storage */
+  uint64_t id;         /* of the handle */
+  uint64_t storage_id; /* buffers that share bytes have the same one */
+  uint64_t offset;     /* of the window in its storage */
+  uint64_t size;       /* of the window */
+  uint64_t total_size; /* of the storage */
   tenure_dtype dtype;
   int32_t rank;
   int64_t shape[TENURE_MAX_RANK];
   int32_t allocated;
   int32_t sealed;
-  int32_t read_only;   /* sealed, or memory that may not be written to */
-  const char* space;   /* "cuda:0"; this and the name are valid while the handle lives */
+  int32_t read_only; /* sealed, or memory that may not be written to */
+  const char* space; /* "cuda:0"; this and the name are valid while the handle lives */
   const char* name;
 } tenure_buffer_info;
-#define TENURE_BUFFER_INFO_INIT \
-  { sizeof(tenure_buffer_info), 0, 0, 0, 0, 0, TENURE_UINT8, 0, {0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, NULL, NULL }
-TENURE_API tenure_status tenure_buffer_get_info(const tenure_buffer* buffer, tenure_buffer_info* info);
+#define TENURE_BUFFER_INFO_INIT                                                                    \
+  {                                                                                                \
+    sizeof(tenure_buffer_info), 0, 0, 0, 0, 0, TENURE_UINT8, 0, {0, 0, 0, 0, 0, 0, 0, 0}, 0, 0, 0, \
+        NULL, NULL                                                                                 \
+  }
+TENURE_API tenure_status tenure_buffer_get_info(const tenure_buffer* buffer,
+                                                tenure_buffer_info* info);
 
 TENURE_API tenure_status tenure_buffer_allocate(const tenure_buffer* buffer);
 /* One-way, for the whole storage: from now on nothing may write to it. */
@@ -232,15 +241,16 @@ TENURE_API tenure_status tenure_buffer_wait(const tenure_buffer* buffer, int32_t
 /* Addresses, for kernels: valid while a handle of the storage lives. They allocate if needed and wait
  * for nothing. */
 TENURE_API tenure_status tenure_buffer_host_pointer(const tenure_buffer* buffer, const void** data);
-TENURE_API tenure_status tenure_buffer_mutable_host_pointer(const tenure_buffer* buffer, void** data);
-TENURE_API tenure_status tenure_buffer_device_address(const tenure_buffer* buffer, int32_t for_writing,
-                                                      uint64_t* address);
+TENURE_API tenure_status tenure_buffer_mutable_host_pointer(const tenure_buffer* buffer,
+                                                            void** data);
+TENURE_API tenure_status tenure_buffer_device_address(const tenure_buffer* buffer,
+                                                      int32_t for_writing, uint64_t* address);
 
 /* Copies return when the bytes have arrived. Ranges are bytes of the window. */
 TENURE_API tenure_status tenure_buffer_copy_in(const tenure_buffer* to, uint64_t offset,
                                                const void* from, uint64_t size);
-TENURE_API tenure_status tenure_buffer_copy_out(const tenure_buffer* from, uint64_t offset, void* to,
-                                                uint64_t size);
+TENURE_API tenure_status tenure_buffer_copy_out(const tenure_buffer* from, uint64_t offset,
+                                                void* to, uint64_t size);
 /* Between any two spaces, and within one buffer also where the ranges overlap. */
 TENURE_API tenure_status tenure_buffer_copy(const tenure_buffer* to, uint64_t offset,
                                             const tenure_buffer* from, uint64_t from_offset,
@@ -255,19 +265,19 @@ struct DLManagedTensor;
 struct DLManagedTensorVersioned;
 
 typedef enum tenure_read_only {
-  TENURE_READ_ONLY_MARKED = 0,  /* give the bytes, marked as read-only */
-  TENURE_READ_ONLY_COPIED = 1,  /* give a copy: for consumers that ignore the mark */
+  TENURE_READ_ONLY_MARKED = 0, /* give the bytes, marked as read-only */
+  TENURE_READ_ONLY_COPIED = 1, /* give a copy: for consumers that ignore the mark */
   TENURE_READ_ONLY_REFUSED = 2
 } tenure_read_only;
 
 typedef struct tenure_to_dlpack_options {
   size_t struct_size;
-  tenure_read_only read_only;  /* what becomes of sealed buffers and read-only memory */
-  int32_t copy;                /* in any case */
-  const char* copy_to;         /* the space of copies; null: the buffer's own */
-  int32_t has_cuda_stream;     /* what still writes is waited for on this stream, else on the host */
-  uint64_t cuda_stream;        /* a cudaStream_t; 0 is the legacy default stream */
-  double timeout_seconds;      /* of waiting on the host */
+  tenure_read_only read_only; /* what becomes of sealed buffers and read-only memory */
+  int32_t copy;               /* in any case */
+  const char* copy_to;        /* the space of copies; null: the buffer's own */
+  int32_t has_cuda_stream;    /* what still writes is waited for on this stream, else on the host */
+  uint64_t cuda_stream;       /* a cudaStream_t; 0 is the legacy default stream */
+  double timeout_seconds;     /* of waiting on the host */
 } tenure_to_dlpack_options;
 #define TENURE_TO_DLPACK_OPTIONS_INIT \
   { sizeof(tenure_to_dlpack_options), TENURE_READ_ONLY_MARKED, 0, NULL, 0, 0, TENURE_FOREVER }
@@ -277,9 +287,9 @@ typedef struct tenure_to_dlpack_options {
 TENURE_API tenure_status tenure_buffer_to_dlpack(const tenure_buffer* buffer,
                                                  const tenure_to_dlpack_options* options,
                                                  struct DLManagedTensorVersioned** tensor);
-TENURE_API tenure_status tenure_buffer_to_unversioned_dlpack(const tenure_buffer* buffer,
-                                                             const tenure_to_dlpack_options* options,
-                                                             struct DLManagedTensor** tensor);
+TENURE_API tenure_status tenure_buffer_to_unversioned_dlpack(
+    const tenure_buffer* buffer, const tenure_to_dlpack_options* options,
+    struct DLManagedTensor** tensor);
 /* These own the tensor from the call on: its deleter is called when no handle is left, or when the
  * call fails. `name` may be null. A tensor of the form before version 1 becomes read-only, unless it
  * is said to be `writable`. */
@@ -298,8 +308,8 @@ TENURE_API tenure_status tenure_buffer_dlpack_device(const tenure_buffer* buffer
 typedef struct tenure_schedule tenure_schedule;
 
 typedef enum tenure_order {
-  TENURE_ORDER_TOTAL = 0,        /* the steps have the effect of running one after the other */
-  TENURE_ORDER_DEPENDENCIES = 1  /* only tenure_step.after orders them */
+  TENURE_ORDER_TOTAL = 0,       /* the steps have the effect of running one after the other */
+  TENURE_ORDER_DEPENDENCIES = 1 /* only tenure_step.after orders them */
 } tenure_order;
 
 /* `name` may be null. End it with tenure_schedule_destroy. */
@@ -323,12 +333,12 @@ TENURE_API tenure_status tenure_schedule_add_view(tenure_schedule* schedule, uin
 
 typedef struct tenure_step {
   size_t struct_size;
-  const char* name;  /* may be null */
+  const char* name; /* may be null */
   const uint64_t* reads;
   size_t read_count;
   const uint64_t* writes;
   size_t write_count;
-  const uint32_t* after;  /* numbers of earlier steps; only with TENURE_ORDER_DEPENDENCIES */
+  const uint32_t* after; /* numbers of earlier steps; only with TENURE_ORDER_DEPENDENCIES */
   size_t after_count;
   /* Permission to work in place: write number in_place_write[i] may have the bytes of read number
    * in_place_read[i]. */
@@ -341,13 +351,13 @@ typedef struct tenure_step {
   { sizeof(tenure_step), NULL, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, 0 }
 
 /* `number` (may be null) gets the number of the step: 0, 1, ... */
-TENURE_API tenure_status tenure_schedule_add_step(tenure_schedule* schedule, const tenure_step* step,
-                                                  uint32_t* number);
+TENURE_API tenure_status tenure_schedule_add_step(tenure_schedule* schedule,
+                                                  const tenure_step* step, uint32_t* number);
 
 typedef enum tenure_output_placement {
-  TENURE_OUTPUT_OWN = 0,      /* memory of its own */
-  TENURE_OUTPUT_REUSED = 1,   /* of its own; intermediates may use it before the output is written */
-  TENURE_OUTPUT_IN_ARENA = 2  /* in the arena, which the caller then keeps */
+  TENURE_OUTPUT_OWN = 0,     /* memory of its own */
+  TENURE_OUTPUT_REUSED = 1,  /* of its own; intermediates may use it before the output is written */
+  TENURE_OUTPUT_IN_ARENA = 2 /* in the arena, which the caller then keeps */
 } tenure_output_placement;
 
 /* Has its contents before the first step. `donated`: other storages may have its bytes after its
@@ -368,8 +378,8 @@ typedef struct tenure_plan tenure_plan;
 
 typedef enum tenure_plan_mode {
   TENURE_PLAN_NONE = 0,
-  TENURE_PLAN_REMAP = 1,  /* storages reuse whole dead ones */
-  TENURE_PLAN_ARENA = 2   /* packed into one arena for each space and queue */
+  TENURE_PLAN_REMAP = 1, /* storages reuse whole dead ones */
+  TENURE_PLAN_ARENA = 2  /* packed into one arena for each space and queue */
 } tenure_plan_mode;
 
 typedef struct tenure_plan_options {
@@ -377,16 +387,18 @@ typedef struct tenure_plan_options {
   tenure_plan_mode mode;
   tenure_effort effort;
   int32_t max_threads;
-  int32_t in_place;     /* use the permissions of the steps */
-  int32_t fill_zeroed;  /* plan storages that read as zeros at first; see tenure_plan_get_fill */
-  uint64_t alignment;   /* of every placement; a power of two */
-  uint64_t capacity;    /* of the arenas of one space together */
+  int32_t in_place;    /* use the permissions of the steps */
+  int32_t fill_zeroed; /* plan storages that read as zeros at first; see tenure_plan_get_fill */
+  uint64_t alignment;  /* of every placement; a power of two */
+  uint64_t capacity;   /* of the arenas of one space together */
   uint64_t max_nodes;
   double timeout_seconds;
 } tenure_plan_options;
-#define TENURE_PLAN_OPTIONS_INIT                                                                  \
-  { sizeof(tenure_plan_options), TENURE_PLAN_ARENA, TENURE_EFFORT_FAST, 1, 1, 0, 64,               \
-    TENURE_UNLIMITED, TENURE_UNLIMITED, TENURE_FOREVER }
+#define TENURE_PLAN_OPTIONS_INIT                                                     \
+  {                                                                                  \
+    sizeof(tenure_plan_options), TENURE_PLAN_ARENA, TENURE_EFFORT_FAST, 1, 1, 0, 64, \
+        TENURE_UNLIMITED, TENURE_UNLIMITED, TENURE_FOREVER                           \
+  }
 
 /* `options` may be null. TENURE_RESOURCE_EXHAUSTED: it is proven that no plan fits into the
  * capacity. The plan needs the schedule no longer. End it with tenure_plan_destroy. */
@@ -399,9 +411,9 @@ TENURE_API tenure_status tenure_plan_explain(const tenure_schedule* schedule,
 
 typedef struct tenure_plan_info {
   size_t struct_size;
-  uint64_t arena_bytes;        /* of all arenas */
-  uint64_t unplanned_bytes;    /* what the placed storages would need without the plan */
-  uint64_t lower_bound_bytes;  /* proven: no plan needs less */
+  uint64_t arena_bytes;       /* of all arenas */
+  uint64_t unplanned_bytes;   /* what the placed storages would need without the plan */
+  uint64_t lower_bound_bytes; /* proven: no plan needs less */
   int32_t optimal;
   int32_t timed_out;
   size_t arena_count;
@@ -410,7 +422,8 @@ typedef struct tenure_plan_info {
   size_t reuse_edge_count;
   size_t in_place_count;
 } tenure_plan_info;
-#define TENURE_PLAN_INFO_INIT { sizeof(tenure_plan_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define TENURE_PLAN_INFO_INIT \
+  { sizeof(tenure_plan_info), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 TENURE_API tenure_status tenure_plan_get_info(const tenure_plan* plan, tenure_plan_info* info);
 
 typedef struct tenure_arena_info {
@@ -418,25 +431,27 @@ typedef struct tenure_arena_info {
   uint64_t size;
   uint64_t alignment;
   uint32_t queue;
-  int32_t is_storage;  /* it is the memory of the storage of `key` */
+  int32_t is_storage; /* it is the memory of the storage of `key` */
   uint64_t key;
-  const char* space;  /* valid while the plan lives */
+  const char* space; /* valid while the plan lives */
 } tenure_arena_info;
-#define TENURE_ARENA_INFO_INIT { sizeof(tenure_arena_info), 0, 1, 0, 0, 0, NULL }
+#define TENURE_ARENA_INFO_INIT \
+  { sizeof(tenure_arena_info), 0, 1, 0, 0, 0, NULL }
 TENURE_API tenure_status tenure_plan_get_arena(const tenure_plan* plan, size_t index,
                                                tenure_arena_info* info);
 
 typedef struct tenure_placement_info {
   size_t struct_size;
-  int32_t placed;       /* 0: it keeps memory of its own, because of `reason` */
+  int32_t placed; /* 0: it keeps memory of its own, because of `reason` */
   uint32_t arena;
-  uint64_t offset;      /* in the arena; of a key for a window: of that window */
-  uint64_t size;        /* of the storage, rounded up to the alignment */
-  uint32_t first_step;  /* it lives during [first_step, last_step] */
+  uint64_t offset;     /* in the arena; of a key for a window: of that window */
+  uint64_t size;       /* of the storage, rounded up to the alignment */
+  uint32_t first_step; /* it lives during [first_step, last_step] */
   uint32_t last_step;
-  const char* reason;   /* "planned", "input", "output", "outside_handles", ...; never freed */
+  const char* reason; /* "planned", "input", "output", "outside_handles", ...; never freed */
 } tenure_placement_info;
-#define TENURE_PLACEMENT_INFO_INIT { sizeof(tenure_placement_info), 0, 0, 0, 0, 0, 0, NULL }
+#define TENURE_PLACEMENT_INFO_INIT \
+  { sizeof(tenure_placement_info), 0, 0, 0, 0, 0, 0, NULL }
 /* TENURE_NOT_FOUND: no step of the schedule names the key. */
 TENURE_API tenure_status tenure_plan_find(const tenure_plan* plan, uint64_t key,
                                           tenure_placement_info* info);
@@ -448,8 +463,9 @@ TENURE_API tenure_status tenure_plan_get_fill(const tenure_plan* plan, size_t in
 TENURE_API tenure_status tenure_plan_get_reuse_edge(const tenure_plan* plan, size_t index,
                                                     uint32_t* before, uint32_t* after);
 /* At the step, the storage of `output` has the bytes of the storage of `input`. */
-TENURE_API tenure_status tenure_plan_get_in_place(const tenure_plan* plan, size_t index, uint32_t* step,
-                                                  uint64_t* input, uint64_t* output);
+TENURE_API tenure_status tenure_plan_get_in_place(const tenure_plan* plan, size_t index,
+                                                  uint32_t* step, uint64_t* input,
+                                                  uint64_t* output);
 
 /* Texts, freed with tenure_free: a few lines for people; the plan as JSON, to be loaded again; a page
  * that draws it, of the schedule that it was made of. */
@@ -485,11 +501,12 @@ typedef struct tenure_stats {
   uint64_t in_use_bytes;
   uint64_t in_use_count;
   uint64_t peak_in_use_bytes;
-  uint64_t reserved_bytes;  /* taken from the system or the driver */
-  uint64_t cached_bytes;    /* reserved and not in use */
-  uint64_t deferred_bytes;  /* freed, and still used by a device */
+  uint64_t reserved_bytes; /* taken from the system or the driver */
+  uint64_t cached_bytes;   /* reserved and not in use */
+  uint64_t deferred_bytes; /* freed, and still used by a device */
 } tenure_stats;
-#define TENURE_STATS_INIT { sizeof(tenure_stats), 0, 0, 0, 0, 0, 0 }
+#define TENURE_STATS_INIT \
+  { sizeof(tenure_stats), 0, 0, 0, 0, 0, 0 }
 TENURE_API tenure_status tenure_space_stats(const char* space, tenure_stats* stats);
 /* Gives cached memory back. */
 TENURE_API tenure_status tenure_space_trim(const char* space);

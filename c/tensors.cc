@@ -1,0 +1,98 @@
+#include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/registry.h"
+#include "tenure/c/c_api.h"
+#include "tenure/runtime/interop/dlpack.h"
+
+using namespace tenure;     // NOLINT(google-build-using-namespace): these sources are a way into it
+using namespace tenure::c;  // NOLINT(google-build-using-namespace)
+
+namespace {
+
+absl::StatusOr<Allocator*> AllocatorOfTensor(const MemorySpace& space) {
+  return Registry::Default().Get(space);
+}
+
+// Runs `give` with the options as the library has them.
+template <typename Out, typename Function>
+tenure_status Exported(const tenure_buffer* buffer, const tenure_to_dlpack_options* options,
+                       Out** tensor, const Function& give) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
+    TENURE_RETURN_IF_ERROR(NotNull(tensor, "tensor"));
+    TENURE_ASSIGN_OR_RETURN(
+        const tenure_to_dlpack_options known,
+        Known(options, tenure_to_dlpack_options TENURE_TO_DLPACK_OPTIONS_INIT, "options"));
+    ToDLPackOptions made;
+    TENURE_ASSIGN_OR_RETURN(
+        made.read_only,
+        (EnumOf<ReadOnlyTensor>(known.read_only, TENURE_READ_ONLY_REFUSED, "read_only")));
+    made.copy = known.copy != 0;
+    made.timeout = TimeoutOf(known.timeout_seconds);
+    if (known.copy_to != nullptr) {
+      TENURE_ASSIGN_OR_RETURN(made.copy_to, AllocatorOfSpace(known.copy_to));
+    }
+    std::shared_ptr<Queue> stream;
+    if (known.has_cuda_stream != 0) {
+      TENURE_ASSIGN_OR_RETURN(
+          stream,
+          cuda::Stream::Wrap(buffer->value.allocator().space().ordinal(), known.cuda_stream));
+      made.queue = stream.get();
+    }
+    TENURE_ASSIGN_OR_RETURN(*tensor, give(buffer->value, made));
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace
+
+tenure_status tenure_buffer_to_dlpack(const tenure_buffer* buffer,
+                                      const tenure_to_dlpack_options* options,
+                                      DLManagedTensorVersioned** tensor) {
+  return Exported(buffer, options, tensor, ToDLPack);
+}
+
+tenure_status tenure_buffer_to_unversioned_dlpack(const tenure_buffer* buffer,
+                                                  const tenure_to_dlpack_options* options,
+                                                  DLManagedTensor** tensor) {
+  return Exported(buffer, options, tensor, ToUnversionedDLPack);
+}
+
+tenure_status tenure_buffer_from_dlpack(DLManagedTensorVersioned* tensor, const char* name,
+                                        tenure_buffer** buffer) {
+  // The tensor is owned from here on, so it is imported even where its buffer has nowhere to go.
+  return Call([&]() -> absl::Status {
+    absl::StatusOr<Buffer> made =
+        FromDLPack(tensor, AllocatorOfTensor, {.name = name == nullptr ? "" : name});
+    TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
+    return GiveBuffer(std::move(made), buffer);
+  });
+}
+
+tenure_status tenure_buffer_from_unversioned_dlpack(DLManagedTensor* tensor, int32_t writable,
+                                                    const char* name, tenure_buffer** buffer) {
+  return Call([&]() -> absl::Status {
+    absl::StatusOr<Buffer> made = FromUnversionedDLPack(
+        tensor, AllocatorOfTensor,
+        {.name = name == nullptr ? "" : name, .unversioned_is_writable = writable != 0});
+    TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
+    return GiveBuffer(std::move(made), buffer);
+  });
+}
+
+tenure_status tenure_buffer_dlpack_device(const tenure_buffer* buffer, int32_t* type,
+                                          int32_t* number) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
+    TENURE_RETURN_IF_ERROR(NotNull(type, "type"));
+    TENURE_RETURN_IF_ERROR(NotNull(number, "number"));
+    const MemorySpace& space = buffer->value.allocator().space();
+    if (space.kind().dlpack_device_type() == 0) {
+      return absl::UnimplementedError(absl::StrCat("other libraries do not know memory of ",
+                                                   space.ToString(),
+                                                   "; copy it to 'cpu' or 'cuda:N'"));
+    }
+    *type = space.kind().dlpack_device_type();
+    *number = static_cast<int32_t>(space.ordinal());
+    return absl::OkStatus();
+  });
+}
