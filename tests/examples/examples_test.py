@@ -8,6 +8,10 @@ import unittest
 EXAMPLES = os.path.abspath("examples")
 
 
+def sources():
+    return sorted(glob.glob(os.path.join(EXAMPLES, "*.cc")) + glob.glob(os.path.join(EXAMPLES, "*.c")))
+
+
 def run(name, *args):
     return subprocess.run([os.path.join(EXAMPLES, name), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           encoding="utf-8", timeout=60)
@@ -17,10 +21,9 @@ class ExamplesTest(unittest.TestCase):
 
     def test_each_prints_what_it_promises(self):
         self.maxDiff = None
-        sources = sorted(glob.glob(os.path.join(EXAMPLES, "*.cc")))
-        self.assertGreaterEqual(len(sources), 5)
-        for source in sources:
-            name = os.path.basename(source)[:-len(".cc")]
+        self.assertGreaterEqual(len(sources()), 6)
+        for source in sources():
+            name = os.path.splitext(os.path.basename(source))[0]
             with self.subTest(name):
                 result = run(name)
                 self.assertEqual((result.returncode, result.stderr), (0, ""))
@@ -28,7 +31,7 @@ class ExamplesTest(unittest.TestCase):
                     self.assertEqual(result.stdout, f.read())
 
     def test_each_is_under_a_hundred_lines(self):
-        for source in glob.glob(os.path.join(EXAMPLES, "*.cc")):
+        for source in sources():
             with open(source, encoding="utf-8") as f:
                 self.assertLess(len(f.readlines()), 100, source)
 

@@ -4,7 +4,7 @@
  *   plan       tenure_schedule, tenure_plan: a compiler's schedule, its storages named by keys
  *   buffers    tenure_buffer: handles on lazily allocated memory in any space, copies, tensors (DLPack)
  *
- * Example (examples/c/pack.c is a whole program):
+ * Example (examples/pack_in_c.c is a whole program):
  *   uint64_t offsets[3];
  *   tenure_pack_result result = TENURE_PACK_RESULT_INIT;
  *   if (tenure_pack(3, first, last, size, NULL, NULL, NULL, offsets, &result) != TENURE_OK) {
