@@ -86,14 +86,13 @@ absl::StatusOr<DType> FromDLPackType(const dlpack::DataType& type) {
 
 // --- Out
 
-// What a tensor that goes out keeps alive, in the order in which it was taken.
+// A tensor that goes out, with what it keeps alive.
 template <typename M>
 struct Export {
   M managed;
   int64_t shape[Shape::kMaxRank];
   int64_t strides[Shape::kMaxRank];
   Buffer buffer;
-  StorageKeepAlive bytes;  // also where a plan has placed them
   WritableHold unsealed;
 
   static void Delete(M* managed) { delete static_cast<Export*>(managed->context); }
@@ -153,9 +152,8 @@ absl::StatusOr<std::unique_ptr<Export<M>>> Share(const Buffer& buffer, bool& rea
   auto made = std::make_unique<Export<M>>();
   made->buffer = buffer;
   TENURE_RETURN_IF_ERROR(buffer.EnsureAllocated());
-  // A plan may take the bytes back at any time before this.
-  made->bytes = StorageKeepAlive(&buffer.storage()->root_storage());
-  // Held before the question, so that no seal can come between.
+  // Held before the question, so that no seal can come between. Bytes that are held or sealed are not
+  // taken back by UnplacePlan either.
   if (absl::StatusOr<WritableHold> hold = WritableHold::Of(buffer.storage()); hold.ok()) {
     made->unsealed = *std::move(hold);
   }
