@@ -109,11 +109,11 @@ absl::Status Give(Struct result, Struct* to, std::string_view name) {
 absl::Status GiveText(std::string_view text, char** to);
 
 // A value that the caller gave as a number. InvalidArgument beyond `last`.
-template <typename Enum, typename Given>
-absl::StatusOr<Enum> EnumOf(Given given, Given last, std::string_view name) {
-  if (static_cast<int>(given) < 0 || given > last) {
+template <typename Enum>
+absl::StatusOr<Enum> EnumOf(int32_t given, int32_t last, std::string_view name) {
+  if (given < 0 || given > last) {
     return absl::InvalidArgumentError(
-        absl::StrCat("there is no value ", static_cast<int>(given), " of '", name, "'"));
+        absl::StrCat("there is no value ", given, " of '", name, "'"));
   }
   return static_cast<Enum>(given);
 }

@@ -24,8 +24,8 @@ TEST(CApiTest, NumbersAreThoseOfTheLibrary) {
     EXPECT_EQ(std::string(tenure_dtype_name(dtype)), Name(static_cast<DType>(i)));
     EXPECT_EQ(tenure_dtype_bits(dtype), BitWidth(static_cast<DType>(i)));
   }
-  EXPECT_EQ(tenure_dtype_name(static_cast<tenure_dtype>(kDTypeCount)), nullptr);
-  EXPECT_EQ(tenure_dtype_bits(static_cast<tenure_dtype>(-1)), 0u);
+  EXPECT_EQ(tenure_dtype_name(tenure_dtype{kDTypeCount}), nullptr);
+  EXPECT_EQ(tenure_dtype_bits(tenure_dtype{-1}), 0u);
   EXPECT_EQ(std::string(tenure_dtype_name(TENURE_COMPLEX128)), "complex128");
   tenure_dtype parsed = TENURE_BOOL;
   ASSERT_EQ(tenure_dtype_parse("bf16", &parsed), TENURE_OK);
@@ -92,7 +92,7 @@ TEST(CApiTest, PackingRefusesWhatIsWrong) {
   EXPECT_EQ(tenure_pack(0, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, &result),
             TENURE_OK);
   tenure_pack_options options = TENURE_PACK_OPTIONS_INIT;
-  options.effort = static_cast<tenure_effort>(3);
+  options.effort = 3;
   EXPECT_EQ(tenure_pack(0, nullptr, nullptr, nullptr, nullptr, nullptr, &options, nullptr, &result),
             TENURE_INVALID_ARGUMENT);
   options = {};
@@ -220,9 +220,8 @@ TEST(CApiTest, NullsAreRefusedAndReleaseAllowsThem) {
   const int64_t shape[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
   EXPECT_EQ(tenure_buffer_create("cpu", TENURE_INT8, 9, shape, nullptr, buffer.out()),
             TENURE_INVALID_ARGUMENT);
-  EXPECT_EQ(
-      tenure_buffer_create("cpu", static_cast<tenure_dtype>(99), 1, shape, nullptr, buffer.out()),
-      TENURE_INVALID_ARGUMENT);
+  EXPECT_EQ(tenure_buffer_create("cpu", tenure_dtype{99}, 1, shape, nullptr, buffer.out()),
+            TENURE_INVALID_ARGUMENT);
 }
 
 TEST(CApiTest, WrappedMemoryIsReleasedOnce) {

@@ -8,7 +8,7 @@ import sys
 
 header = re.sub(r"/\*.*?\*/", "", open(sys.argv[1], encoding="utf-8").read(), flags=re.S)
 print("#include <stddef.h>\n#include <stdio.h>\n#include \"tenure/tenure.h\"\nint main(void) {")
-for body in re.findall(r"typedef enum \w+ \{(.*?)\}", header, re.S):
+for body in re.findall(r"enum \{(.*?)\}", header, re.S):
     for name in re.findall(r"(\w+)\s*=", body):
         print('  printf("value %s %%d\\n", (int)%s);' % (name, name))
 for name, body in re.findall(r"typedef struct (\w+) \{(.*?)\}", header, re.S):

@@ -20,6 +20,7 @@
  * Thread safety: buffers may be used by any number of threads, and functions without a handle too.
  * A schedule, a plan or a placement may be read by several threads, and changed by one at a time.
  * Units: bytes; seconds (TENURE_FOREVER: without a limit).
+ * Numbers with names (tenure_status, tenure_dtype, ...) are int32_t, whatever the compiler does with enums.
  * Growing: a struct begins with its size, which its _INIT macro sets, so that a program that was
  * built with an older header goes on working. No function or value is ever given another meaning
  * within one major version of the library.
@@ -47,7 +48,8 @@ extern "C" {
 
 /* --- Errors and version ------------------------------------------------------------------------ */
 
-typedef enum tenure_status {
+typedef int32_t tenure_status;
+enum {
   TENURE_OK = 0,
   TENURE_CANCELLED = 1,
   TENURE_UNKNOWN = 2,
@@ -64,7 +66,7 @@ typedef enum tenure_status {
   TENURE_INTERNAL = 13,
   TENURE_UNAVAILABLE = 14,
   TENURE_DATA_LOSS = 15
-} tenure_status;
+};
 
 /* "0.2.0". Never freed. */
 TENURE_API const char* tenure_version(void);
@@ -76,18 +78,20 @@ TENURE_API void tenure_free(char* text);
 
 /* --- Packing ----------------------------------------------------------------------------------- */
 
-typedef enum tenure_effort {
+typedef int32_t tenure_effort;
+enum {
   TENURE_EFFORT_FAST = 0,     /* near-linear time */
   TENURE_EFFORT_BALANCED = 1, /* and a fixed amount of improvement */
   TENURE_EFFORT_OPTIMAL = 2   /* until the answer is proven, or the time or the nodes are used up */
-} tenure_effort;
+};
 
-typedef enum tenure_outcome {
+typedef int32_t tenure_outcome;
+enum {
   TENURE_OUTCOME_NONE = 0,      /* nothing found, nothing proven */
   TENURE_OUTCOME_FEASIBLE = 1,  /* a packing */
   TENURE_OUTCOME_OPTIMAL = 2,   /* a packing, and no lower one exists */
   TENURE_OUTCOME_INFEASIBLE = 3 /* proven: nothing fits into the capacity */
-} tenure_outcome;
+};
 
 typedef struct tenure_pack_options {
   size_t struct_size;
@@ -125,7 +129,8 @@ TENURE_API tenure_status tenure_pack(size_t count, const int64_t* first, const i
 
 /* --- Buffers ----------------------------------------------------------------------------------- */
 
-typedef enum tenure_dtype {
+typedef int32_t tenure_dtype;
+enum {
   TENURE_FLOAT64 = 0,
   TENURE_FLOAT32 = 1,
   TENURE_FLOAT16 = 2,
@@ -151,7 +156,7 @@ typedef enum tenure_dtype {
   TENURE_BOOL = 22,
   TENURE_COMPLEX64 = 23,
   TENURE_COMPLEX128 = 24
-} tenure_dtype;
+};
 
 /* "float32", "bfloat16", "int4", ...; null if there is no such dtype. Never freed. */
 TENURE_API const char* tenure_dtype_name(tenure_dtype dtype);
@@ -264,11 +269,12 @@ TENURE_API tenure_status tenure_buffer_fill(const tenure_buffer* buffer, const v
 struct DLManagedTensor;
 struct DLManagedTensorVersioned;
 
-typedef enum tenure_read_only {
+typedef int32_t tenure_read_only;
+enum {
   TENURE_READ_ONLY_MARKED = 0, /* give the bytes, marked as read-only */
   TENURE_READ_ONLY_COPIED = 1, /* give a copy: for consumers that ignore the mark */
   TENURE_READ_ONLY_REFUSED = 2
-} tenure_read_only;
+};
 
 typedef struct tenure_to_dlpack_options {
   size_t struct_size;
@@ -307,10 +313,11 @@ TENURE_API tenure_status tenure_buffer_dlpack_device(const tenure_buffer* buffer
 
 typedef struct tenure_schedule tenure_schedule;
 
-typedef enum tenure_order {
+typedef int32_t tenure_order;
+enum {
   TENURE_ORDER_TOTAL = 0,       /* the steps have the effect of running one after the other */
   TENURE_ORDER_DEPENDENCIES = 1 /* only tenure_step.after orders them */
-} tenure_order;
+};
 
 /* `name` may be null. End it with tenure_schedule_destroy. */
 TENURE_API tenure_status tenure_schedule_create(const char* name, tenure_order order,
@@ -354,11 +361,12 @@ typedef struct tenure_step {
 TENURE_API tenure_status tenure_schedule_add_step(tenure_schedule* schedule,
                                                   const tenure_step* step, uint32_t* number);
 
-typedef enum tenure_output_placement {
+typedef int32_t tenure_output_placement;
+enum {
   TENURE_OUTPUT_OWN = 0,     /* memory of its own */
   TENURE_OUTPUT_REUSED = 1,  /* of its own; intermediates may use it before the output is written */
   TENURE_OUTPUT_IN_ARENA = 2 /* in the arena, which the caller then keeps */
-} tenure_output_placement;
+};
 
 /* Has its contents before the first step. `donated`: other storages may have its bytes after its
  * last use. */
@@ -376,11 +384,12 @@ TENURE_API tenure_status tenure_schedule_trace(const tenure_schedule* schedule, 
 
 typedef struct tenure_plan tenure_plan;
 
-typedef enum tenure_plan_mode {
+typedef int32_t tenure_plan_mode;
+enum {
   TENURE_PLAN_NONE = 0,
   TENURE_PLAN_REMAP = 1, /* storages reuse whole dead ones */
   TENURE_PLAN_ARENA = 2  /* packed into one arena for each space and queue */
-} tenure_plan_mode;
+};
 
 typedef struct tenure_plan_options {
   size_t struct_size;
