@@ -12,7 +12,7 @@ option(TENURE_INSTALL "Install the libraries and their headers" ${TENURE_IS_TOP}
 option(TENURE_JOINED "Compile the sources of each Bazel target as one, in about a third of the time" ON)
 option(TENURE_CUDA "Use the CUDA toolkit's headers if they are found" ON)
 option(TENURE_SPIRV "Compile shaders if glslangValidator or glslc is found" ON)
-option(TENURE_USE_SYSTEM_ABSL "Take Abseil from find_package(absl), built as C++20" OFF)
+option(TENURE_USE_SYSTEM_ABSL "Take Abseil from find_package(absl), built as C++17 or newer" OFF)
 set(TENURE_ARCHIVES "" CACHE PATH
   "Folder with the third-party archives; empty: where tools/dev/fetch_sources puts them")
 foreach(name CUDA SPIRV)  # as for Bazel
@@ -43,7 +43,7 @@ set(TENURE_GENERATED "${PROJECT_BINARY_DIR}/generated")
 file(MAKE_DIRECTORY "${TENURE_INCLUDE}")
 file(CREATE_LINK "${PROJECT_SOURCE_DIR}" "${TENURE_INCLUDE}/tenure" SYMBOLIC)
 
-add_library(tenure STATIC)
+add_library(tenure STATIC build_defs/cmake/abseil_check.cc)
 add_library(tenure::tenure ALIAS tenure)
 target_compile_features(tenure PUBLIC cxx_std_20)
 target_include_directories(tenure

@@ -4,11 +4,26 @@
 set(TENURE_THIRD_PARTY_LIBDIR "${CMAKE_INSTALL_LIBDIR}/tenure")
 set(TENURE_THIRD_PARTY_INCLUDEDIR "${CMAKE_INSTALL_LIBDIR}/tenure/include")
 
+# Fails if the Abseil that was found has types of its own in the place of the standard's.
+function(tenure_check_system_absl)
+  set(CMAKE_TRY_COMPILE_TARGET_TYPE STATIC_LIBRARY)
+  try_compile(TENURE_SYSTEM_ABSL_FITS "${PROJECT_BINARY_DIR}/abseil_check"
+    "${PROJECT_SOURCE_DIR}/build_defs/cmake/abseil_check.cc"
+    LINK_LIBRARIES absl::strings absl::optional CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON
+    OUTPUT_VARIABLE said)
+  if(NOT TENURE_SYSTEM_ABSL_FITS)
+    message(FATAL_ERROR "The Abseil in ${absl_DIR} does not fit: it must be built as C++17 or newer, so that its "
+      "string_view is the standard's. Leave TENURE_USE_SYSTEM_ABSL off to use the one of third_party/sources.bzl.\n"
+      "${said}")
+  endif()
+endfunction()
+
 # The embedding project's Abseil is used if it has one.
 set(TENURE_OWN_ABSL OFF)
 if(NOT TARGET absl::base)
   if(TENURE_USE_SYSTEM_ABSL)
     find_package(absl REQUIRED)
+    tenure_check_system_absl()
   else()
     set(TENURE_OWN_ABSL ON)
   endif()
