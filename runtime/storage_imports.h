@@ -10,8 +10,10 @@
 #define TENURE_RUNTIME_STORAGE_IMPORTS_H_
 
 #include <list>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -32,13 +34,13 @@ class StorageImports {
     for (const Import& made : imports_) {
       if (made.allocator == &allocator) return &made.allocation;
     }
+    // The entry comes first: what has been imported is then in the list without a further step.
     imports_.push_back({&allocator, Allocation()});
+    absl::Cleanup forget = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { imports_.pop_back(); };
     absl::StatusOr<Allocation> allocation = import();
-    if (!allocation.ok()) {
-      imports_.pop_back();
-      return allocation.status();
-    }
+    if (!allocation.ok()) return allocation.status();
     imports_.back().allocation = *allocation;
+    std::move(forget).Cancel();
     return &imports_.back().allocation;
   }
 

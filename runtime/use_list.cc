@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tenure/allocator/timeline/fence_state.h"
+
 namespace tenure {
 namespace {
 
@@ -28,10 +30,8 @@ class ReachedFences {
 
 void UseList::DropReached() {
   ReachedFences reached;
-  std::erase_if(uses_, [&](const Use& use) {
-    return reached.Has(use.fence) &&
-           (use.fence.WasTold() || use.fence.WaitUntil(absl::InfinitePast()).ok());
-  });
+  std::erase_if(uses_,
+                [&](const Use& use) { return reached.Has(use.fence) && IsSettled(use.fence); });
 }
 
 void UseList::Drop(const Fence& fence) {

@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "tenure/allocator/timeline/fence_state.h"
 #include "tenure/base/cpus.h"
 #include "tenure/base/guarded.h"
 #include "tenure/base/thread_pool.h"
@@ -16,9 +17,6 @@ namespace {
 
 // How long one fence is waited for before the others are looked at again.
 constexpr absl::Duration kLook = absl::Milliseconds(1);
-
-// Whether there is nothing to wait for any more: reached, or it never will be.
-bool IsOver(const Fence& fence) { return fence.IsReached() || fence.IsFailed(); }
 
 // Whether this thread is inside of work that was given. What runs there are also the callbacks of
 // users, when the work holds the last reference to something.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/time/time.h"
+#include "tenure/allocator/timeline/fence_state.h"
 #include "tenure/base/cpus.h"
 #include "tenure/base/guarded.h"
 #include "tenure/base/thread_pool.h"
@@ -25,7 +26,6 @@ constexpr uint64_t kSmallestPiece = uint64_t{256} << 10;
 constexpr absl::Duration kShortestPause = absl::Microseconds(5);
 constexpr absl::Duration kLongestPause = absl::Microseconds(200);
 
-bool IsOver(const Fence& fence) { return fence.IsReached() || fence.IsFailed(); }
 bool AreOver(const std::vector<Fence>& fences) {
   return std::all_of(fences.begin(), fences.end(), IsOver);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tenure/allocator/timeline/fence_state.h"
 #include "tenure/base/status_macros.h"
 
 namespace tenure::vulkan {
@@ -25,8 +26,14 @@ absl::Status AppendCounter::WaitForUses() {
     absl::MutexLock lock(&mutex_);
     uses = uses_;
   }
-  for (const Fence& use : uses) TENURE_RETURN_IF_ERROR(use.Wait());
-  return absl::OkStatus();
+  absl::Status first;
+  for (const Fence& use : uses) {
+    first = use.Wait();
+    if (!first.ok()) break;
+  }
+  absl::MutexLock lock(&mutex_);
+  std::erase_if(uses_, IsSettled);  // an error is told once
+  return first;
 }
 
 absl::Status AppendCounter::Reset(uint32_t value, Queue* queue) {
@@ -55,9 +62,7 @@ absl::StatusOr<uint32_t> AppendCounter::Read(Queue* queue) {
 
 void AppendCounter::RecordUse(const Fence& done) {
   absl::MutexLock lock(&mutex_);
-  uses_.erase(
-      std::remove_if(uses_.begin(), uses_.end(), [](const Fence& use) { return use.IsReached(); }),
-      uses_.end());
+  std::erase_if(uses_, IsSettled);
   uses_.push_back(done);
 }
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tenure/allocator/capabilities.h"
+#include "tenure/allocator/timeline/fence_state.h"
 #include "tenure/base/checked.h"
 #include "tenure/base/status_macros.h"
 
@@ -134,7 +135,8 @@ absl::Status FrameMemory::EndFrame(absl::Span<const Fence> fences) {
   open_ = false;
   Frame& frame = frames_[current_];
   for (const Fence& fence : fences) {
-    if (!fence.IsReached()) frame.fences.push_back(fence);
+    // One that has ended with an error is kept: the next BeginFrame of this frame tells it.
+    if (!IsSettled(fence)) frame.fences.push_back(fence);
   }
   return absl::OkStatus();
 }

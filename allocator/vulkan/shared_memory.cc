@@ -53,6 +53,11 @@ absl::StatusOr<SharedMemory::Piece> SharedMemory::MakeBuffer(uint64_t size_bytes
                                                              VkMemoryRequirements& needs) const {
   if (!is_supported()) return NotSupported(*device_);
   TENURE_RETURN_IF_ERROR(device_->lost());
+  if (size_bytes > device_->info().max_allocation_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the device allocates ", device_->info().max_allocation_bytes,
+                     " bytes at most in one piece; share several smaller buffers"));
+  }
   auto external = Struct<VkExternalMemoryBufferCreateInfo>(
       VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO);
   external.handleTypes = kFd;

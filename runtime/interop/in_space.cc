@@ -37,14 +37,18 @@ absl::StatusOr<Allocation> Import(const Storage& storage, Allocator& other) {
   const SubRegion region = own.RootRegion({&root, 0, root.size_bytes});
   TENURE_ASSIGN_OR_RETURN(const ExternalMemory memory, from->ExportMemory(*region.allocation));
   absl::Cleanup close_fd = [&memory] { close(memory.fd); };
-  TENURE_ASSIGN_OR_RETURN(ForeignMemory foreign, to->ImportMemory(memory));
+  TENURE_ASSIGN_OR_RETURN(const ForeignMemory foreign, to->ImportMemory(memory));
+  // The import is given back unless the allocation has it, also after an exception.
+  absl::Cleanup release = [&foreign] {
+    if (foreign.release) foreign.release();
+  };
   AllocationRequest request;
   request.size_bytes = root.size_bytes;
   request.foreign = foreign;
   request.name = storage.name();
   request.storage = storage.id();
   absl::StatusOr<Allocation> made = other.Allocate(request);
-  if (!made.ok() && foreign.release) foreign.release();
+  if (made.ok()) std::move(release).Cancel();
   return made;
 }
 

@@ -13,6 +13,7 @@
 #include "tenure/allocator/cpu/cpu_allocator.h"
 #include "tenure/allocator/decorators/decorator.h"
 #include "tenure/allocator/null/null_allocator.h"
+#include "tenure/runtime/storage_imports.h"
 #include "tenure/tests/testing/status_matchers.h"
 
 namespace tenure {
@@ -243,6 +244,22 @@ TEST_F(StorageTest, AnImportThatMeetsAnAllocationIsRefused) {
   importer.join();
   EXPECT_CODE(FailedPrecondition, imported);
   EXPECT_EQ(released, 0) << "what was refused stays the caller's";
+}
+
+TEST(StorageImportsTest, AnImportThatThrowsOrFailsIsMadeAgain) {
+  CpuAllocator cpu;
+  StorageImports imports;
+  EXPECT_THROW(
+      (void)imports.Of(cpu, []() -> absl::StatusOr<Allocation> { throw std::bad_alloc(); }),
+      std::bad_alloc);
+  EXPECT_EQ(imports.Of(cpu, [] { return absl::AbortedError("no"); }).status().code(),
+            absl::StatusCode::kAborted);
+  absl::StatusOr<const Allocation*> made =
+      imports.Of(cpu, [&] { return cpu.Allocate({.size_bytes = 64}); });
+  ASSERT_OK(made);
+  EXPECT_NE((*made)->host, nullptr);
+  imports.Deallocate({});
+  EXPECT_EQ(cpu.Stats().in_use_count, 0u);
 }
 
 }  // namespace

@@ -103,6 +103,20 @@ TEST_F(VulkanFrames, AfterSomeFramesNothingIsAllocatedAnyMore) {
   EXPECT_EQ(upload_->Stats().in_use_bytes, frames->reserved_bytes());
 }
 
+// Work whose error is known before the frame ends, and work that fails later.
+TEST_F(VulkanFrames, AnErrorOfTheFramesWorkIsToldOnceWhenItComesAgain) {
+  for (const bool early : {true, false}) {
+    const std::unique_ptr<FrameMemory> frames = FramesOf(*upload_, {.frames_in_flight = 1});
+    auto work = std::make_shared<Completion>();
+    ASSERT_OK(frames->BeginFrame());
+    if (early) work->Finish(absl::AbortedError("the work failed"));
+    ASSERT_OK(frames->EndFrame({Fence(work, 1)}));
+    if (!early) work->Finish(absl::AbortedError("the work failed"));
+    EXPECT_EQ(frames->BeginFrame().code(), absl::StatusCode::kAborted);
+    EXPECT_OK(frames->BeginFrame());
+  }
+}
+
 TEST_F(VulkanFrames, CallsThatMakeNoSenseAreRefused) {
   EXPECT_CODE(InvalidArgument, FrameMemory::Create(*upload_, {.frames_in_flight = 0}));
   EXPECT_CODE(InvalidArgument, FrameMemory::Create(*upload_, {.block_bytes = 0}));

@@ -281,6 +281,17 @@ TEST_F(VulkanViews, ACounterIsResetAndRead) {
   }
 }
 
+TEST_F(VulkanViews, AnErrorOfACountersUseIsToldOnce) {
+  absl::StatusOr<std::unique_ptr<AppendCounter>> counter = AppendCounter::Create(*space_);
+  ASSERT_OK(counter);
+  auto failed = std::make_shared<Completion>();
+  (*counter)->RecordUse(Fence(failed, 1));
+  failed->Finish(absl::AbortedError("the kernel failed"));
+  (*counter)->RecordUse(Fence());  // a later use does not hide it
+  EXPECT_EQ((*counter)->Read().status().code(), absl::StatusCode::kAborted);
+  EXPECT_OK((*counter)->Read());
+}
+
 TEST_F(VulkanViews, ACountersBytesStayUntilItsUsesAreDone) {
   const std::shared_ptr<DeviceQueue> queue = MakeQueue();
   absl::StatusOr<std::unique_ptr<AppendCounter>> counter = AppendCounter::Create(*space_);
