@@ -10,7 +10,7 @@ ROOT = os.getcwd()  # the runfiles of the workspace
 SOURCES = os.path.dirname(os.path.realpath(os.path.join(ROOT, "README.md")))
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"] + sorted(glob.glob("docs/*.md"))
 # Folders whose files are spelled out in code spans.
-FOLDER = r"(?:allocator|base|bench|build_defs|docs|examples|planner|runtime|tests|third_party|tools)"
+FOLDER = r"(?:allocator|base|bench|build_defs|c|docs|examples|planner|runtime|tests|third_party|tools)"
 
 
 def read(path):
@@ -19,14 +19,14 @@ def read(path):
 
 
 def marked_region(source, mark):
-    """The lines between `// [mark]` and `// [mark end]`, without common indentation."""
-    found = re.search(r"^ *// \[%s\]\n(.*?)^ *// \[%s end\]\n" % (mark, mark), source, re.S | re.M)
+    """The lines between `// [mark]` and `// [mark end]`, in C in its comments, without common indentation."""
+    found = re.search(r"^ *(?://|/\*) \[%s\](?: \*/)?\n(.*?)^ *(?://|/\*) \[%s end\](?: \*/)?\n" % (mark, mark), source, re.S | re.M)
     return textwrap.dedent(found.group(1)) if found else None
 
 
 def snippets(page):
     """Pairs of (file, mark) and code for each code block below `<!-- snippet: file mark -->`."""
-    pattern = r"^<!-- snippet: (\S+) (\S+) -->\n+```cpp\n(.*?)^```$"
+    pattern = r"^<!-- snippet: (\S+) (\S+) -->\n+```(?:cpp|c)\n(.*?)^```$"
     return [((m.group(1), m.group(2)), m.group(3)) for m in re.finditer(pattern, page, re.S | re.M)]
 
 
@@ -51,7 +51,7 @@ class ReadmeTest(unittest.TestCase):
         for page in PAGES:
             with self.subTest(page):
                 text = read(page)
-                self.assertEqual(len(re.findall(r"^```cpp$", text, re.M)), len(snippets(text)))
+                self.assertEqual(len(re.findall(r"^```(?:cpp|c)$", text, re.M)), len(snippets(text)))
 
     def test_the_example_is_short(self):
         lines = marked_region(read("tests/readme/embed_example.cc"), "embed_example").splitlines()
