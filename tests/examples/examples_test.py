@@ -30,6 +30,15 @@ class ExamplesTest(unittest.TestCase):
                 with open(os.path.join(EXAMPLES, name + ".txt"), encoding="utf-8") as f:
                     self.assertEqual(result.stdout, f.read())
 
+    def test_the_decoder_says_the_same_in_both_languages(self):
+        with open(os.path.join(EXAMPLES, "decoder", "decoder.txt"), encoding="utf-8") as f:
+            expected = f.read()
+        for name in "decoder", "decoder_c":
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                result = run(os.path.join("decoder", name), os.path.join(folder, "weights"))
+                self.assertEqual((result.returncode, result.stderr), (0, ""))
+                self.assertEqual(result.stdout, expected)
+
     def test_each_is_under_a_hundred_lines(self):
         for source in sources():
             with open(source, encoding="utf-8") as f:
