@@ -1,0 +1,99 @@
+#include "tenure/tools/torch/stream_allocator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tenure/base/status_macros.h"
+
+namespace tenure {
+namespace {
+
+absl::Status Unknown(const void* data) {
+  return absl::NotFoundError(absl::StrCat("the memory at 0x",
+                                          absl::Hex(reinterpret_cast<uint64_t>(data)),
+                                          " was not allocated here, or has been freed already"));
+}
+
+// Lets what comes next on the stream run after the fences: on the device where that is possible.
+absl::Status WaitOn(Queue& stream, const std::vector<Fence>& fences) {
+  std::vector<Fence> others;
+  for (const Fence& fence : fences) {
+    if (stream.HasRecorded(fence)) continue;
+    if (stream.CanWaitFor(fence)) {
+      others.push_back(fence);
+    } else {
+      TENURE_RETURN_IF_ERROR(fence.Wait());
+    }
+  }
+  return others.empty() ? absl::OkStatus() : stream.WaitFor(others);
+}
+
+}  // namespace
+
+absl::StatusOr<void*> StreamAllocator::Allocate(uint64_t size_bytes,
+                                                const std::shared_ptr<Queue>& stream) {
+  if (size_bytes == 0) return nullptr;
+  std::vector<Fence> pending;
+  AllocationRequest request;
+  request.size_bytes = size_bytes;
+  request.hints.queue = stream;
+  request.pending = &pending;
+  TENURE_ASSIGN_OR_RETURN(const Allocation made, allocator_.Allocate(request));
+  if (absl::Status status = WaitOn(*stream, pending); !status.ok()) {
+    allocator_.Deallocate(made, pending);
+    return status;
+  }
+  Piece piece{made, {stream}};
+  absl::MutexLock lock(&mutex_);
+  pieces_.insert_or_assign(made.device_address, std::move(piece));
+  return reinterpret_cast<void*>(made.device_address);
+}
+
+absl::Status StreamAllocator::RecordStream(const void* data, const std::shared_ptr<Queue>& stream) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = pieces_.find(reinterpret_cast<uint64_t>(data));
+  if (found == pieces_.end()) return Unknown(data);
+  std::vector<std::shared_ptr<Queue>>& streams = found->second.streams;
+  if (std::find(streams.begin(), streams.end(), stream) == streams.end()) streams.push_back(stream);
+  return absl::OkStatus();
+}
+
+bool StreamAllocator::Has(const void* data) {
+  absl::MutexLock lock(&mutex_);
+  return pieces_.contains(reinterpret_cast<uint64_t>(data));
+}
+
+absl::Status StreamAllocator::Free(void* data) {
+  if (data == nullptr) return absl::OkStatus();
+  Piece piece;
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = pieces_.find(reinterpret_cast<uint64_t>(data));
+    if (found == pieces_.end()) return Unknown(data);
+    piece = std::move(found->second);
+    pieces_.erase(found);
+  }
+  std::vector<Fence> users;
+  users.reserve(piece.streams.size());
+  absl::Status first;
+  for (const std::shared_ptr<Queue>& stream : piece.streams) {
+    absl::StatusOr<Fence> done = stream->Record();
+    if (done.ok()) {
+      users.push_back(*std::move(done));
+      continue;
+    }
+    // Within a capture, for example, nothing can be recorded, and nothing can be waited for.
+    if (absl::Status waited = stream->Synchronize(); !waited.ok()) first.Update(done.status());
+  }
+  if (!first.ok()) {
+    // It is not known when the work ends, so the bytes are given to nobody.
+    absl::MutexLock lock(&mutex_);
+    pieces_.insert_or_assign(piece.allocation.device_address, std::move(piece));
+    return first;
+  }
+  allocator_.Deallocate(piece.allocation, users);
+  return absl::OkStatus();
+}
+
+}  // namespace tenure
