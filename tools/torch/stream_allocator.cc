@@ -15,20 +15,6 @@ absl::Status Unknown(const void* data) {
                                           " was not allocated here, or has been freed already"));
 }
 
-// Lets what comes next on the stream run after the fences: on the device where that is possible.
-absl::Status WaitOn(Queue& stream, const std::vector<Fence>& fences) {
-  std::vector<Fence> others;
-  for (const Fence& fence : fences) {
-    if (stream.HasRecorded(fence)) continue;
-    if (stream.CanWaitFor(fence)) {
-      others.push_back(fence);
-    } else {
-      TENURE_RETURN_IF_ERROR(fence.Wait());
-    }
-  }
-  return others.empty() ? absl::OkStatus() : stream.WaitFor(others);
-}
-
 }  // namespace
 
 absl::StatusOr<void*> StreamAllocator::Allocate(uint64_t size_bytes,
@@ -40,10 +26,7 @@ absl::StatusOr<void*> StreamAllocator::Allocate(uint64_t size_bytes,
   request.hints.queue = stream;
   request.pending = &pending;
   TENURE_ASSIGN_OR_RETURN(const Allocation made, allocator_.Allocate(request));
-  if (absl::Status status = WaitOn(*stream, pending); !status.ok()) {
-    allocator_.Deallocate(made, pending);
-    return status;
-  }
+  // The allocator has made the stream wait for `pending`, so the next fence of the stream comes after.
   Piece piece{made, {stream}};
   absl::MutexLock lock(&mutex_);
   pieces_.insert_or_assign(made.device_address, std::move(piece));
