@@ -32,10 +32,15 @@ def install(library):
 def train(kind, library, steps):
     if kind == "expandable":
         os.environ["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     import torch
     reserved = install(library) if kind == "tenure" else torch.cuda.memory_reserved
     torch.manual_seed(7)
+    # The same sums in the same order, so that the losses can be compared.
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.enable_flash_sdp(False)
+    torch.backends.cuda.enable_mem_efficient_sdp(False)
+    torch.backends.cuda.enable_cudnn_sdp(False)
     layer = torch.nn.TransformerEncoderLayer(512, 8, 2048, dropout=0.0, batch_first=True)
     model = torch.nn.Sequential(torch.nn.Embedding(1000, 512), torch.nn.TransformerEncoder(layer, 6),
                                 torch.nn.Linear(512, 1000)).cuda()
