@@ -16,12 +16,12 @@ absl::StatusOr<Buffer> tenure_schedule::Find(uint64_t key) const {
       absl::StrCat("the schedule has no storage with the key ", key, "; add it first"));
 }
 
-absl::Status tenure_schedule::Add(uint64_t key, Buffer buffer) {
+absl::Status tenure_schedule::Add(uint64_t key, const Buffer& buffer) {
   if (by_key.contains(key)) {
     return absl::AlreadyExistsError(absl::StrCat("the schedule has a storage with the key ", key,
                                                  " already; give this one another key"));
   }
-  by_key.emplace(key, std::move(buffer));
+  by_key.emplace(key, buffer);
   return absl::OkStatus();
 }
 
@@ -77,7 +77,7 @@ tenure_status tenure_schedule_add_storage(tenure_schedule* schedule, uint64_t ke
     TENURE_ASSIGN_OR_RETURN(Buffer buffer,
                             Buffer::Create(*allocator, DType::kUInt8, Shape::Vector(size), made));
     const StorageId id = buffer.storage_id();
-    TENURE_RETURN_IF_ERROR(schedule->Add(key, std::move(buffer)));
+    TENURE_RETURN_IF_ERROR(schedule->Add(key, buffer));
     // The map of the keys has a handle, which is no reason not to plan it.
     schedule->schedule.MarkIntermediate(id);
     return absl::OkStatus();
@@ -98,8 +98,9 @@ tenure_status tenure_schedule_add_view(tenure_schedule* schedule, uint64_t key, 
   return Call([&]() -> absl::Status {
     TENURE_RETURN_IF_ERROR(NotNull(schedule, "schedule"));
     TENURE_ASSIGN_OR_RETURN(const Buffer whole, schedule->Find(of_key));
-    TENURE_ASSIGN_OR_RETURN(Buffer view, whole.View(offset, DType::kUInt8, Shape::Vector(size)));
-    return schedule->Add(key, std::move(view));
+    TENURE_ASSIGN_OR_RETURN(const Buffer view,
+                            whole.View(offset, DType::kUInt8, Shape::Vector(size)));
+    return schedule->Add(key, view);
   });
 }
 

@@ -25,7 +25,7 @@ struct tenure_schedule {
   tenure::Schedule schedule;
 
   absl::StatusOr<tenure::Buffer> Find(uint64_t key) const;
-  absl::Status Add(uint64_t key, tenure::Buffer buffer);
+  absl::Status Add(uint64_t key, const tenure::Buffer& buffer);
 };
 
 struct tenure_plan {

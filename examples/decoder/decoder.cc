@@ -35,7 +35,7 @@ struct Program {
 };
 
 // Weights and caches are `shared` by both programs.
-absl::StatusOr<Program> PlanProgram(std::string name, const std::string& weights, int rows,
+absl::StatusOr<Program> PlanProgram(const std::string& name, const std::string& weights, int rows,
                                     std::vector<Buffer>& shared) {
   TENURE_ASSIGN_OR_RETURN(tenure::Allocator* const cpu,
                           tenure::Registry::Default().Get(tenure::MemorySpace::Cpu()));
@@ -113,6 +113,7 @@ absl::Status Main(const std::string& weights) {
   TENURE_RETURN_IF_ERROR(Place(arena, prefill));
   TENURE_RETURN_IF_ERROR(Place(arena, decode));
   std::vector<int32_t> prompt;
+  prompt.reserve(kPrompt);
   for (int i = 0; i < kPrompt; ++i) prompt.push_back((7 * i + 3) % 128);
   int32_t token = Run(prefill, prompt, 0);
   for (int i = 0; i < kGenerated; ++i) {
