@@ -1,5 +1,7 @@
 #include "tenure/c/schedules.h"
 
+#include <limits>
+
 #include "tenure/allocator/null/null_allocator.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/base/checked.h"
@@ -50,6 +52,28 @@ absl::StatusOr<std::vector<Buffer>> FindAll(const tenure_schedule& schedule, con
     found.push_back(std::move(buffer));
   }
   return found;
+}
+
+// Adds a storage of a trace. One that nothing uses and that nobody keeps is left out.
+absl::Status AddBase(const TraceBuffer& base, const TraceUse& use, Allocator& allocator,
+                     tenure_schedule& schedule) {
+  const bool touched = use.first_op != TraceUse::kNever;
+  if (!touched && base.kind == TraceKind::kIntermediate) return absl::OkStatus();
+  if (base.bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("buffer ", base.id, " of ", base.bytes, " bytes is larger than any storage"));
+  }
+  const bool starts = base.kind == TraceKind::kWeight || base.kind == TraceKind::kInput;
+  TENURE_ASSIGN_OR_RETURN(
+      Buffer buffer,
+      Buffer::Create(allocator, DType::kUInt8, Shape::Vector(static_cast<int64_t>(base.bytes)),
+                     {.name = base.name.empty() ? absl::StrCat("b", base.id) : base.name,
+                      .zeroed = !starts && (use.needs_zeros || !touched)}));
+  if (starts) schedule.schedule.MarkInput(buffer);
+  if (base.kind == TraceKind::kOutput) schedule.schedule.MarkOutput(buffer);
+  if (base.kind == TraceKind::kIntermediate)
+    schedule.schedule.MarkIntermediate(buffer.storage_id());
+  return schedule.Add(base.id, std::move(buffer));
 }
 
 }  // namespace
@@ -168,6 +192,52 @@ tenure_status tenure_schedule_get_buffer(const tenure_schedule* schedule, uint64
           ", which this machine does not have: the schedule can only be planned"));
     }
     return GiveBuffer(std::move(found), buffer);
+  });
+}
+
+tenure_status tenure_schedule_keys(const tenure_schedule* schedule, size_t capacity, uint64_t* keys,
+                                   size_t* count) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(schedule, "schedule"));
+    TENURE_RETURN_IF_ERROR(NotNull(count, "count"));
+    if (capacity > 0) TENURE_RETURN_IF_ERROR(NotNull(keys, "keys"));
+    std::vector<uint64_t> all;
+    for (const auto& [key, buffer] : schedule->by_key) all.push_back(key);
+    std::sort(all.begin(), all.end());
+    std::copy_n(all.begin(), std::min(capacity, all.size()), keys);
+    *count = all.size();
+    return absl::OkStatus();
+  });
+}
+
+tenure_status tenure_schedule_from_trace(const char* path, const char* space,
+                                         tenure_schedule** schedule) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(path, "path"));
+    TENURE_RETURN_IF_ERROR(NotNull(schedule, "schedule"));
+    TENURE_ASSIGN_OR_RETURN(const Trace trace, ReadTrace(path));
+    auto made = std::make_unique<tenure_schedule>(trace.name, OrderKind::kTotal);
+    TENURE_ASSIGN_OR_RETURN(Allocator* const allocator, AllocatorFor(space, *made));
+    const std::vector<TraceUse> uses = FindUses(trace);
+    for (const TraceBuffer& base : trace.buffers) {
+      if (!base.alias_of) TENURE_RETURN_IF_ERROR(AddBase(base, uses[base.id], *allocator, *made));
+    }
+    for (const TraceBuffer& window : trace.buffers) {
+      if (!window.alias_of || !made->by_key.contains(*window.alias_of)) continue;
+      TENURE_ASSIGN_OR_RETURN(const Buffer whole, made->Find(*window.alias_of));
+      TENURE_ASSIGN_OR_RETURN(Buffer view, whole.View(window.offset_bytes, window.bytes));
+      TENURE_RETURN_IF_ERROR(made->Add(window.id, std::move(view)));
+    }
+    for (const TraceOp& op : trace.ops) {
+      Step step;
+      step.name = op.name;
+      for (const uint32_t id : op.reads) step.reads.push_back(made->by_key.at(id));
+      for (const uint32_t id : op.writes) step.writes.push_back(made->by_key.at(id));
+      for (const TraceInPlace& pair : op.in_place) step.in_place.push_back({pair.read, pair.write});
+      TENURE_RETURN_IF_ERROR(made->schedule.AddStep(std::move(step)).status());
+    }
+    *schedule = made.release();
+    return absl::OkStatus();
   });
 }
 

@@ -1,6 +1,7 @@
 #include "tenure/allocator/cuda/cuda.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/c/c_api.h"
+#include "tenure/runtime/hazards.h"
 #include "tenure/runtime/interop/dlpack.h"
 
 using namespace tenure;     // NOLINT(google-build-using-namespace): these sources are a way into it
@@ -94,5 +95,17 @@ tenure_status tenure_buffer_dlpack_device(const tenure_buffer* buffer, int32_t* 
     *type = space.kind().dlpack_device_type();
     *number = static_cast<int32_t>(space.ordinal());
     return absl::OkStatus();
+  });
+}
+
+tenure_status tenure_buffer_record_cuda_use(const tenure_buffer* buffer, uint64_t cuda_stream,
+                                            int32_t writes) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
+    TENURE_ASSIGN_OR_RETURN(
+        const std::shared_ptr<cuda::Stream> stream,
+        cuda::Stream::Wrap(buffer->value.allocator().space().ordinal(), cuda_stream));
+    TENURE_ASSIGN_OR_RETURN(const Fence done, stream->Record());
+    return RecordUses({{&buffer->value, writes != 0 ? Access::kWrite : Access::kRead}}, done);
   });
 }

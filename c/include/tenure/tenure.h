@@ -242,6 +242,11 @@ TENURE_API tenure_status tenure_buffer_seal(const tenure_buffer* buffer);
 /* Waits for the uses of devices that would be in conflict with reading, or with writing. */
 TENURE_API tenure_status tenure_buffer_wait(const tenure_buffer* buffer, int32_t for_writing,
                                             double timeout_seconds);
+/* After kernels were launched that read the window, or write to it: until the stream has done what it
+ * has been given so far, the library neither reads over it nor gives the bytes to others. The stream
+ * is a cudaStream_t of the buffer's device; 0 is the legacy default stream. */
+TENURE_API tenure_status tenure_buffer_record_cuda_use(const tenure_buffer* buffer,
+                                                       uint64_t cuda_stream, int32_t writes);
 
 /* Addresses, for kernels: valid while a handle of the storage lives. They allocate if needed and wait
  * for nothing. */
@@ -379,6 +384,14 @@ TENURE_API tenure_status tenure_schedule_mark_output(tenure_schedule* schedule, 
  * placed, they lie in the arena. */
 TENURE_API tenure_status tenure_schedule_get_buffer(const tenure_schedule* schedule, uint64_t key,
                                                     tenure_buffer** buffer);
+/* The keys of all storages, buffers and views, ascending: writes at most `capacity` of them, and how
+ * many there are to `count`. `keys` may be null if `capacity` is 0. */
+TENURE_API tenure_status tenure_schedule_keys(const tenure_schedule* schedule, size_t capacity,
+                                              uint64_t* keys, size_t* count);
+/* Reads a trace, which may be compressed with gzip, as a schedule whose storages are in `space`. Its
+ * keys are the ids of the trace's buffers. Intermediates that no op uses are left out. */
+TENURE_API tenure_status tenure_schedule_from_trace(const char* path, const char* space,
+                                                    tenure_schedule** schedule);
 /* The schedule as a trace, which the command `tenure` reads. Free it with tenure_free. */
 TENURE_API tenure_status tenure_schedule_trace(const tenure_schedule* schedule, char** json);
 
