@@ -1,0 +1,58 @@
+// What the sources of the extension share: errors, the GIL, and the end of the interpreter.
+
+#ifndef TENURE_PYTHON_SRC_SUPPORT_H_
+#define TENURE_PYTHON_SRC_SUPPORT_H_
+
+#include <nanobind/nanobind.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "tenure/tenure.h"
+
+namespace tenure::python {
+
+namespace nb = nanobind;
+
+// Raises the exception of this kind with the library's text. The GIL must be held.
+[[noreturn]] void Raise(tenure_status status);
+[[noreturn]] void RaiseError(const char* name, const std::string& text);  // a class of _errors.py
+
+inline void Check(tenure_status status) {
+  if (status != TENURE_OK) Raise(status);
+}
+// For exchanges with other libraries, which expect BufferError where bytes can't be shared.
+void CheckExchange(tenure_status status);
+
+// Runs a call of the library without the GIL, since it may wait.
+template <typename Function>
+tenure_status WithoutGil(const Function& call) {
+  const nb::gil_scoped_release released;
+  return call();
+}
+
+// A time in seconds, or None for no limit.
+double TimeoutOf(nb::handle seconds);
+uint64_t CountOrUnlimited(nb::handle count);
+
+// The text of a call that gives one to be freed.
+template <typename Function>
+nb::str TextOf(const Function& call) {
+  char* text = nullptr;
+  Check(WithoutGil([&] { return call(&text); }));
+  const nb::str made(text);
+  tenure_free(text);
+  return made;
+}
+
+// Memory of Python objects is given back by whichever thread ends the last use of a buffer, also by
+// threads that Python does not know, and possibly when the interpreter has ended. `end` runs with
+// the GIL, or not at all once the interpreter is ending.
+void RunWithPython(void (*end)(void* context), void* context) noexcept;
+// Called when the interpreter begins to end: waits for those that are inside, and lets nobody in.
+void ClosePython();
+
+}  // namespace tenure::python
+
+#endif  // TENURE_PYTHON_SRC_SUPPORT_H_
