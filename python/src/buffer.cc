@@ -56,11 +56,11 @@ std::string Plain(const Py_buffer& view) {
   return format;
 }
 
-// Plain bytes go with every dtype, others with their own.
+// Plain bytes go with every dtype, and everything goes with a buffer of bytes.
 void CheckFormat(const Py_buffer& view, const tenure_buffer_info& info, nb::handle object) {
   const std::string format = Plain(view);
   const char* const own = FormatOf(info.dtype);
-  if (format == "B" || (own != nullptr && format == own)) return;
+  if (format == "B" || info.dtype == TENURE_UINT8 || (own != nullptr && format == own)) return;
   RaiseError("InvalidArgument", "the buffer is of " + std::string(tenure_dtype_name(info.dtype)) +
                                     ", and the other side (" +
                                     nb::cast<std::string>(nb::str(object.type())) +
@@ -86,7 +86,7 @@ void CopyFrom(const Buffer& self, nb::object source) {
     const Buffer& from = nb::cast<const Buffer&>(source);
     const tenure_buffer_info other = from.Info();
     CheckSize(other.size, info);
-    if (other.dtype != info.dtype) {
+    if (other.dtype != info.dtype && other.dtype != TENURE_UINT8 && info.dtype != TENURE_UINT8) {
       RaiseError("InvalidArgument", "a buffer of " + std::string(tenure_dtype_name(other.dtype)) +
                                         " can't be copied to one of " +
                                         tenure_dtype_name(info.dtype) + "; view it first");
@@ -310,7 +310,7 @@ int GetBuffer(PyObject* object, Py_buffer* view, int flags) {
 
 void ReleaseBuffer(PyObject*, Py_buffer* view) {
   auto* const kept = static_cast<Exported*>(view->internal);
-  const nb::gil_scoped_release released;
+  const ReleasedGil released;
   kept->tensor->deleter(kept->tensor);
   delete kept;
 }
@@ -568,7 +568,7 @@ Without a shape the last dimension becomes longer or shorter, as with numpy.)")
            nb::sig("def copy_from(self, source: object) -> None"),
            R"(Copies all bytes from a Buffer of any space, bytes, an array, or a DLPack tensor.
 
-Sizes must be the same, and so must dtypes. Bytes without a type go with every dtype.)")
+Sizes must be the same, and so must dtypes. Bytes (uint8) on either side go with every dtype.)")
       .def("copy_to", CopyTo, "target"_a, nb::sig("def copy_to(self, target: object) -> None"),
            "Copies all bytes to a Buffer of any space, an array, or a bytearray.")
       .def("to", To, "space"_a, "name"_a.none() = nb::none(),

@@ -20,7 +20,7 @@ class Buffer {
   ~Buffer() {
     if (handle_ == nullptr) return;
     // The last handle may wait for another thread that is giving memory back to Python.
-    const nb::gil_scoped_release released;
+    const ReleasedGil released;
     tenure_buffer_release(handle_);
   }
 

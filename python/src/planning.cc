@@ -133,7 +133,7 @@ nb::tuple Pack(nb::handle first, nb::handle last, nb::handle size, nb::handle al
 template <typename Handle, void (*kEnd)(Handle*)>
 struct Ender {
   void operator()(Handle* handle) const {
-    const nb::gil_scoped_release released;
+    const ReleasedGil released;
     kEnd(handle);
   }
 };

@@ -1,7 +1,9 @@
 #include "support.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 namespace tenure::python {
 namespace {
@@ -11,15 +13,40 @@ namespace {
   throw nb::python_error();
 }
 
-// The threads that are giving memory back to Python. Never destroyed, because such threads may
-// outlive everything else.
-struct Gate {
-  std::mutex mutex;
-  std::condition_variable empty;
-  int inside = 0;
-  bool closed = false;
+// The way of all threads to the GIL, until the interpreter begins to end.
+class Gate {
+ public:
+  bool Enter() {
+    const std::lock_guard lock(mutex_);
+    if (closed_ && std::this_thread::get_id() != closer_) return false;
+    ++inside_;
+    return true;
+  }
+  void Leave() {
+    const std::lock_guard lock(mutex_);
+    if (--inside_ == 0) empty_.notify_all();
+  }
+  bool IsClosed() {
+    const std::lock_guard lock(mutex_);
+    return closed_;
+  }
+  // Without the GIL, which those inside need.
+  void Close() {
+    std::unique_lock lock(mutex_);
+    closed_ = true;
+    closer_ = std::this_thread::get_id();
+    empty_.wait(lock, [&] { return inside_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable empty_;
+  int inside_ = 0;
+  bool closed_ = false;
+  std::thread::id closer_;
 };
 
+// Never destroyed, because threads that are not Python's may outlive everything else.
 Gate& TheGate() {
   static Gate* const gate = new Gate;
   return *gate;
@@ -60,29 +87,30 @@ uint64_t CountOrUnlimited(nb::handle count) {
   return count.is_none() ? TENURE_UNLIMITED : nb::cast<uint64_t>(count);
 }
 
+ReleasedGil::~ReleasedGil() {
+  Gate& gate = TheGate();
+  while (!gate.Enter()) std::this_thread::sleep_for(std::chrono::hours(1));
+  PyEval_RestoreThread(thread_);
+  gate.Leave();
+}
+
 void RunWithPython(void (*end)(void* context), void* context) noexcept {
   Gate& gate = TheGate();
-  {
-    const std::lock_guard lock(gate.mutex);
-    if (gate.closed) return;  // the memory goes with the process
-    ++gate.inside;
-  }
+  // What is left when the interpreter ends goes with the process.
+  if (gate.IsClosed() || !gate.Enter()) return;
   {
     const nb::gil_scoped_acquire acquired;
     // Memory may be given back while an exception is on its way.
     const nb::error_scope kept;
     end(context);
   }
-  const std::lock_guard lock(gate.mutex);
-  if (--gate.inside == 0) gate.empty.notify_all();
+  gate.Leave();
 }
 
 void ClosePython() {
-  const nb::gil_scoped_release released;  // those inside need it
-  Gate& gate = TheGate();
-  std::unique_lock lock(gate.mutex);
-  gate.closed = true;
-  gate.empty.wait(lock, [&] { return gate.inside == 0; });
+  PyThreadState* const thread = PyEval_SaveThread();
+  TheGate().Close();
+  PyEval_RestoreThread(thread);
 }
 
 }  // namespace tenure::python

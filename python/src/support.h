@@ -25,10 +25,23 @@ inline void Check(tenure_status status) {
 // For exchanges with other libraries, which expect BufferError where bytes can't be shared.
 void CheckExchange(tenure_status status);
 
+// The GIL is not held while this lives. When the interpreter ends, threads that are still at work
+// stop here for good: Python would end them by unwinding their stacks, which C++ answers with abort.
+class ReleasedGil {
+ public:
+  ReleasedGil() : thread_(PyEval_SaveThread()) {}
+  ~ReleasedGil();
+  ReleasedGil(const ReleasedGil&) = delete;
+  ReleasedGil& operator=(const ReleasedGil&) = delete;
+
+ private:
+  PyThreadState* thread_;
+};
+
 // Runs a call of the library without the GIL, since it may wait.
 template <typename Function>
 tenure_status WithoutGil(const Function& call) {
-  const nb::gil_scoped_release released;
+  const ReleasedGil released;
   return call();
 }
 
@@ -50,7 +63,8 @@ nb::str TextOf(const Function& call) {
 // threads that Python does not know, and possibly when the interpreter has ended. `end` runs with
 // the GIL, or not at all once the interpreter is ending.
 void RunWithPython(void (*end)(void* context), void* context) noexcept;
-// Called when the interpreter begins to end: waits for those that are inside, and lets nobody in.
+// Called when the interpreter begins to end: waits for those that are getting the GIL, and lets no
+// other thread get it here.
 void ClosePython();
 
 }  // namespace tenure::python

@@ -69,7 +69,7 @@ def _small(value, dtype):
         return sign | infinity
     # In steps of the last bit, rounded to even; Python's round does that.
     _, exponent = math.frexp(abs(value))  # abs(value) = fraction * 2**exponent, the fraction from 0.5 on
-    exponent = max(exponent - 1, 1 - bias)
+    exponent = max(exponent - 1, 1 - bias) if value else 1 - bias
     steps = round(math.ldexp(abs(value), mantissa_bits - exponent))
     # A mantissa that was rounded up to the next power of two carries over into the exponent.
     code = steps + ((exponent + bias - 1) << mantissa_bits)
@@ -124,7 +124,7 @@ def exportable(source, dtype):
     name = getattr(getattr(source, "dtype", None), "name", None)
     if name is None or name in FORMATS or not hasattr(source, "itemsize"):
         return source
-    if dtype is not None and name != dtype:
+    if dtype not in (None, "uint8") and name != dtype:
         raise _errors.InvalidArgument("the buffer is of %s, and the array of %s; convert it first" % (dtype, name))
     if dtype is not None:  # plain bytes go with every dtype
         import numpy

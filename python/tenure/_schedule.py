@@ -352,7 +352,10 @@ class Placed:
         return [self._handle.arena(index) for index in range(self.plan._info["arenas"])]
 
     def unplace(self) -> None:
-        """Takes the bytes away again, after which the plan can be placed anew. Nothing may be using them."""
+        """Takes the bytes away again, after which the plan can be placed anew.
+
+        Nothing may be using them: FailedPrecondition while an array or a tensor that may write to them lives.
+        """
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.unplace()
@@ -360,8 +363,12 @@ class Placed:
     def __enter__(self) -> Placed:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self.unplace()
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self.unplace()
+        except _errors.Error:
+            if error is None:  # else the frames of that error may still hold arrays, and it is the one to tell
+                raise
 
 
 def plan_trace(path: Union[str, os.PathLike], space: str = "cpu", **options: Any) -> Plan:
