@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "support.h"
+#include "tenure/python/src/support.h"
 
 namespace tenure::python {
 
@@ -45,6 +45,11 @@ Dims DimsOf(nb::handle shape);
 tenure_dtype DTypeOf(nb::handle dtype);
 nb::tuple ShapeTuple(const tenure_buffer_info& info);
 
+// The module _dtypes.py.
+nb::object Helpers();
+// The format of a view without the letters that say what is so anyway on the machines that the
+// library runs on.
+std::string Plain(const Py_buffer& view);
 // The character that the struct module and the buffer protocol have for a dtype; null if none.
 const char* FormatOf(tenure_dtype dtype);
 

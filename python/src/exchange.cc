@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "buffer.h"
-#include "dlpack_types.h"
+#include "tenure/python/src/buffer.h"
+#include "tenure/python/src/dlpack_types.h"
 
 namespace tenure::python {
 namespace {
@@ -51,8 +51,7 @@ std::string SpaceOfDevice(int32_t type, int32_t number) {
 template <typename Tensor>
 void EndCapsule(PyObject* capsule) {
   if (PyCapsule_IsValid(capsule, Names<Tensor>::kFresh) == 0) return;
-  auto* const tensor =
-      static_cast<Tensor*>(PyCapsule_GetPointer(capsule, Names<Tensor>::kFresh));
+  auto* const tensor = static_cast<Tensor*>(PyCapsule_GetPointer(capsule, Names<Tensor>::kFresh));
   if (tensor->deleter != nullptr) tensor->deleter(tensor);
 }
 
@@ -255,14 +254,30 @@ tenure_status DTypeOfTensor(const DLDataType& type, tenure_dtype* dtype) {
     uint8_t code, bits;
   };
   static constexpr Known kKnown[] = {
-      {TENURE_INT8, 0, 8},           {TENURE_INT16, 0, 16},          {TENURE_INT32, 0, 32},
-      {TENURE_INT64, 0, 64},         {TENURE_INT4, 0, 4},            {TENURE_INT2, 0, 2},
-      {TENURE_UINT8, 1, 8},          {TENURE_UINT16, 1, 16},         {TENURE_UINT32, 1, 32},
-      {TENURE_UINT64, 1, 64},        {TENURE_UINT4, 1, 4},           {TENURE_UINT2, 1, 2},
-      {TENURE_FLOAT16, 2, 16},       {TENURE_FLOAT32, 2, 32},        {TENURE_FLOAT64, 2, 64},
-      {TENURE_BFLOAT16, 4, 16},      {TENURE_COMPLEX64, 5, 64},      {TENURE_COMPLEX128, 5, 128},
-      {TENURE_BOOL, 6, 8},           {TENURE_FLOAT8_E4M3FN, 10, 8},  {TENURE_FLOAT8_E4M3FNUZ, 11, 8},
-      {TENURE_FLOAT8_E5M2, 12, 8},   {TENURE_FLOAT8_E5M2FNUZ, 13, 8}, {TENURE_FLOAT8_E8M0FNU, 14, 8},
+      {TENURE_INT8, 0, 8},
+      {TENURE_INT16, 0, 16},
+      {TENURE_INT32, 0, 32},
+      {TENURE_INT64, 0, 64},
+      {TENURE_INT4, 0, 4},
+      {TENURE_INT2, 0, 2},
+      {TENURE_UINT8, 1, 8},
+      {TENURE_UINT16, 1, 16},
+      {TENURE_UINT32, 1, 32},
+      {TENURE_UINT64, 1, 64},
+      {TENURE_UINT4, 1, 4},
+      {TENURE_UINT2, 1, 2},
+      {TENURE_FLOAT16, 2, 16},
+      {TENURE_FLOAT32, 2, 32},
+      {TENURE_FLOAT64, 2, 64},
+      {TENURE_BFLOAT16, 4, 16},
+      {TENURE_COMPLEX64, 5, 64},
+      {TENURE_COMPLEX128, 5, 128},
+      {TENURE_BOOL, 6, 8},
+      {TENURE_FLOAT8_E4M3FN, 10, 8},
+      {TENURE_FLOAT8_E4M3FNUZ, 11, 8},
+      {TENURE_FLOAT8_E5M2, 12, 8},
+      {TENURE_FLOAT8_E5M2FNUZ, 13, 8},
+      {TENURE_FLOAT8_E8M0FNU, 14, 8},
       {TENURE_FLOAT4_E2M1FN, 17, 4},
   };
   for (const Known& known : kKnown) {
@@ -337,8 +352,8 @@ int TableCurrentStream(int32_t, int32_t, void** stream) {
   return 0;
 }
 
-DLPackExchangeTable kTable = {kDLPackVersion, nullptr,       TableAllocate,     TableFromObject,
-                              TableToObject,  nullptr,       TableCurrentStream};
+DLPackExchangeTable kTable = {kDLPackVersion, nullptr, TableAllocate,     TableFromObject,
+                              TableToObject,  nullptr, TableCurrentStream};
 
 // --- CUDA's array interface
 
@@ -364,7 +379,8 @@ nb::object CudaArrayInterface(const Buffer& self) {
   // Without a stream in the interface, the bytes must be ready.
   Check(WithoutGil([&] { return tenure_buffer_allocate(self.get()); }));
   const bool read_only = self.Info().read_only != 0;
-  Check(WithoutGil([&] { return tenure_buffer_wait(self.get(), read_only ? 0 : 1, TENURE_FOREVER); }));
+  Check(WithoutGil(
+      [&] { return tenure_buffer_wait(self.get(), read_only ? 0 : 1, TENURE_FOREVER); }));
   uint64_t address = 0;
   if (info.size > 0) {
     Check(WithoutGil([&] { return tenure_buffer_device_address(self.get(), 0, &address); }));

@@ -1,10 +1,10 @@
 #include <nanobind/nanobind.h>
 
-#include "buffer.h"
+#include "tenure/python/src/buffer.h"
 
 NB_MODULE(_tenure, m) {
   using namespace tenure::python;  // NOLINT(google-build-using-namespace)
-  nb::set_leak_warnings(false);    // what still lives when the interpreter ends goes with the process
+  nb::set_leak_warnings(false);  // what still lives when the interpreter ends goes with the process
   m.doc() = "The extension module of tenure; use the package tenure.";
   m.attr("version") = tenure_version();
   nb::class_<Buffer> buffer = BindBuffer(m);

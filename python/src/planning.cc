@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "buffer.h"
+#include "tenure/python/src/buffer.h"
 
 namespace tenure::python {
 namespace {
@@ -96,17 +96,18 @@ nb::tuple Pack(nb::handle first, nb::handle last, nb::handle size, nb::handle al
   const size_t count = sizes.size();
   std::unique_ptr<Numbers<uint64_t>> alignments, offsets;
   if (!alignment.is_none()) {
-    alignments = PyIndex_Check(alignment.ptr()) != 0
-                     ? std::make_unique<Numbers<uint64_t>>(nb::cast<uint64_t>(alignment), count,
-                                                           "alignment")
-                     : std::make_unique<Numbers<uint64_t>>(alignment, "alignment");
+    alignments =
+        PyIndex_Check(alignment.ptr()) != 0
+            ? std::make_unique<Numbers<uint64_t>>(nb::cast<uint64_t>(alignment), count, "alignment")
+            : std::make_unique<Numbers<uint64_t>>(alignment, "alignment");
   }
   if (!fixed.is_none()) offsets = std::make_unique<Numbers<uint64_t>>(fixed, "fixed");
   if (begins.size() != count || ends.size() != count ||
       (alignments != nullptr && alignments->size() != count) ||
       (offsets != nullptr && offsets->size() != count)) {
-    RaiseError("InvalidArgument", "first, last, size, alignment and fixed have one value for each "
-                                  "buffer; their lengths differ");
+    RaiseError("InvalidArgument",
+               "first, last, size, alignment and fixed have one value for each "
+               "buffer; their lengths differ");
   }
   tenure_pack_options options = TENURE_PACK_OPTIONS_INIT;
   options.effort = EffortOf(effort);
@@ -160,8 +161,7 @@ Schedule NewSchedule(const std::string& name, bool ordered_by_steps) {
 
 Schedule FromTrace(const std::string& path, const std::string& space) {
   tenure_schedule* made = nullptr;
-  Check(WithoutGil(
-      [&] { return tenure_schedule_from_trace(path.c_str(), space.c_str(), &made); }));
+  Check(WithoutGil([&] { return tenure_schedule_from_trace(path.c_str(), space.c_str(), &made); }));
   Schedule schedule;
   schedule.handle.reset(made);
   return schedule;
@@ -226,8 +226,8 @@ tenure_plan_options OptionsOf(nb::dict given) {
     } else if (name == "timeout") {
       options.timeout_seconds = TimeoutOf(value);
     } else {
-      RaiseError("InvalidArgument", "planning has no option '" + name +
-                                        "'; see help(tenure.Schedule.plan)");
+      RaiseError("InvalidArgument",
+                 "planning has no option '" + name + "'; see help(tenure.Schedule.plan)");
     }
   }
   return options;
@@ -373,9 +373,8 @@ void BindSchedule(nb::module_& m) {
       .def("load_plan", LoadPlan)
       .def("explain", [](const Schedule& self, nb::dict given) {
         const tenure_plan_options options = OptionsOf(given);
-        return TextOf([&](char** text) {
-          return tenure_plan_explain(self.handle.get(), &options, text);
-        });
+        return TextOf(
+            [&](char** text) { return tenure_plan_explain(self.handle.get(), &options, text); });
       });
 }
 
@@ -397,9 +396,8 @@ void BindPlan(nb::module_& m) {
              return TextOf([&](char** text) { return tenure_plan_json(self.get(), text); });
            })
       .def("html", [](const Plan& self, const Schedule& schedule) {
-        return TextOf([&](char** text) {
-          return tenure_plan_html(self.get(), schedule.handle.get(), text);
-        });
+        return TextOf(
+            [&](char** text) { return tenure_plan_html(self.get(), schedule.handle.get(), text); });
       });
   nb::class_<Placed>(m, "Placed").def("unplace", Unplace).def("arena", PlacedArena);
 }

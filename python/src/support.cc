@@ -1,4 +1,4 @@
-#include "support.h"
+#include "tenure/python/src/support.h"
 
 #include <chrono>
 #include <condition_variable>
