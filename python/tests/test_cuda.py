@@ -85,6 +85,7 @@ class Cuda(unittest.TestCase):
 
     @unittest.skipIf(torch is None or not torch.cuda.is_available(), "PyTorch has no CUDA here")
     def test_torch(self):
+        gc.collect()
         before = tenure.stats("cuda:0").in_use_count
         for dtype in ("float32", "bfloat16", "int64", "bool", "float8_e4m3fn"):
             b = tenure.zeros((8, 16), dtype, "cuda:0")

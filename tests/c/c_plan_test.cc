@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -230,6 +231,38 @@ TEST_F(CPlanTest, BuffersInPlaceFillsAndDependencies) {
   EXPECT_EQ(Find(9).offset, Find(10).offset);
   EXPECT_EQ(std::string(Find(7).reason), "input");
   tenure_buffer_release(input);
+}
+
+TEST_F(CPlanTest, TracesComeBackWithTheirIds) {
+  Make("cpu");
+  char* text = nullptr;
+  tenure_status status = tenure_schedule_trace(schedule_, &text);
+  const std::string trace = TextOf(status, text);
+  const std::string path = testing::TempDir() + "/trace.json";
+  std::ofstream(path) << trace;
+
+  tenure_schedule* again = nullptr;
+  ASSERT_EQ(tenure_schedule_from_trace(path.c_str(), "cpu", &again), TENURE_OK) << tenure_error();
+  tenure_schedule_destroy(schedule_);
+  schedule_ = again;
+  size_t count = 0;
+  ASSERT_EQ(tenure_schedule_keys(schedule_, 0, nullptr, &count), TENURE_OK);
+  ASSERT_EQ(count, 5u);
+  std::vector<uint64_t> keys(3);
+  ASSERT_EQ(tenure_schedule_keys(schedule_, keys.size(), keys.data(), &count), TENURE_OK);
+  EXPECT_EQ(count, 5u);
+  EXPECT_EQ(keys, (std::vector<uint64_t>{0, 1, 2}));
+  ASSERT_EQ(tenure_plan_make(schedule_, nullptr, &plan_), TENURE_OK) << tenure_error();
+  EXPECT_EQ(Find(1).placed, 1);
+  EXPECT_EQ(Find(1).offset, Find(3).offset);
+  EXPECT_EQ(std::string(Find(0).reason), "input");
+  EXPECT_EQ(std::string(Find(4).reason), "output");
+
+  again = nullptr;
+  EXPECT_EQ(tenure_schedule_from_trace((path + "2").c_str(), "cpu", &again), TENURE_NOT_FOUND);
+  std::ofstream(path) << "{";
+  EXPECT_EQ(tenure_schedule_from_trace(path.c_str(), "cpu", &again), TENURE_INVALID_ARGUMENT);
+  EXPECT_EQ(again, nullptr);
 }
 
 }  // namespace
