@@ -46,6 +46,16 @@ tenure_status Exported(const tenure_buffer* buffer, const tenure_to_dlpack_optio
 
 }  // namespace
 
+tenure_status tenure_dtype_from_dlpack(uint8_t code, uint8_t bits, uint16_t lanes,
+                                       tenure_dtype* dtype) {
+  return Call([&]() -> absl::Status {
+    TENURE_RETURN_IF_ERROR(NotNull(dtype, "dtype"));
+    TENURE_ASSIGN_OR_RETURN(const DType known, DTypeOfDLPack(code, bits, lanes));
+    *dtype = static_cast<tenure_dtype>(known);
+    return absl::OkStatus();
+  });
+}
+
 tenure_status tenure_buffer_to_dlpack(const tenure_buffer* buffer,
                                       const tenure_to_dlpack_options* options,
                                       DLManagedTensorVersioned** tensor) {

@@ -248,46 +248,6 @@ Buffer FromDLPack(nb::object x, nb::handle name, bool writable) {
 
 // --- The table of functions
 
-tenure_status DTypeOfTensor(const DLDataType& type, tenure_dtype* dtype) {
-  struct Known {
-    tenure_dtype dtype;
-    uint8_t code, bits;
-  };
-  static constexpr Known kKnown[] = {
-      {TENURE_INT8, 0, 8},
-      {TENURE_INT16, 0, 16},
-      {TENURE_INT32, 0, 32},
-      {TENURE_INT64, 0, 64},
-      {TENURE_INT4, 0, 4},
-      {TENURE_INT2, 0, 2},
-      {TENURE_UINT8, 1, 8},
-      {TENURE_UINT16, 1, 16},
-      {TENURE_UINT32, 1, 32},
-      {TENURE_UINT64, 1, 64},
-      {TENURE_UINT4, 1, 4},
-      {TENURE_UINT2, 1, 2},
-      {TENURE_FLOAT16, 2, 16},
-      {TENURE_FLOAT32, 2, 32},
-      {TENURE_FLOAT64, 2, 64},
-      {TENURE_BFLOAT16, 4, 16},
-      {TENURE_COMPLEX64, 5, 64},
-      {TENURE_COMPLEX128, 5, 128},
-      {TENURE_BOOL, 6, 8},
-      {TENURE_FLOAT8_E4M3FN, 10, 8},
-      {TENURE_FLOAT8_E4M3FNUZ, 11, 8},
-      {TENURE_FLOAT8_E5M2, 12, 8},
-      {TENURE_FLOAT8_E5M2FNUZ, 13, 8},
-      {TENURE_FLOAT8_E8M0FNU, 14, 8},
-      {TENURE_FLOAT4_E2M1FN, 17, 4},
-  };
-  for (const Known& known : kKnown) {
-    if (type.lanes != 1 || known.code != type.code || known.bits != type.bits) continue;
-    *dtype = known.dtype;
-    return TENURE_OK;
-  }
-  return TENURE_UNIMPLEMENTED;
-}
-
 // Threads that do not hold the GIL call it too, so it uses nothing of Python.
 int TableAllocate(DLTensor* like, DLManagedTensorVersioned** out, void* error_context,
                   void (*set_error)(void*, const char*, const char*)) {
@@ -296,7 +256,10 @@ int TableAllocate(DLTensor* like, DLManagedTensorVersioned** out, void* error_co
     return -1;
   };
   tenure_dtype dtype = TENURE_UINT8;
-  if (DTypeOfTensor(like->dtype, &dtype) != TENURE_OK) return failed("buffers have no such dtype");
+  const DLDataType& wanted = like->dtype;
+  if (tenure_dtype_from_dlpack(wanted.code, wanted.bits, wanted.lanes, &dtype) != TENURE_OK) {
+    return failed(tenure_error());
+  }
   const int32_t type = like->device.type;
   if (type != kCpu && type != kCuda && type != kCudaHost && type != kCudaManaged) {
     return failed("buffers are only on the host and with CUDA");

@@ -72,18 +72,6 @@ dlpack::DataType ToDLPackType(DType dtype) {
   return {};
 }
 
-absl::StatusOr<DType> FromDLPackType(const dlpack::DataType& type) {
-  for (int i = 0; i < kDTypeCount && type.lanes == 1; ++i) {
-    const auto dtype = static_cast<DType>(i);
-    const dlpack::DataType known = ToDLPackType(dtype);
-    if (known.code == type.code && known.bits == type.bits) return dtype;
-  }
-  return absl::UnimplementedError(
-      absl::StrCat("the tensor's elements (DLPack's type code ", static_cast<int>(type.code), ", ",
-                   static_cast<int>(type.bits), " bits, ", type.lanes,
-                   " lanes) are of no dtype that buffers have; convert it first"));
-}
-
 // --- Out
 
 // A tensor that goes out, with what it keeps alive.
@@ -263,7 +251,8 @@ absl::StatusOr<Buffer> Import(const dlpack::Tensor& tensor, bool read_only,
                               std::function<void()> release, AllocatorOf allocator_of,
                               const FromDLPackOptions& options) {
   absl::Cleanup released = [&release] { release(); };
-  TENURE_ASSIGN_OR_RETURN(const DType dtype, FromDLPackType(tensor.dtype));
+  TENURE_ASSIGN_OR_RETURN(const DType dtype,
+                          DTypeOfDLPack(tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes));
   TENURE_ASSIGN_OR_RETURN(const MemorySpace space, SpaceOf(tensor.device));
   TENURE_ASSIGN_OR_RETURN(const Shape shape, ShapeOf(tensor));
   TENURE_ASSIGN_OR_RETURN(const uint64_t size, ByteSize(dtype, shape.dims()));
@@ -283,6 +272,17 @@ absl::StatusOr<Buffer> Import(const dlpack::Tensor& tensor, bool read_only,
 }
 
 }  // namespace
+
+absl::StatusOr<DType> DTypeOfDLPack(uint8_t code, uint8_t bits, uint16_t lanes) {
+  for (int i = 0; i < kDTypeCount && lanes == 1; ++i) {
+    const auto dtype = static_cast<DType>(i);
+    const dlpack::DataType known = ToDLPackType(dtype);
+    if (known.code == code && known.bits == bits) return dtype;
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      "elements of DLPack's type code ", static_cast<int>(code), " with ", static_cast<int>(bits),
+      " bits and ", lanes, " lanes are of no dtype that buffers have; convert the tensor first"));
+}
 
 absl::StatusOr<DLManagedTensorVersioned*> ToDLPack(const Buffer& buffer,
                                                    const ToDLPackOptions& options) {

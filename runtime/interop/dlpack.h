@@ -42,12 +42,16 @@
 #include "tenure/allocator/memory_space.h"
 #include "tenure/allocator/queue.h"
 #include "tenure/runtime/buffer.h"
+#include "tenure/runtime/dtype.h"
 
 // DLPack's own types, from <dlpack/dlpack.h>.
 struct DLManagedTensor;
 struct DLManagedTensorVersioned;
 
 namespace tenure {
+
+// The dtype that DLPack calls so. Unimplemented if buffers have none.
+absl::StatusOr<DType> DTypeOfDLPack(uint8_t code, uint8_t bits, uint16_t lanes);
 
 // What a consumer gets of a sealed buffer, and of memory that nobody may write to.
 enum class ReadOnlyTensor : uint8_t {

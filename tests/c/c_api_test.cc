@@ -267,6 +267,17 @@ TEST(CApiTest, WindowsOfFiles) {
       TENURE_NOT_FOUND);
 }
 
+TEST(CApiTest, TypesOfDLPack) {
+  tenure_dtype dtype = TENURE_BOOL;
+  ASSERT_EQ(tenure_dtype_from_dlpack(dlpack::kBFloat, 16, 1, &dtype), TENURE_OK);
+  EXPECT_EQ(dtype, TENURE_BFLOAT16);
+  ASSERT_EQ(tenure_dtype_from_dlpack(dlpack::kInt, 4, 1, &dtype), TENURE_OK);
+  EXPECT_EQ(dtype, TENURE_INT4);
+  EXPECT_EQ(tenure_dtype_from_dlpack(dlpack::kFloat, 32, 4, &dtype), TENURE_UNIMPLEMENTED);
+  EXPECT_EQ(tenure_dtype_from_dlpack(200, 32, 1, &dtype), TENURE_UNIMPLEMENTED);
+  EXPECT_EQ(dtype, TENURE_INT4);
+}
+
 TEST(CApiTest, TensorsOutAndIn) {
   Owned buffer, back;
   const int64_t shape[] = {4};

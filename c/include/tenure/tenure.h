@@ -165,6 +165,10 @@ TENURE_API tenure_status tenure_dtype_parse(const char* name, tenure_dtype* dtyp
 /* Bits of one element: 2 to 128. 0 if there is no such dtype. */
 TENURE_API uint32_t tenure_dtype_bits(tenure_dtype dtype);
 
+/* The dtype that DLPack calls so; TENURE_UNIMPLEMENTED if there is none. */
+TENURE_API tenure_status tenure_dtype_from_dlpack(uint8_t code, uint8_t bits, uint16_t lanes,
+                                                  tenure_dtype* dtype);
+
 /* A handle on a window of a storage. Its memory is allocated when it is first needed. */
 typedef struct tenure_buffer tenure_buffer;
 
