@@ -73,7 +73,7 @@ absl::Status AddBase(const TraceBuffer& base, const TraceUse& use, Allocator& al
   if (base.kind == TraceKind::kOutput) schedule.schedule.MarkOutput(buffer);
   if (base.kind == TraceKind::kIntermediate)
     schedule.schedule.MarkIntermediate(buffer.storage_id());
-  return schedule.Add(base.id, std::move(buffer));
+  return schedule.Add(base.id, buffer);
 }
 
 }  // namespace
@@ -225,8 +225,8 @@ tenure_status tenure_schedule_from_trace(const char* path, const char* space,
     for (const TraceBuffer& window : trace.buffers) {
       if (!window.alias_of || !made->by_key.contains(*window.alias_of)) continue;
       TENURE_ASSIGN_OR_RETURN(const Buffer whole, made->Find(*window.alias_of));
-      TENURE_ASSIGN_OR_RETURN(Buffer view, whole.View(window.offset_bytes, window.bytes));
-      TENURE_RETURN_IF_ERROR(made->Add(window.id, std::move(view)));
+      TENURE_ASSIGN_OR_RETURN(const Buffer view, whole.View(window.offset_bytes, window.bytes));
+      TENURE_RETURN_IF_ERROR(made->Add(window.id, view));
     }
     for (const TraceOp& op : trace.ops) {
       Step step;

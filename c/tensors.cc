@@ -1,4 +1,5 @@
 #include "tenure/allocator/cuda/cuda.h"
+#include "tenure/allocator/cuda/spaces.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/c/c_api.h"
 #include "tenure/runtime/hazards.h"
@@ -11,6 +12,17 @@ namespace {
 
 absl::StatusOr<Allocator*> AllocatorOfTensor(const MemorySpace& space) {
   return Registry::Default().Get(space);
+}
+
+// The caller's stream. Without a device, it is that of the allocator's memory.
+absl::StatusOr<std::shared_ptr<Queue>> StreamOf(int32_t device, const Allocator& allocator,
+                                                uint64_t handle) {
+  const MemorySpace& space = allocator.space();
+  if (device < 0 && space.kind().driver() != cuda::kDriverName) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "memory of ", space.ToString(), " belongs to no CUDA device; name the stream's device"));
+  }
+  return cuda::Stream::Wrap(device < 0 ? space.ordinal() : static_cast<uint32_t>(device), handle);
 }
 
 // Runs `give` with the options as the library has them.
@@ -34,9 +46,9 @@ tenure_status Exported(const tenure_buffer* buffer, const tenure_to_dlpack_optio
     }
     std::shared_ptr<Queue> stream;
     if (known.has_cuda_stream != 0) {
-      TENURE_ASSIGN_OR_RETURN(
-          stream,
-          cuda::Stream::Wrap(buffer->value.allocator().space().ordinal(), known.cuda_stream));
+      const Allocator& where =
+          made.copy && made.copy_to != nullptr ? *made.copy_to : buffer->value.allocator();
+      TENURE_ASSIGN_OR_RETURN(stream, StreamOf(known.cuda_device, where, known.cuda_stream));
       made.queue = stream.get();
     }
     TENURE_ASSIGN_OR_RETURN(*tensor, give(buffer->value, made));
@@ -108,13 +120,12 @@ tenure_status tenure_buffer_dlpack_device(const tenure_buffer* buffer, int32_t* 
   });
 }
 
-tenure_status tenure_buffer_record_cuda_use(const tenure_buffer* buffer, uint64_t cuda_stream,
-                                            int32_t writes) {
+tenure_status tenure_buffer_record_cuda_use(const tenure_buffer* buffer, int32_t cuda_device,
+                                            uint64_t cuda_stream, int32_t writes) {
   return Call([&]() -> absl::Status {
     TENURE_RETURN_IF_ERROR(NotNull(buffer, "buffer"));
-    TENURE_ASSIGN_OR_RETURN(
-        const std::shared_ptr<cuda::Stream> stream,
-        cuda::Stream::Wrap(buffer->value.allocator().space().ordinal(), cuda_stream));
+    TENURE_ASSIGN_OR_RETURN(const std::shared_ptr<Queue> stream,
+                            StreamOf(cuda_device, buffer->value.allocator(), cuda_stream));
     TENURE_ASSIGN_OR_RETURN(const Fence done, stream->Record());
     return RecordUses({{&buffer->value, writes != 0 ? Access::kWrite : Access::kRead}}, done);
   });

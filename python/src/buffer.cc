@@ -432,8 +432,9 @@ Refused while an array or a tensor that may write to it lives.)")
       .def(
           "record_use",
           [](const Buffer& b, uint64_t stream, bool writes) {
-            Check(WithoutGil(
-                [&] { return tenure_buffer_record_cuda_use(b.get(), stream, writes ? 1 : 0); }));
+            Check(WithoutGil([&] {
+              return tenure_buffer_record_cuda_use(b.get(), -1, stream, writes ? 1 : 0);
+            }));
           },
           "stream"_a, "writes"_a,
           R"(Says that work which a CUDA stream has been given uses the buffer.

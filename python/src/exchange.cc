@@ -77,9 +77,12 @@ DLManagedTensor* Unmarked(DLManagedTensorVersioned* tensor) {
 }
 
 // Where the consumer goes on with the bytes: nowhere for the host.
-void SetStream(nb::handle stream, bool on_cuda, tenure_to_dlpack_options& options) {
+void SetStream(nb::handle stream, int32_t type, tenure_to_dlpack_options& options) {
+  const bool on_cuda = type == kCuda || type == kCudaManaged || type == kCudaHost;
   if (stream.is_none()) {
-    options.has_cuda_stream = on_cuda ? 1 : 0;  // the legacy default stream, which has the number 0
+    // The legacy default stream, which has the number 0. A consumer of memory that the host can read
+    // may go on there, as numpy does, so the host waits.
+    options.has_cuda_stream = type == kCuda ? 1 : 0;
     return;
   }
   const int64_t number = nb::cast<int64_t>(stream);
@@ -128,9 +131,8 @@ nb::object ToDLPack(const Buffer& self, nb::handle stream, nb::handle max_versio
   if (space.empty() && (own_device != TENURE_OK || type == kCpu)) space = "cpu";
   options.copy_to = space.empty() ? nullptr : space.c_str();
   const bool comes_from_cuda = std::string_view(info.space).starts_with("cuda");
-  const bool is_cuda = type == kCuda || type == kCudaManaged || type == kCudaHost;
   tenure_to_dlpack_options with_stream = options;
-  SetStream(stream, is_cuda, with_stream);
+  SetStream(stream, type, with_stream);
   if (comes_from_cuda) options = with_stream;  // others are copied, or have no streams
   options.read_only = unsafe     ? TENURE_READ_ONLY_MARKED
                       : may_copy ? TENURE_READ_ONLY_COPIED
@@ -196,8 +198,10 @@ Buffer Take(nb::handle capsule, bool writable, const std::string& name) {
   tenure_buffer* made = nullptr;
   if constexpr (requires { tensor->version; }) {
     // Of another major version, what stands behind the flags is not known and not copied.
-    if (tensor->version.major != kDLPackVersion.major) {
-      CheckExchange(WithoutGil([&] { return Import(tensor, writable, name.c_str(), &made); }));
+    if (const uint32_t major = tensor->version.major; major != kDLPackVersion.major) {
+      if (tensor->deleter != nullptr) tensor->deleter(tensor);  // with the GIL, which it may need
+      RaiseError("ExchangeError", "the tensor is of version " + std::to_string(major) +
+                                      " of DLPack, and version 1 can be read");
     }
   }
   Tensor* const kept = OfPython(tensor);
@@ -241,7 +245,7 @@ Buffer FromDLPack(nb::object x, nb::handle name, bool writable) {
   Buffer made = TakeCapsule(capsule, writable, text);
   // The producer lets the legacy default stream wait for its work; the library waits for that stream.
   if (is_cuda && made.Info().size > 0) {
-    Check(WithoutGil([&] { return tenure_buffer_record_cuda_use(made.get(), 0, 1); }));
+    Check(WithoutGil([&] { return tenure_buffer_record_cuda_use(made.get(), -1, 0, 1); }));
   }
   return made;
 }
@@ -301,9 +305,12 @@ int TableFromObject(void* object, DLManagedTensorVersioned** out) {
 
 int TableToObject(DLManagedTensorVersioned* tensor, void** object) {
   return Guarded([&] {
+    if (tensor->version.major != kDLPackVersion.major) {
+      if (tensor->deleter != nullptr) tensor->deleter(tensor);
+      RaiseError("ExchangeError", "the tensor is of another version of DLPack than 1");
+    }
+    DLManagedTensorVersioned* const kept = OfPython(tensor);
     tenure_buffer* made = nullptr;
-    DLManagedTensorVersioned* const kept =
-        tensor->version.major == kDLPackVersion.major ? OfPython(tensor) : tensor;
     CheckExchange(WithoutGil([&] { return tenure_buffer_from_dlpack(kept, nullptr, &made); }));
     *object = nb::cast(Buffer(made)).release().ptr();
   });

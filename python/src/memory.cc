@@ -25,6 +25,10 @@ int GetBuffer(PyObject* object, Py_buffer* view, int flags) {
   try {
     const Buffer& self = nb::cast<const Buffer&>(nb::handle(object));
     const tenure_buffer_info info = self.Info();
+    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS && info.rank > 1) {
+      RaiseError("ExchangeError",
+                 "buffers are in row-major order, and column-major order was asked for");
+    }
     const char* const format = FormatOf(info.dtype);
     if (format == nullptr) {
       RaiseError("ExchangeError", "Python's buffers have no " +

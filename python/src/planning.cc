@@ -5,6 +5,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <memory>
+#include <mutex>
 #include <type_traits>
 #include <vector>
 
@@ -31,6 +32,9 @@ class Numbers {
         count_ = static_cast<size_t>(view_.len / view_.itemsize);
         return;
       }
+      // What follows may throw, and then there is no destructor.
+      PyBuffer_Release(&view_);
+      held_ = false;
     }
     PyErr_Clear();
     for (const nb::handle value : nb::borrow(values)) kept_.push_back(One(value));
@@ -139,16 +143,32 @@ struct Ender {
   }
 };
 
-struct Schedule {
-  std::unique_ptr<tenure_schedule, Ender<tenure_schedule, tenure_schedule_destroy>> handle;
+// Several threads of Python may be in one schedule or placement, since its calls run without the GIL.
+// One at a time goes on. Nobody needs the GIL while it has the mutex.
+template <typename Handle, void (*kEnd)(Handle*)>
+struct Shared {
+  std::unique_ptr<Handle, Ender<Handle, kEnd>> handle;
+  std::unique_ptr<std::mutex> mutex = std::make_unique<std::mutex>();
+
+  // Without the GIL.
+  template <typename Function>
+  tenure_status Locked(const Function& call) const {
+    const std::lock_guard lock(*mutex);
+    return call(handle.get());
+  }
+  // With the GIL, which it lets go meanwhile.
+  template <typename Function>
+  tenure_status Alone(const Function& call) const {
+    return WithoutGil([&] { return Locked(call); });
+  }
 };
+
+using Schedule = Shared<tenure_schedule, tenure_schedule_destroy>;
 struct Plan {
   std::unique_ptr<tenure_plan, Ender<tenure_plan, tenure_plan_destroy>> handle;
   tenure_plan* get() const { return handle.get(); }
 };
-struct Placed {
-  std::unique_ptr<tenure_placed, Ender<tenure_placed, tenure_placed_destroy>> handle;
-};
+using Placed = Shared<tenure_placed, tenure_placed_destroy>;
 
 Schedule NewSchedule(const std::string& name, bool ordered_by_steps) {
   tenure_schedule* made = nullptr;
@@ -169,9 +189,13 @@ Schedule FromTrace(const std::string& path, const std::string& space) {
 
 std::vector<uint64_t> Keys(const Schedule& self) {
   size_t count = 0;
-  Check(tenure_schedule_keys(self.handle.get(), 0, nullptr, &count));
-  std::vector<uint64_t> keys(count);
-  Check(tenure_schedule_keys(self.handle.get(), count, keys.data(), &count));
+  std::vector<uint64_t> keys;
+  Check(self.Alone([&](tenure_schedule* schedule) {
+    const tenure_status status = tenure_schedule_keys(schedule, 0, nullptr, &count);
+    if (status != TENURE_OK) return status;
+    keys.resize(count);
+    return tenure_schedule_keys(schedule, count, keys.data(), &count);
+  }));
   return keys;
 }
 
@@ -192,7 +216,9 @@ uint32_t AddStep(Schedule& self, const std::string& name, const std::vector<uint
   step.in_place_count = in_place_reads.size();
   step.queue = queue;
   uint32_t number = 0;
-  Check(tenure_schedule_add_step(self.handle.get(), &step, &number));
+  Check(self.Alone([&](tenure_schedule* schedule) {
+    return tenure_schedule_add_step(schedule, &step, &number);
+  }));
   return number;
 }
 
@@ -236,7 +262,8 @@ tenure_plan_options OptionsOf(nb::dict given) {
 Plan MakePlan(const Schedule& schedule, nb::dict given) {
   const tenure_plan_options options = OptionsOf(given);
   tenure_plan* made = nullptr;
-  Check(WithoutGil([&] { return tenure_plan_make(schedule.handle.get(), &options, &made); }));
+  Check(schedule.Alone(
+      [&](tenure_schedule* alone) { return tenure_plan_make(alone, &options, &made); }));
   Plan plan;
   plan.handle.reset(made);
   return plan;
@@ -244,7 +271,8 @@ Plan MakePlan(const Schedule& schedule, nb::dict given) {
 
 Plan LoadPlan(const Schedule& schedule, const std::string& json) {
   tenure_plan* made = nullptr;
-  Check(WithoutGil([&] { return tenure_plan_load(schedule.handle.get(), json.c_str(), &made); }));
+  Check(schedule.Alone(
+      [&](tenure_schedule* alone) { return tenure_plan_load(alone, json.c_str(), &made); }));
   Plan plan;
   plan.handle.reset(made);
   return plan;
@@ -305,21 +333,27 @@ Placed Place(const Plan& plan, const Schedule& schedule, nb::handle arena) {
   const tenure_buffer* const into =
       arena.is_none() ? nullptr : nb::cast<const Buffer&>(arena).get();
   tenure_placed* made = nullptr;
-  Check(WithoutGil([&] { return tenure_place(plan.get(), schedule.handle.get(), into, &made); }));
+  Check(schedule.Alone(
+      [&](tenure_schedule* alone) { return tenure_place(plan.get(), alone, into, &made); }));
   Placed placed;
   placed.handle.reset(made);
   return placed;
 }
 
 void Unplace(Placed& self) {
-  if (self.handle == nullptr) return;
-  tenure_placed* const ended = self.handle.release();
-  Check(WithoutGil([&] { return tenure_unplace(ended); }));
+  Check(self.Alone([&](tenure_placed* placed) -> tenure_status {
+    if (placed == nullptr) return TENURE_OK;
+    const tenure_status status = tenure_unplace(placed);
+    if (status == TENURE_OK) (void)self.handle.release();  // else it can be tried again
+    return status;
+  }));
 }
 
 Buffer PlacedArena(const Placed& self, size_t index) {
   return Made([&](tenure_buffer** made) {
-    return tenure_placed_get_arena(self.handle.get(), index, made);
+    return self.Locked([&](tenure_placed* placed) -> tenure_status {
+      return tenure_placed_get_arena(placed, index, made);
+    });
   });
 }
 
@@ -335,46 +369,60 @@ void BindSchedule(nb::module_& m) {
              options.name = name.c_str();
              options.alignment = alignment;
              options.zeroed = zeroed ? 1 : 0;
-             Check(WithoutGil([&] {
-               return tenure_schedule_add_storage(self.handle.get(), key, space.c_str(), size,
-                                                  &options);
+             Check(self.Alone([&](tenure_schedule* schedule) {
+               return tenure_schedule_add_storage(schedule, key, space.c_str(), size, &options);
              }));
            })
       .def("add_buffer",
            [](Schedule& self, uint64_t key, const Buffer& buffer) {
-             Check(tenure_schedule_add_buffer(self.handle.get(), key, buffer.get()));
+             Check(self.Alone([&](tenure_schedule* schedule) {
+               return tenure_schedule_add_buffer(schedule, key, buffer.get());
+             }));
            })
       .def("add_view",
            [](Schedule& self, uint64_t key, uint64_t of, uint64_t offset, uint64_t size) {
-             Check(tenure_schedule_add_view(self.handle.get(), key, of, offset, size));
+             Check(self.Alone([&](tenure_schedule* schedule) {
+               return tenure_schedule_add_view(schedule, key, of, offset, size);
+             }));
            })
       .def("add_step", AddStep)
       .def("mark_input",
            [](Schedule& self, uint64_t key, bool donated) {
-             Check(tenure_schedule_mark_input(self.handle.get(), key, donated ? 1 : 0));
+             Check(self.Alone([&](tenure_schedule* schedule) {
+               return tenure_schedule_mark_input(schedule, key, donated ? 1 : 0);
+             }));
            })
       .def("mark_output",
            [](Schedule& self, uint64_t key, int placement) {
-             Check(tenure_schedule_mark_output(self.handle.get(), key,
-                                               static_cast<tenure_output_placement>(placement)));
+             Check(self.Alone([&](tenure_schedule* schedule) {
+               return tenure_schedule_mark_output(schedule, key, placement);
+             }));
            })
       .def("buffer",
            [](const Schedule& self, uint64_t key) {
              return Made([&](tenure_buffer** made) {
-               return tenure_schedule_get_buffer(self.handle.get(), key, made);
+               return self.Locked([&](tenure_schedule* schedule) {
+                 return tenure_schedule_get_buffer(schedule, key, made);
+               });
              });
            })
       .def("trace",
            [](const Schedule& self) {
-             return TextOf(
-                 [&](char** text) { return tenure_schedule_trace(self.handle.get(), text); });
+             return TextOf([&](char** text) {
+               return self.Locked([&](tenure_schedule* schedule) {
+                 return tenure_schedule_trace(schedule, text);
+               });
+             });
            })
       .def("plan", MakePlan)
       .def("load_plan", LoadPlan)
       .def("explain", [](const Schedule& self, nb::dict given) {
         const tenure_plan_options options = OptionsOf(given);
-        return TextOf(
-            [&](char** text) { return tenure_plan_explain(self.handle.get(), &options, text); });
+        return TextOf([&](char** text) {
+          return self.Locked([&](tenure_schedule* schedule) {
+            return tenure_plan_explain(schedule, &options, text);
+          });
+        });
       });
 }
 
@@ -396,8 +444,10 @@ void BindPlan(nb::module_& m) {
              return TextOf([&](char** text) { return tenure_plan_json(self.get(), text); });
            })
       .def("html", [](const Plan& self, const Schedule& schedule) {
-        return TextOf(
-            [&](char** text) { return tenure_plan_html(self.get(), schedule.handle.get(), text); });
+        return TextOf([&](char** text) {
+          return schedule.Locked(
+              [&](tenure_schedule* alone) { return tenure_plan_html(self.get(), alone, text); });
+        });
       });
   nb::class_<Placed>(m, "Placed").def("unplace", Unplace).def("arena", PlacedArena);
 }

@@ -18,12 +18,15 @@ class Gate {
  public:
   bool Enter() {
     const std::lock_guard lock(mutex_);
-    if (closed_ && std::this_thread::get_id() != closer_) return false;
+    // Who is inside already, and lets the GIL go for a moment, must come in again to leave.
+    if (closed_ && depth == 0 && std::this_thread::get_id() != closer_) return false;
     ++inside_;
+    ++depth;
     return true;
   }
   void Leave() {
     const std::lock_guard lock(mutex_);
+    --depth;
     if (--inside_ == 0) empty_.notify_all();
   }
   bool IsClosed() {
@@ -39,6 +42,7 @@ class Gate {
   }
 
  private:
+  static inline thread_local int depth = 0;  // how often the thread is inside
   std::mutex mutex_;
   std::condition_variable empty_;
   int inside_ = 0;
@@ -47,10 +51,11 @@ class Gate {
 };
 
 // Never destroyed, because threads that are not Python's may outlive everything else.
-Gate& TheGate() {
-  static Gate* const gate = new Gate;
-  return *gate;
+Gate*& GatePointer() {
+  static Gate* gate = new Gate;
+  return gate;
 }
+Gate& TheGate() { return *GatePointer(); }
 
 }  // namespace
 
@@ -105,6 +110,11 @@ void RunWithPython(void (*end)(void* context), void* context) noexcept {
     end(context);
   }
   gate.Leave();
+}
+
+void AfterForkInChild() {
+  // The other threads are not there any more, whatever they were in. The old gate may be locked.
+  GatePointer() = new Gate;
 }
 
 void ClosePython() {

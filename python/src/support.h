@@ -63,6 +63,8 @@ nb::str TextOf(const Function& call) {
 // threads that Python does not know, and possibly when the interpreter has ended. `end` runs with
 // the GIL, or not at all once the interpreter is ending.
 void RunWithPython(void (*end)(void* context), void* context) noexcept;
+// Called in the child of a fork, by its only thread.
+void AfterForkInChild();
 // Called when the interpreter begins to end: waits for those that are getting the GIL, and lets no
 // other thread get it here.
 void ClosePython();

@@ -126,6 +126,8 @@ def exportable(source, dtype):
         return source
     if dtype not in (None, "uint8") and name != dtype:
         raise _errors.InvalidArgument("the buffer is of %s, and the array of %s; convert it first" % (dtype, name))
+    if dtype is None and (name in _NARROW or name == "float4_e2m1fn"):
+        raise _errors.ExchangeError("the array has a byte for each %s, and buffers pack them: convert it" % name)
     if dtype is not None:  # plain bytes go with every dtype
         import numpy
 
@@ -137,6 +139,8 @@ def dtype_of(source, format):
     """The dtype of an object whose buffer has this format."""
     name = getattr(getattr(source, "dtype", None), "name", None)
     if isinstance(name, str):
+        if FORMATS.get(name, format) != format:
+            raise _errors.ExchangeError("the array's %s is not in the byte order of this machine: convert it" % name)
         return name
     if format not in _OF_FORMAT:
         raise _errors.ExchangeError("buffers have no elements of the format '%s'; say which dtype they are" % format)

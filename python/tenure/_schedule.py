@@ -354,11 +354,12 @@ class Placed:
     def unplace(self) -> None:
         """Takes the bytes away again, after which the plan can be placed anew.
 
-        Nothing may be using them: FailedPrecondition while an array or a tensor that may write to them lives.
+        Nothing may be using them: FailedPrecondition while an array or a tensor that may write to them lives. Drop
+        it, and call this again.
         """
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            handle.unplace()
+        if self._handle is not None:
+            self._handle.unplace()
+            self._handle = None
 
     def __enter__(self) -> Placed:
         return self

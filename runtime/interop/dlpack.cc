@@ -109,7 +109,10 @@ absl::StatusOr<Buffer> CopyOf(const Buffer& buffer, const ToDLPackOptions& optio
 absl::Status WaitForUses(const Buffer& buffer, Access access, const ToDLPackOptions& options) {
   Storage& storage = *buffer.storage();
   if (options.queue != nullptr) {
-    const std::vector<Fence> pending = buffer.PendingUses(access);
+    // Or the error of a use that has ended with one.
+    TENURE_ASSIGN_OR_RETURN(
+        const std::vector<Fence> pending,
+        storage.PendingUses(buffer.offset(), buffer.offset() + buffer.size(), access));
     if (std::all_of(pending.begin(), pending.end(),
                     [&](const Fence& fence) { return options.queue->CanWaitFor(fence); })) {
       return options.queue->WaitFor(pending);
@@ -139,12 +142,12 @@ absl::StatusOr<std::unique_ptr<Export<M>>> Share(const Buffer& buffer, bool& rea
                                                  const ToDLPackOptions& options) {
   auto made = std::make_unique<Export<M>>();
   made->buffer = buffer;
-  TENURE_RETURN_IF_ERROR(buffer.EnsureAllocated());
   // Held before the question, so that no seal can come between. Bytes that are held or sealed are not
   // taken back by UnplacePlan either.
   if (absl::StatusOr<WritableHold> hold = WritableHold::Of(buffer.storage()); hold.ok()) {
     made->unsealed = *std::move(hold);
   }
+  TENURE_RETURN_IF_ERROR(buffer.EnsureAllocated());
   read_only = IsReadOnly(buffer);
   if (read_only) {
     made->unsealed = WritableHold();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "tenure/base/status_macros.h"
 
@@ -27,9 +28,11 @@ absl::StatusOr<void*> StreamAllocator::Allocate(uint64_t size_bytes,
   request.pending = &pending;
   TENURE_ASSIGN_OR_RETURN(const Allocation made, allocator_.Allocate(request));
   // The allocator has made the stream wait for `pending`, so the next fence of the stream comes after.
+  absl::Cleanup give_back = [&] { allocator_.Deallocate(made, pending); };
   Piece piece{made, {stream}};
   absl::MutexLock lock(&mutex_);
   pieces_.insert_or_assign(made.device_address, std::move(piece));
+  std::move(give_back).Cancel();
   return reinterpret_cast<void*>(made.device_address);
 }
 
@@ -49,31 +52,29 @@ bool StreamAllocator::Has(const void* data) {
 
 absl::Status StreamAllocator::Free(void* data) {
   if (data == nullptr) return absl::OkStatus();
+  const auto address = reinterpret_cast<uint64_t>(data);
   Piece piece;
   {
     absl::MutexLock lock(&mutex_);
-    const auto found = pieces_.find(reinterpret_cast<uint64_t>(data));
+    const auto found = pieces_.find(address);
     if (found == pieces_.end()) return Unknown(data);
-    piece = std::move(found->second);
-    pieces_.erase(found);
+    piece = found->second;  // it stays in the map until its end is known
   }
   std::vector<Fence> users;
   users.reserve(piece.streams.size());
-  absl::Status first;
   for (const std::shared_ptr<Queue>& stream : piece.streams) {
     absl::StatusOr<Fence> done = stream->Record();
     if (done.ok()) {
       users.push_back(*std::move(done));
       continue;
     }
-    // Within a capture, for example, nothing can be recorded, and nothing can be waited for.
-    if (absl::Status waited = stream->Synchronize(); !waited.ok()) first.Update(done.status());
+    // Within a capture, for example, nothing can be recorded, and nothing can be waited for. Then it
+    // is not known when the work ends, and the bytes are given to nobody.
+    if (!stream->Synchronize().ok()) return done.status();
   }
-  if (!first.ok()) {
-    // It is not known when the work ends, so the bytes are given to nobody.
+  {
     absl::MutexLock lock(&mutex_);
-    pieces_.insert_or_assign(piece.allocation.device_address, std::move(piece));
-    return first;
+    if (pieces_.erase(address) == 0) return Unknown(data);  // another thread has freed it meanwhile
   }
   allocator_.Deallocate(piece.allocation, users);
   return absl::OkStatus();

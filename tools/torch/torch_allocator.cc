@@ -6,13 +6,16 @@
 //   torch.cuda.memory.change_current_allocator(allocator)   # before the first tensor
 //
 // A request that can't be met throws std::runtime_error with the library's text, which PyTorch turns
-// into a Python exception. CUDA graphs are not supported: PyTorch gives its own pools to them.
+// into a Python exception. Two things are not supported. CUDA graphs: PyTorch gives its own pools to them.
+// Streams of others (torch.cuda.ExternalStream) that are destroyed while the process goes on: the
+// driver may give the handle again, and the new stream would pass for the old one.
 //
 // Thread safety: thread-safe.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -66,7 +69,7 @@ class Devices {
     return {0, nullptr};
   }
 
-  // PyTorch's streams live as long as the process, so a handle is always the same stream.
+  // PyTorch's own streams live as long as the process, so a handle is always the same stream.
   absl::StatusOr<std::shared_ptr<Queue>> StreamOf(int device, const void* handle)
       ABSL_LOCKS_EXCLUDED(mutex_) {
     const std::pair<int, const void*> key(device, handle);
@@ -95,10 +98,16 @@ absl::StatusOr<void*> Allocate(size_t size, int device, const void* stream) {
   return memory->Allocate(size, queue);
 }
 
-// PyTorch calls these from destructors, so an error is said and not thrown.
-void Say(const absl::Status& status) {
-  if (!status.ok()) {
-    std::fprintf(stderr, "tenure_torch: %s\n", std::string(status.message()).c_str());
+// PyTorch calls these from destructors, so an error is said, and no exception leaves them.
+template <typename Function>
+void SayErrorOf(const Function& function) noexcept {
+  try {
+    const absl::Status status = function();
+    if (!status.ok()) {
+      std::fprintf(stderr, "tenure_torch: %s\n", std::string(status.message()).c_str());
+    }
+  } catch (const std::exception& thrown) {
+    std::fprintf(stderr, "tenure_torch: %s\n", thrown.what());
   }
 }
 
@@ -114,18 +123,23 @@ TENURE_TORCH_API void* tenure_torch_alloc(size_t size, int device, void* stream)
 }
 
 TENURE_TORCH_API void tenure_torch_free(void* data, size_t /*size*/, int device, void* /*stream*/) {
-  absl::StatusOr<tenure::StreamAllocator*> memory = tenure::Devices::Get().MemoryOf(device);
-  tenure::Say(memory.ok() ? (*memory)->Free(data) : memory.status());
+  tenure::SayErrorOf([&]() -> absl::Status {
+    TENURE_ASSIGN_OR_RETURN(tenure::StreamAllocator* const memory,
+                            tenure::Devices::Get().MemoryOf(device));
+    return memory->Free(data);
+  });
 }
 
 // For set_record_stream_fn of the allocator, so that Tensor.record_stream has its effect. PyTorch does
 // not name the device.
 TENURE_TORCH_API void tenure_torch_record_stream(void* data, void* stream) {
-  const auto [device, memory] = tenure::Devices::Get().OwnerOf(data);
-  if (memory == nullptr) return;  // not allocated here: PyTorch asks for such memory too
-  absl::StatusOr<std::shared_ptr<tenure::Queue>> queue =
-      tenure::Devices::Get().StreamOf(device, stream);
-  tenure::Say(queue.ok() ? memory->RecordStream(data, *queue) : queue.status());
+  tenure::SayErrorOf([&]() -> absl::Status {
+    const auto [device, memory] = tenure::Devices::Get().OwnerOf(data);
+    if (memory == nullptr) return absl::OkStatus();  // PyTorch asks for memory of others too
+    TENURE_ASSIGN_OR_RETURN(const std::shared_ptr<tenure::Queue> queue,
+                            tenure::Devices::Get().StreamOf(device, stream));
+    return memory->RecordStream(data, queue);
+  });
 }
 
 // Bytes that the pool of a device has taken from the driver; 0 before the first allocation.

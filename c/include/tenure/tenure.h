@@ -248,9 +248,10 @@ TENURE_API tenure_status tenure_buffer_wait(const tenure_buffer* buffer, int32_t
                                             double timeout_seconds);
 /* After kernels were launched that read the window, or write to it: until the stream has done what it
  * has been given so far, the library neither reads over it nor gives the bytes to others. The stream
- * is a cudaStream_t of the buffer's device; 0 is the legacy default stream. */
+ * is a cudaStream_t of this device (-1: that of the buffer's memory); 0 is the legacy default stream. */
 TENURE_API tenure_status tenure_buffer_record_cuda_use(const tenure_buffer* buffer,
-                                                       uint64_t cuda_stream, int32_t writes);
+                                                       int32_t cuda_device, uint64_t cuda_stream,
+                                                       int32_t writes);
 
 /* Addresses, for kernels: valid while a handle of the storage lives. They allocate if needed and wait
  * for nothing. */
@@ -291,11 +292,12 @@ typedef struct tenure_to_dlpack_options {
   int32_t copy;               /* in any case */
   const char* copy_to;        /* the space of copies; null: the buffer's own */
   int32_t has_cuda_stream;    /* what still writes is waited for on this stream, else on the host */
+  int32_t cuda_device;        /* of the stream; -1: that of the buffer, of copies that of copy_to */
   uint64_t cuda_stream;       /* a cudaStream_t; 0 is the legacy default stream */
   double timeout_seconds;     /* of waiting on the host */
 } tenure_to_dlpack_options;
 #define TENURE_TO_DLPACK_OPTIONS_INIT \
-  { sizeof(tenure_to_dlpack_options), TENURE_READ_ONLY_MARKED, 0, NULL, 0, 0, TENURE_FOREVER }
+  { sizeof(tenure_to_dlpack_options), TENURE_READ_ONLY_MARKED, 0, NULL, 0, -1, 0, TENURE_FOREVER }
 
 /* The consumer ends the tensor with its deleter, from any thread. The form before version 1 has no
  * mark for what is read-only, and refuses it unless it is copied. */
@@ -362,9 +364,10 @@ typedef struct tenure_step {
   const uint32_t* in_place_write;
   size_t in_place_count;
   uint32_t queue;
+  uint32_t reserved; /* 0 */
 } tenure_step;
 #define TENURE_STEP_INIT \
-  { sizeof(tenure_step), NULL, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, 0 }
+  { sizeof(tenure_step), NULL, NULL, 0, NULL, 0, NULL, 0, NULL, NULL, 0, 0, 0 }
 
 /* `number` (may be null) gets the number of the step: 0, 1, ... */
 TENURE_API tenure_status tenure_schedule_add_step(tenure_schedule* schedule,
@@ -512,8 +515,9 @@ typedef struct tenure_placed tenure_placed;
  * tenure_placed_destroy, after which storages that are still used keep their arena. */
 TENURE_API tenure_status tenure_place(const tenure_plan* plan, const tenure_schedule* schedule,
                                       const tenure_buffer* arena, tenure_placed** placed);
-/* The storages lose their bytes, and the plan can be placed again. Nobody may be using them. `placed`
- * ends even if this fails. */
+/* The storages lose their bytes, and the plan can be placed again. Nobody may be using them.
+ * Storages that are sealed or written to by a tensor stay, which is TENURE_FAILED_PRECONDITION; all others
+ * have lost their bytes then, and `placed` stays, to be unplaced again or destroyed. */
 TENURE_API tenure_status tenure_unplace(tenure_placed* placed);
 TENURE_API void tenure_placed_destroy(tenure_placed* placed);
 /* The arena of this number, as a buffer. */
