@@ -1,6 +1,7 @@
 """Buffers: what they tell, views, copies, fills, sealing, files, errors."""
 
 import array
+import ctypes
 import gc
 import os
 import sys
@@ -290,6 +291,19 @@ class Foreign(unittest.TestCase):
         self.assertTrue(tenure.from_numpy(a).is_read_only)
         with self.assertRaises(BufferError):
             tenure.from_numpy(a.T)
+
+    def test_bytes_in_another_order_are_refused(self):
+        swapped = np.array([1.0, 2.0], ">f4")
+        for make in tenure.from_numpy, tenure.asbuffer:
+            with self.assertRaises(BufferError):
+                make(swapped)
+
+    def test_row_major_is_not_column_major(self):
+        pointer = ctypes.create_string_buffer(80)  # a Py_buffer
+        get = ctypes.pythonapi.PyObject_GetBuffer
+        get.argtypes = [ctypes.py_object, ctypes.c_char_p, ctypes.c_int]
+        with self.assertRaises(BufferError):
+            get(tenure.zeros((2, 3)), pointer, 0x40 | 0x10 | 0x08)  # PyBUF_F_CONTIGUOUS
 
     def test_files(self):
         with tempfile.TemporaryDirectory() as folder:

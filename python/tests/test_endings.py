@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -145,6 +146,34 @@ at_exit(take(tenure.from_dlpack(np.zeros(10)).__dlpack__(max_version=(1, 0))))
 at_exit(take(tenure.asbuffer(bytearray(10)).__dlpack__(max_version=(1, 0))))
 at_exit(take(tenure.from_dlpack(Producer()).__dlpack__(max_version=(1, 0))))
 print("done")
+"""
+        )
+
+    @unittest.skipUnless(hasattr(os, "fork"), "there is no fork")
+    def test_a_child_of_a_fork_ends_too(self):
+        self.ends_well(
+            """
+import os, threading
+import numpy as np, tenure
+a = np.zeros(100)
+go_on = True
+def work():
+    while go_on:
+        tenure.from_dlpack(a).numpy()
+        tenure.empty(10).fill(1)
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        break
+    assert os.waitpid(child, 0)[1] == 0
+go_on = False
+if child:
+    for thread in threads:
+        thread.join()
+    print("done")
 """
         )
 

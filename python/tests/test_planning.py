@@ -89,6 +89,12 @@ class Packing(unittest.TestCase):
         with self.assertRaises(ValueError):
             tenure.pack([0], [1], [1], timeout=-2)
 
+    def test_a_refused_array_is_let_go(self):
+        first = bytearray(np.array([-1], "int32").tobytes())
+        with self.assertRaises(ValueError):
+            tenure.pack([0], [1], memoryview(first).cast("i"))
+        first.append(0)  # not possible while its bytes are exported
+
     def test_other_threads_run_meanwhile(self):
         random = np.random.default_rng(5)
         first = random.integers(0, 3000, 6000)
@@ -302,6 +308,53 @@ class Placing(unittest.TestCase):
                 kept = s.buffer(("h", 1)).numpy()
                 kept[:] = 7
         self.assertTrue((kept == 7).all())  # the arena lives with it
+
+    def test_what_was_in_use_is_unplaced_later(self):
+        s = mlp()
+        plan = s.plan()
+        placed = plan.place()
+        kept = s.buffer(("h", 1)).numpy()
+        for _ in range(2):
+            with self.assertRaises(tenure.FailedPrecondition):
+                placed.unplace()
+        del kept
+        placed.unplace()
+        placed.unplace()  # nothing is left to do
+        with plan.place():
+            self.assertTrue((self.run_it(s) == 48).all())
+
+    def test_a_schedule_grows_while_it_is_planned(self):
+        s = tenure.Schedule("many")
+        s.add("in", 64)
+        s.input("in")
+        stop = threading.Event()
+        faults = []
+
+        def grow(name):
+            try:
+                for i in range(200):
+                    s.add((name, i), 64)
+                    s.step("s", ["in"], [(name, i)])
+            except Exception as fault:
+                faults.append(fault)
+
+        def plan():
+            try:
+                while not stop.is_set():
+                    s.plan()
+                    s.trace()
+            except Exception as fault:
+                faults.append(fault)
+
+        threads = [threading.Thread(target=grow, args=("a",))]  # one thread at a time may change a schedule
+        planner = threading.Thread(target=plan)
+        for thread in threads + [planner]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stop.set()
+        planner.join()
+        self.assertEqual(faults, [])
 
     def test_the_error_of_the_block_is_the_one_that_is_told(self):
         s = mlp()

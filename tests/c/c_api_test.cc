@@ -312,6 +312,8 @@ TEST(CApiTest, TensorsOutAndIn) {
   ASSERT_EQ(tenure_buffer_create("null", TENURE_INT32, 1, shape, nullptr, nothing.out()),
             TENURE_OK);
   EXPECT_EQ(tenure_buffer_dlpack_device(nothing, &type, &number), TENURE_UNIMPLEMENTED);
+  // Whose stream?
+  EXPECT_EQ(tenure_buffer_record_cuda_use(buffer, -1, 0, 1), TENURE_INVALID_ARGUMENT);
   EXPECT_EQ(tenure_buffer_to_dlpack(nothing, nullptr, &tensor), TENURE_UNIMPLEMENTED);
 }
 

@@ -164,6 +164,25 @@ TEST_F(CPlanTest, PlacedStoragesLieInTheArena) {
   tenure_buffer_release(memory);
 }
 
+TEST_F(CPlanTest, WhatIsInUseStaysPlacedUntilItIsTriedAgain) {
+  Make("cpu");
+  ASSERT_EQ(tenure_plan_make(schedule_, nullptr, &plan_), TENURE_OK);
+  tenure_placed* placed = nullptr;
+  ASSERT_EQ(tenure_place(plan_, schedule_, nullptr, &placed), TENURE_OK);
+  tenure_buffer *two = nullptr, *taken = nullptr;
+  ASSERT_EQ(tenure_schedule_get_buffer(schedule_, 2, &two), TENURE_OK);
+  DLManagedTensorVersioned* tensor = nullptr;
+  ASSERT_EQ(tenure_buffer_to_dlpack(two, nullptr, &tensor), TENURE_OK);
+  EXPECT_EQ(tenure_unplace(placed), TENURE_FAILED_PRECONDITION);
+  EXPECT_EQ(tenure_unplace(placed), TENURE_FAILED_PRECONDITION);
+  ASSERT_EQ(tenure_buffer_from_dlpack(tensor, nullptr, &taken), TENURE_OK);
+  tenure_buffer_release(taken);
+  ASSERT_EQ(tenure_unplace(placed), TENURE_OK) << tenure_error();
+  ASSERT_EQ(tenure_place(plan_, schedule_, nullptr, &placed), TENURE_OK) << tenure_error();
+  tenure_placed_destroy(placed);
+  tenure_buffer_release(two);
+}
+
 // No machine has so many devices.
 TEST_F(CPlanTest, SchedulesForOtherMachinesCanBePlanned) {
   Make("cuda:77");

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "tenure/allocator/copy/host_queue.h"
 #include "tenure/allocator/registry.h"
 #include "tenure/allocator/timeline/timeline.h"
 #include "tenure/planner/planner.h"
@@ -177,6 +178,21 @@ TEST(DLPackTest, WritesUnderWayAreWaitedFor) {
   absl::StatusOr<DLManagedTensorVersioned*> tensor = ToDLPack(buffer);
   ASSERT_OK(tensor);
   Delete(*tensor);
+}
+
+// On the host and on the consumer's queue.
+TEST(DLPackTest, TheErrorOfAFailedWriteIsTold) {
+  const std::shared_ptr<HostQueue> queue = *HostQueue::Create();
+  for (Queue* const consumer : {static_cast<Queue*>(nullptr), static_cast<Queue*>(queue.get())}) {
+    const Buffer buffer = *Buffer::FromSpan<float>(Cpu(), {1, 2}, *Shape::Of({2}));
+    auto work = std::make_shared<Completion>();
+    ASSERT_OK(buffer.RecordUse(Access::kWrite, Fence(work, 1)));
+    work->Finish(absl::AbortedError("the kernel failed"));
+    EXPECT_EQ(ToDLPack(buffer, {.queue = consumer}).status().code(), absl::StatusCode::kAborted);
+    absl::StatusOr<DLManagedTensorVersioned*> tensor = ToDLPack(buffer, {.queue = consumer});
+    ASSERT_OK(tensor);
+    Delete(*tensor);
+  }
 }
 
 // A reader does not disturb a tensor that is only read.
