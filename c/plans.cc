@@ -280,7 +280,7 @@ tenure_status tenure_place(const tenure_plan* plan, const tenure_schedule* sched
 tenure_status tenure_unplace(tenure_placed* placed) {
   return Call([&]() -> absl::Status {
     TENURE_RETURN_IF_ERROR(NotNull(placed, "placed"));
-    const absl::Status status = UnplacePlan(placed->placed);
+    absl::Status status = UnplacePlan(placed->placed);
     if (!status.ok()) {
       // The rest can be tried again when nobody uses it any longer.
       std::erase_if(placed->placed.storages,
