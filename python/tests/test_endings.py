@@ -153,8 +153,9 @@ print("done")
     def test_a_child_of_a_fork_ends_too(self):
         self.ends_well(
             """
-import os, threading
+import os, threading, warnings
 import numpy as np, tenure
+warnings.simplefilter("ignore")  # newer Pythons warn of a fork with threads
 a = np.zeros(100)
 go_on = True
 def work():

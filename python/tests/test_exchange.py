@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import unittest
 
 import numpy as np
@@ -12,6 +13,8 @@ try:
     import torch
 except ImportError:
     torch = None
+# The matrix is one of host memory, also on a machine with a GPU.
+os.environ["JAX_PLATFORMS"] = "cpu"
 try:
     import jax
     import jax.numpy as jnp
