@@ -75,7 +75,7 @@ void CopyFrom(const Buffer& self, nb::object source) {
     Check(WithoutGil([&] { return tenure_buffer_copy(self.get(), 0, from.get(), 0, info.size); }));
     return;
   }
-  source = Helpers().attr("exportable")(source, tenure_dtype_name(info.dtype));
+  source = Help("exportable", source, tenure_dtype_name(info.dtype));
   const Bytes bytes(source, PyBUF_FULL_RO);
   CheckFormat(bytes.view(), info, source);
   CheckSize(bytes.size(), info);
@@ -97,7 +97,7 @@ void CopyTo(const Buffer& self, nb::object target) {
     return;
   }
   const tenure_buffer_info info = self.Info();
-  target = Helpers().attr("exportable")(target, tenure_dtype_name(info.dtype));
+  target = Help("exportable", target, tenure_dtype_name(info.dtype));
   const Bytes bytes(target, PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS | PyBUF_FORMAT);
   CheckFormat(bytes.view(), info, target);
   CheckSize(bytes.size(), info);
@@ -108,7 +108,7 @@ void CopyTo(const Buffer& self, nb::object target) {
 void Fill(const Buffer& self, nb::object value) {
   const tenure_buffer_info info = self.Info();
   if (!PyBytes_Check(value.ptr())) {
-    value = Helpers().attr("pattern")(value, tenure_dtype_name(info.dtype));
+    value = Help("pattern", value, tenure_dtype_name(info.dtype));
   }
   const nb::bytes pattern = nb::cast<nb::bytes>(value);
   Check(WithoutGil([&] { return tenure_buffer_fill(self.get(), pattern.data(), pattern.size()); }));
@@ -284,7 +284,7 @@ Dims DimsOf(nb::handle shape) {
 
 tenure_dtype DTypeOf(nb::handle dtype) {
   const nb::object name =
-      PyUnicode_Check(dtype.ptr()) != 0 ? nb::borrow(dtype) : Helpers().attr("name_of")(dtype);
+      PyUnicode_Check(dtype.ptr()) != 0 ? nb::borrow(dtype) : Help("name_of", dtype);
   const std::string text = nb::cast<std::string>(name);
   tenure_dtype parsed = TENURE_UINT8;
   Check(tenure_dtype_parse(text.c_str(), &parsed));
@@ -442,7 +442,7 @@ Refused while an array or a tensor that may write to it lives.)")
 The stream is an int, such as torch.cuda.current_stream().cuda_stream. Call it after the launch,
 so that the library waits for the kernel before it reads or reuses the bytes.)")
       .def(
-          "numpy", [](nb::handle self) { return Helpers().attr("to_numpy")(self); },
+          "numpy", [](nb::handle self) { return Help("to_numpy", self); },
           nb::sig("def numpy(self) -> numpy.typing.NDArray"),
           R"(The elements as a numpy array.
 
@@ -451,7 +451,7 @@ For types that numpy lacks, such as bfloat16, the package ml_dtypes must be ther
       .def(
           "__array__",
           [](nb::handle self, nb::handle dtype, nb::handle copy) {
-            return Helpers().attr("to_array")(self, dtype, copy);
+            return Help("to_array", self, dtype, copy);
           },
           "dtype"_a.none() = nb::none(), "copy"_a.none() = nb::none(),
           nb::sig("def __array__(self, dtype: object = None, copy: bool | None = None) -> "

@@ -47,6 +47,12 @@ nb::tuple ShapeTuple(const tenure_buffer_info& info);
 
 // The module _dtypes.py.
 nb::object Helpers();
+// Calls one of its functions.
+template <typename... Arguments>
+nb::object Help(const char* name, Arguments&&... arguments) {
+  const InPython scope;
+  return Helpers().attr(name)(std::forward<Arguments>(arguments)...);
+}
 // The format of a view without the letters that say what is so anyway on the machines that the
 // library runs on.
 std::string Plain(const Py_buffer& view);

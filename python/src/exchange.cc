@@ -228,6 +228,7 @@ Buffer FromDLPack(nb::object x, nb::handle name, bool writable) {
     const std::string type = nb::cast<std::string>(nb::str(x.type()));
     throw nb::type_error((type + " has no __dlpack__; asbuffer takes what has a buffer").c_str());
   }
+  const InPython scope;
   const nb::tuple device = nb::cast<nb::tuple>(x.attr("__dlpack_device__")());
   const auto type = nb::cast<int32_t>(nb::int_(device[0]));
   const bool is_cuda = type == kCuda || type == kCudaManaged;

@@ -97,7 +97,7 @@ void EndView(void* context) {
 
 Buffer FromBytes(nb::object object, nb::handle dtype, nb::handle shape, nb::handle name) {
   const std::string text = name.is_none() ? "" : nb::cast<std::string>(name);
-  const nb::object with_bytes = Helpers().attr("exportable")(object, nb::none());
+  const nb::object with_bytes = Help("exportable", object, nb::none());
   auto* const view = new Py_buffer;
   if (PyObject_GetBuffer(with_bytes.ptr(), view, PyBUF_FULL_RO) != 0) {
     delete view;
@@ -119,7 +119,7 @@ Buffer FromBytes(nb::object object, nb::handle dtype, nb::handle shape, nb::hand
     type = DTypeOf(dtype);
     dims = shape.is_none() ? Dims{1, {view->len * 8 / tenure_dtype_bits(type)}} : DimsOf(shape);
   } else {
-    const nb::object own = Helpers().attr("dtype_of")(object, Plain(*view));
+    const nb::object own = Help("dtype_of", object, Plain(*view));
     type = DTypeOf(own);
     if (view->ndim > TENURE_MAX_RANK) {
       RaiseError("ExchangeError", "buffers have at most 8 dimensions");

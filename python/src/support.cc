@@ -92,9 +92,25 @@ uint64_t CountOrUnlimited(nb::handle count) {
   return count.is_none() ? TENURE_UNLIMITED : nb::cast<uint64_t>(count);
 }
 
+namespace {
+// Without the GIL.
+void EnterOrStop(Gate& gate) {
+  while (!gate.Enter()) std::this_thread::sleep_for(std::chrono::hours(1));
+}
+}  // namespace
+
+InPython::InPython() {
+  Gate& gate = TheGate();
+  if (gate.Enter()) return;
+  PyEval_SaveThread();
+  EnterOrStop(gate);
+}
+
+InPython::~InPython() { TheGate().Leave(); }
+
 ReleasedGil::~ReleasedGil() {
   Gate& gate = TheGate();
-  while (!gate.Enter()) std::this_thread::sleep_for(std::chrono::hours(1));
+  EnterOrStop(gate);
   PyEval_RestoreThread(thread_);
   gate.Leave();
 }

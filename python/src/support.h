@@ -63,6 +63,16 @@ nb::str TextOf(const Function& call) {
 // threads that Python does not know, and possibly when the interpreter has ended. `end` runs with
 // the GIL, or not at all once the interpreter is ending.
 void RunWithPython(void (*end)(void* context), void* context) noexcept;
+// The thread, which holds the GIL, runs Python's code below C++: the end of the interpreter waits for it
+// to come back. When the interpreter is ending already, the thread stops here for good.
+class InPython {
+ public:
+  InPython();
+  ~InPython();
+  InPython(const InPython&) = delete;
+  InPython& operator=(const InPython&) = delete;
+};
+
 // Called in the child of a fork, by its only thread.
 void AfterForkInChild();
 // Called when the interpreter begins to end: waits for those that are getting the GIL, and lets no
