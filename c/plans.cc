@@ -111,7 +111,8 @@ tenure_status tenure_plan_explain(const tenure_schedule* schedule,
     }
     if (!shortage.happened()) return made.status();
     if (shortage.proven) {
-      // A small set of storages that do not fit together; the caller's time limits the search.
+      // Looks for a small set of storages that do not fit together, for two seconds at most, and no
+      // longer than the caller permits.
       const absl::Time most = absl::Now() + absl::Seconds(2);
       TENURE_RETURN_IF_ERROR(FindConflict({.deadline = std::min(known.deadline, most)}, shortage));
     }

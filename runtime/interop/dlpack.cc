@@ -175,8 +175,7 @@ absl::StatusOr<M*> ExportTensor(const Buffer& original, const ToDLPackOptions& o
       return absl::FailedPreconditionError(
           absl::StrCat("storage ", original.storage_id().value(), " '", original.name(),
                        "' is sealed or read-only, and the consumer may ignore that; give it a "
-                       "copy, or ask for a "
-                       "tensor that is marked as read-only"));
+                       "copy, or ask for a tensor that is marked as read-only"));
     }
     copied = made == nullptr;
   }

@@ -37,6 +37,7 @@ class StreamAllocator {
   absl::StatusOr<void*> Allocate(uint64_t size_bytes, const std::shared_ptr<Queue>& stream);
   // The memory is used on another stream too: freeing it waits for that stream as well.
   absl::Status RecordStream(const void* data, const std::shared_ptr<Queue>& stream);
+  // Whether the memory was allocated here and not freed yet.
   bool Has(const void* data);
   // After the work that its streams have at this moment, the bytes are free.
   absl::Status Free(void* data);

@@ -434,7 +434,8 @@ typedef struct tenure_plan_options {
 TENURE_API tenure_status tenure_plan_make(const tenure_schedule* schedule,
                                           const tenure_plan_options* options, tenure_plan** plan);
 TENURE_API void tenure_plan_destroy(tenure_plan* plan);
-/* Why a schedule does not fit into a capacity, in lines for people; it says so where it fits. */
+/* Why a schedule does not fit into a capacity, in lines for people; it says so where it fits. Searches
+ * for a small set of storages that do not fit together for two seconds at most. */
 TENURE_API tenure_status tenure_plan_explain(const tenure_schedule* schedule,
                                              const tenure_plan_options* options, char** text);
 
